@@ -1,0 +1,68 @@
+# A front for CMake; `make help` lists the targets.
+#   CC=clang       another compiler          JOBS=2     how many jobs at once
+#   WERROR=ON|OFF  warnings as errors        V=1        show the commands
+#   MODEL=DIR, PROMPT="..."                  for `make run`
+
+MODEL  ?=
+PROMPT ?= Once upon a time
+WERROR ?=
+V      ?=
+JOBS   ?=
+override PROMPT := $(value PROMPT)
+export MODEL PROMPT V JOBS
+
+# make has a CC of its own; only one that somebody chose is passed on.
+ifeq ($(origin CC),default)
+unexport CC
+else
+export CC
+endif
+
+OPTIONS := $(if $(WERROR),-DSG_WERROR=$(WERROR))
+SOURCES  = find include src studies tools bench fuzz test -name '*.[ch]'
+
+.PHONY: all run test bench asan tsan fuzz format tidy clean help
+
+all: ## build the library and the command into build/ (the default)
+	@scripts/build build $(OPTIONS) all
+
+run: ## install what is needed, build, run: a small study, or MODEL=DIR's inspection and a continuation of PROMPT
+	@scripts/install-deps run
+	@scripts/build build $(OPTIONS) sightglass_cli
+	@if [ -n "$$MODEL" ]; then \
+	    build/sightglass inspect "$$MODEL" && build/sightglass generate "$$MODEL" --text "$$PROMPT" -n 64; \
+	else \
+	    build/sightglass study run toy-superposition --small; \
+	fi
+
+test: ## everything that decides whether the tree is good; the last line is the verdict
+	@scripts/test
+
+bench: ## build and run the timings; they leave build/bench.json
+	@scripts/build build $(OPTIONS) benches
+	@found=; for source in bench/*.c; do \
+	    [ -e "$$source" ] || continue; \
+	    found=1; build/$$(basename "$$source" .c) || exit 1; \
+	done; [ -n "$$found" ] || { echo "bench/ holds no programs" >&2; exit 1; }
+
+asan: ## the tests under the address and undefined-behaviour sanitizers, in build-asan/
+	@scripts/test asan
+
+tsan: ## the tests of threads under the thread sanitizer, in build-tsan/
+	@scripts/test tsan
+
+fuzz: ## every parser over its corpus, FUZZ_SECONDS each (8), in build-fuzz/
+	@scripts/test fuzz
+
+format: ## lay out our C files with clang-format
+	@$(SOURCES) -exec clang-format -i {} +
+
+tidy: ## what clang-tidy advises
+	@scripts/build build $(OPTIONS) all
+	@$(SOURCES) -name '*.c' ! -path 'bench/*' ! -path 'fuzz/*' -print0 | xargs -0 -n 4 -P "$${JOBS:-$$(nproc)}" clang-tidy -p build --quiet 2>/dev/null
+
+clean: ## remove what was built
+	@rm -rf build build-asan build-tsan build-plain build-fuzz
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile

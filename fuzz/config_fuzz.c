@@ -1,0 +1,41 @@
+/* Any bytes as a config.json: refused in one line, or sizes from which every weight's shape follows. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/arch.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
+
+static void check_sizes(const sg_model *m)
+{
+    const sg_model_info *in = &m->info;
+
+    SG_ASSERT(in->family && in->architecture);
+    SG_ASSERT(in->d_model > 0 && in->n_layers > 0 && in->n_heads > 0 && in->n_kv_heads > 0 && in->d_head > 0);
+    SG_ASSERT(in->d_mlp > 0 && in->n_vocab > 0 && in->n_context > 0 && in->n_heads % in->n_kv_heads == 0);
+    SG_ASSERT(m->arch.eps > 0 && (m->arch.learned_positions || m->arch.rope_theta > 0));
+    SG_ASSERT(in->bos >= -1 && in->bos < in->n_vocab);
+    for (int i = 0; i < in->n_eos; i++)
+        SG_ASSERT(in->eos[i] >= 0 && in->eos[i] < in->n_vocab);
+    for (int role = 0; role < SG_N_WEIGHTS; role++) {
+        sg_dim dims[2] = {0, 1}, count;
+        if (!m->arch.names[role])
+            continue;
+        const int n_dims = sg_weight_shape(m, (sg_weight_role)role, dims);
+        SG_ASSERT((n_dims == 1 || n_dims == 2) && dims[0] > 0 && dims[1] > 0);
+        SG_ASSERT(!__builtin_mul_overflow(dims[0], dims[1], &count));
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    sg_model m = {.arena = sg_arena_new(), .opts = sg_model_defaults()};
+    sg_error err = {SG_OK, ""};
+
+    if (m.arena && sg_config_parse(&m, n ? (const char *)bytes : "", n, "input", &err) == SG_OK)
+        check_sizes(&m);
+    else
+        SG_ASSERT(err.text[0] && !strchr(err.text, '\n'));
+    sg_arena_free(m.arena);
+    return 0;
+}

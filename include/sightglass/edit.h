@@ -1,0 +1,132 @@
+/* Edits: interventions as data. One description serves the command line, C and JSON.
+ *
+ *     sg_edit e = sg_edit_defaults();
+ *     e.site = "blocks.2.hook_resid_post";
+ *     e.op = SG_EDIT_ADD;
+ *     e.value = direction; // [D]
+ *     e.strength = 4;
+ *     SG_TRY(sg_glass_edit(glass, 1, &e, err)); // model.h
+ *
+ * Splicing builds the structure of the edits (sites, ops, which parts are there) into a graph; their numbers (values,
+ * strengths, rows, positions, heads) are inputs of each run. x is the value at the site, v the value, s the strength; where rows,
+ * positions, heads, steps and `when` all hold
+ *
+ *     set      x' = (1 - s) x + s v               patch    the same, v by position
+ *     add      x' = x + s v                       scale    x' = s x, or s v x
+ *     ablate   x' = (1 - s) x + s v, v = 0 unless given (its mean, say)
+ *     project  x' = x - s sum_k (x . v_k) v_k     v_k orthonormalised rows of v [D] or [k,D]
+ *     clamp    x' = x + s (c - x . u) u           u = v / |v|, c = x . u held in [low, high]; without v: x held in [low, high]
+ *     mask     x' = x v; at attn_scores -inf where v is 0; `keys` names key positions that are masked instead of v
+ *
+ * and elsewhere x' = x, bit for bit; so also at attn_scores where x is -inf: attention keeps looking back only. */
+#ifndef SIGHTGLASS_EDIT_H
+#define SIGHTGLASS_EDIT_H
+
+#include "sightglass/run.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum sg_edit_op {
+    SG_EDIT_SET,
+    SG_EDIT_ADD,
+    SG_EDIT_SCALE,
+    SG_EDIT_ABLATE,
+    SG_EDIT_PROJECT,
+    SG_EDIT_CLAMP,
+    SG_EDIT_PATCH,
+    SG_EDIT_MASK,
+    SG_N_EDIT_OPS
+} sg_edit_op;
+const char *sg_edit_op_name(sg_edit_op op);
+
+/* Whole numbers from `first` to `last`, both included. */
+typedef struct sg_span {
+    sg_dim first, last;
+} sg_span;
+
+/* A list of spans; n = 0 stands for all. */
+typedef struct sg_spans {
+    int n;
+    const sg_span *spans;
+} sg_spans;
+
+/* Holds where low < r <= high, r the number at `site`: component `index`, or the product with `direction` [D]. The site
+ * lies before the edited one. */
+typedef struct sg_edit_when {
+    const char *site; /* NULL: always */
+    sg_dim index;     /* -1: by direction */
+    sg_tensor direction;
+    double low, high; /* -inf, inf */
+} sg_edit_when;
+
+typedef struct sg_edit {
+    const char *site;
+    sg_edit_op op;
+    /* data NULL: none. A vector over the site's last axes ([D], [K] for every head, [H,K]), a scalar, or the same with the
+     * position [T,...] or row and position [B,T,...] before it. Borrowed until sg_edits_free. */
+    sg_tensor value;
+    double strength;   /* 1 */
+    double low, high;  /* clamp: -inf, inf */
+    sg_spans heads;    /* of sites with a head axis */
+    sg_spans positions;/* 0-based, padding not counted; below 0 from the prompt's end: -1 is its last token */
+    sg_spans rows;
+    sg_spans steps;    /* of generation: 0 is the prompt */
+    sg_spans keys;     /* mask: key positions */
+    sg_edit_when when;
+} sg_edit;
+sg_edit sg_edit_defaults(void);
+
+/* ---- splicing ---- */
+
+typedef struct sg_edits sg_edits;
+
+/* Splices edits into g, in order. SG_ENOTFOUND suggests the nearest site; SG_EARG and SG_ESHAPE name the edit by its place in
+ * the list and what does not fit. */
+sg_status sg_edits_splice(sg_edits **out, sg_graph *g, int n, const sg_edit *edits, sg_error *err) SG_MUST_CHECK;
+void sg_edits_free(sg_edits *e); /* NULL is fine */
+
+/* Changes numbers of edit i without a new plan. */
+sg_status sg_edits_strength(sg_edits *e, int i, double strength, sg_error *err) SG_MUST_CHECK;
+
+/* What a run looks at: rows and positions of its tokens. */
+typedef struct sg_edit_window {
+    sg_dim n_rows, time, past;
+    const int32_t *positions; /* [n_rows,time] */
+    const uint8_t *real;      /* [n_rows,past+time], false where padded */
+    const sg_dim *prompt;     /* [n_rows] tokens of each row's prompt */
+    sg_dim step;
+} sg_edit_window;
+
+/* The inputs of a run: at most sg_edits_n_feeds, valid until the next call. */
+int sg_edits_n_feeds(const sg_edits *e);
+sg_status sg_edits_feeds(sg_edits *e, const sg_edit_window *w, sg_feed *feeds, sg_error *err) SG_MUST_CHECK;
+
+/* ---- edits as JSON ---- */
+
+/* A parsed list; its edits are borrowed from it. {"site", "op", "value": numbers | {"file", "name"} | {"run": {"text" or "tokens"}},
+ * "strength", "low", "high", "heads", "positions", "rows", "steps", "keys": [0, 2, [5, 9]],
+ * "when": {"site", "index" or "direction", "above", "below"}}; the list itself or {"edits": [...]}. */
+typedef struct sg_edit_list sg_edit_list;
+
+/* Where the value of an edit is to come from another run of the model. */
+typedef struct sg_edit_source {
+    const char *text;      /* NULL if by tokens */
+    const int32_t *tokens; /* NULL if by text */
+    sg_dim n_tokens;
+    bool has_position; /* one position's value; else all, by position */
+    sg_dim position;   /* below 0 from the end */
+} sg_edit_source;
+
+sg_status sg_edit_list_open(sg_edit_list **out, const char *path, sg_error *err) SG_MUST_CHECK;
+sg_status sg_edit_list_parse(sg_edit_list **out, const char *json, size_t n_bytes, const char *name, sg_error *err) SG_MUST_CHECK;
+void sg_edit_list_free(sg_edit_list *list); /* NULL is fine */
+int sg_edit_list_count(const sg_edit_list *list);
+sg_edit *sg_edit_list_at(sg_edit_list *list, int i);
+const sg_edit_source *sg_edit_list_source(const sg_edit_list *list, int i); /* NULL: the value is in the edit */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,117 @@
+/* Models: a transformer from a directory, as a graph in which every inner value has a name.
+ *
+ *     sg_model *m;
+ *     SG_TRY(sg_model_open(&m, "models/stories260K", sg_model_defaults(), err));
+ *     sg_glass *glass;
+ *     SG_TRY(sg_glass_new(&glass, m, sg_glass_defaults(), err));
+ *     sg_rows rows = {.n_rows = 1, .tokens = (const int32_t *const[]){ids}, .lengths = &n};
+ *     SG_TRY(sg_glass_run(glass, &rows, 0, NULL, 1, &logits, &value, err));
+ *
+ * A model owns its weights, mapped read-only, and may be shared by threads. A glass is one thread's view of it: a graph
+ * with its splices, its caches and its plans. */
+#ifndef SIGHTGLASS_MODEL_H
+#define SIGHTGLASS_MODEL_H
+
+#include "sightglass/edit.h"
+#include "sightglass/run.h"
+#include "sightglass/tokenizer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct sg_model sg_model;
+
+typedef struct sg_model_opts {
+    sg_dtype dtype; /* what is computed in: SG_F32, or SG_F64 to check it against */
+} sg_model_opts;
+sg_model_opts sg_model_defaults(void);
+
+/* A directory in Hugging Face's layout: config.json, model.safetensors (or its index), tokenizer.json if there is one. */
+sg_status sg_model_open(sg_model **out, const char *dir, sg_model_opts opts, sg_error *err) SG_MUST_CHECK;
+void sg_model_close(sg_model *m); /* after its glasses; NULL is fine */
+
+typedef struct sg_model_info {
+    const char *family;       /* "llama" */
+    const char *architecture; /* as config.json names it */
+    const char *path;
+    sg_dim n_layers, d_model, n_heads, n_kv_heads, d_head, d_mlp, n_vocab, n_context;
+    sg_dim n_parameters;
+    size_t weight_bytes; /* as stored in the file */
+    sg_dtype stored;     /* of the largest weight */
+    bool tied;           /* the unembedding is the embedding */
+    int32_t bos;         /* -1: none */
+    int n_eos;
+    int32_t eos[8];
+} sg_model_info;
+const sg_model_info *sg_model_get_info(const sg_model *m);
+const sg_tokenizer *sg_model_tokenizer(const sg_model *m); /* NULL if the directory has none */
+
+/* What was odd about the model, one line each: NaN weights, tensors that nothing uses. NULL past the last. */
+const char *sg_model_warning(const sg_model *m, int i);
+
+/* A new graph of the model, owned by the caller, with inputs
+ *     tokens [batch,time] i32, positions [batch,time] i32, key_mask [batch,past+time] bool (false: padding).
+ * Without a cache (capacity 0) `past` does not occur, and `nll` [batch,time-1] and `loss` (nats per token, over tokens whose
+ * successor is known and not padding) have names too. With a cache keys and values are kept for n_rows rows of `capacity`
+ * tokens, in variables. */
+sg_status sg_model_graph(sg_graph **out, const sg_model *m, sg_dim capacity, sg_dim n_rows, sg_error *err) SG_MUST_CHECK;
+/* Binds the weights in a state of such a graph (or of its fork). */
+sg_status sg_model_bind(const sg_model *m, const sg_graph *g, sg_state *s, sg_error *err) SG_MUST_CHECK;
+
+/* ---- a glass ---- */
+
+typedef struct sg_glass sg_glass;
+
+typedef struct sg_glass_opts {
+    sg_exec_opts exec;
+    sg_dim capacity; /* 0: no cache */
+    sg_dim n_rows;   /* with a cache: rows it holds */
+} sg_glass_opts;
+sg_glass_opts sg_glass_defaults(void);
+
+sg_status sg_glass_new(sg_glass **out, const sg_model *m, sg_glass_opts opts, sg_error *err) SG_MUST_CHECK;
+void sg_glass_free(sg_glass *glass); /* NULL is fine */
+
+/* The graph, to which splices and gradients may be added before anything is run. */
+sg_graph *sg_glass_graph(sg_glass *glass);
+/* Binds the weights and makes the session, which ends building; the first run does it by itself. */
+sg_status sg_glass_ready(sg_glass *glass, sg_error *err) SG_MUST_CHECK;
+sg_session *sg_glass_session(sg_glass *glass); /* NULL before that */
+/* A value by name. SG_ENOTFOUND suggests the nearest name. */
+sg_status sg_glass_find(sg_glass *glass, const char *name, sg_value **out, sg_error *err) SG_MUST_CHECK;
+
+/* Splices edits into the glass: once, before anything is run. The edits' values are borrowed until the glass is freed. */
+sg_status sg_glass_edit(sg_glass *glass, int n, const sg_edit *edits, sg_error *err) SG_MUST_CHECK;
+/* The same from a list read from JSON: values that come from another run of the model are computed first. */
+sg_status sg_glass_edit_list(sg_glass *glass, sg_edit_list *list, sg_error *err) SG_MUST_CHECK;
+sg_edits *sg_glass_edits(sg_glass *glass); /* to change strengths; NULL if there are none */
+
+/* Rows of tokens of different lengths. */
+typedef struct sg_rows {
+    int n_rows;
+    const int32_t *const *tokens;
+    const sg_dim *lengths;
+    bool pad_left; /* where shorter rows are filled up; results at real positions do not depend on it */
+} sg_rows;
+
+typedef struct sg_named_feed {
+    const char *name;
+    sg_tensor tensor;
+} sg_named_feed;
+
+/* Runs the rows from an empty past. Without a cache only. out[i] is fetch i, batch first, borrowed until the next run. SG_EARG: a row
+ * is empty, longer than the context, or has a token outside the vocabulary. */
+sg_status sg_glass_run(sg_glass *glass, const sg_rows *rows, int n_feeds, const sg_named_feed *feeds, int n_fetches,
+                       sg_value *const *fetches, sg_tensor *out, sg_error *err) SG_MUST_CHECK;
+
+/* With a cache: appends the rows (all of one length) to what the cache holds and fetches. */
+sg_status sg_glass_extend(sg_glass *glass, const sg_rows *rows, int n_fetches, sg_value *const *fetches, sg_tensor *out,
+                          sg_error *err) SG_MUST_CHECK;
+void sg_glass_forget(sg_glass *glass); /* empties the cache */
+sg_dim sg_glass_past(const sg_glass *glass);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,71 @@
+/* Worlds: makers of data whose truth is known.
+ *
+ *     const sg_world *w = sg_world_find("features", &err);
+ *     sg_sample *s;
+ *     SG_TRY(sg_world_sample(&s, w, 1, &(sg_setting){"p", "0.05"}, 1024, seed, err));
+ *     const sg_tensor *x = sg_sample_find(s, "x"); // [1024,5]
+ *     sg_sample_free(s);
+ *
+ * A sample is a list of named tensors: first what a model may see, then the truth behind it. A world that can sample
+ * inside a training graph says so in a header of its own, such as sightglass/features.h. */
+#ifndef SIGHTGLASS_WORLD_H
+#define SIGHTGLASS_WORLD_H
+
+#include <stdio.h>
+
+#include "sightglass/option.h"
+#include "sightglass/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Where numbers come from: the same origin gives the same sample. */
+typedef struct sg_origin {
+    uint64_t seed;
+    uint32_t stream;
+    uint64_t step;
+} sg_origin;
+
+typedef struct sg_world_field {
+    const char *name, *help;
+} sg_world_field;
+
+typedef struct sg_world {
+    const char *name, *help; /* "features", one line without a full stop */
+    int n_options;
+    const sg_option *options;
+    int n_fields;
+    const sg_world_field *fields;
+    /* Fills type and extents of each field for `count` items; option[i] is the value of option i.
+     * SG_EARG: options that do not go together. */
+    sg_status (*shape)(sg_tensor *field, const double *option, sg_dim count, sg_error *err);
+    /* Fills the numbers of fields that `shape` shaped. */
+    void (*sample)(sg_tensor *field, const double *option, sg_dim count, sg_origin from);
+} sg_world;
+
+/* Every world, in the order of worlds.def. */
+int sg_world_count(void);
+const sg_world *sg_world_at(int i);
+/* The world of that name; NULL with an SG_ENOTFOUND that suggests the nearest. */
+const sg_world *sg_world_find(const char *name, sg_error *err);
+
+typedef struct sg_sample sg_sample;
+
+/* `count` items, of stream 0 and step 0.  SG_EARG: an option the world does not have or cannot take. */
+sg_status sg_world_sample(sg_sample **out, const sg_world *world, int n_settings, const sg_setting *settings,
+                          sg_dim count, uint64_t seed, sg_error *err) SG_MUST_CHECK;
+void sg_sample_free(sg_sample *s); /* NULL is fine */
+
+/* The tensor of a field, borrowed until the sample is freed; NULL if there is no such field. */
+const sg_tensor *sg_sample_find(const sg_sample *s, const char *field);
+
+/* { "world", "seed", "count", "options": {...}, one nested array per field } as one line of JSON. */
+sg_status sg_sample_write_json(const sg_sample *s, FILE *to, sg_error *err) SG_MUST_CHECK;
+/* The same for people: one block per field, its name, shape and help, one line per row. */
+sg_status sg_sample_write_text(const sg_sample *s, FILE *to, sg_error *err) SG_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,88 @@
+/* What a plan holds; for the files of this folder.
+ *
+ * A plan has its own list of values (canonical ones: equal nodes are one) and of steps. A value's numbers lie in a
+ * feed, a constant, a variable, the run's block, or inside another value (a view). Nothing here is written once the
+ * plan is made. */
+#ifndef SG_EXEC_INTERNAL_H
+#define SG_EXEC_INTERNAL_H
+
+#include "exec/backend.h"
+#include "graph/op.h"
+
+#define SG_PLAN_SYMBOLS 8
+#define SG_BLOCK_ALIGN 64
+
+typedef enum sg_home {
+    SG_HOME_FEED,     /* the caller's tensor: feed index in `at` */
+    SG_HOME_CONST,    /* the graph's or the plan's memory: `data` */
+    SG_HOME_VARIABLE, /* the state: slot in `at` */
+    SG_HOME_BLOCK,    /* the run's block: byte offset in `offset` */
+    SG_HOME_VIEW      /* inside value `at`, by the op's view rule */
+} sg_home;
+
+typedef struct sg_plan_value {
+    const sg_value *v;
+    sg_home home;
+    int at;
+    size_t offset, bytes; /* block */
+    const void *data;
+    int root;    /* the value that owns the storage; itself unless a view or an alias */
+    int step;    /* that computes it; -1 */
+    bool moves;  /* extents or address differ from run to run: depends on a feed or a varying extent */
+    bool varies; /* extents depend on a varying symbol */
+    sg_view view; /* at the largest extents; data NULL except constants */
+    const int64_t *attr_i;
+} sg_plan_value;
+
+typedef struct sg_plan_step {
+    int value; /* what it computes */
+    int n_in;
+    const int *in;
+    sg_prepared kernel;
+    const char *name, *backend;
+    size_t scratch_offset;
+    bool varies;
+} sg_plan_step;
+
+struct sg_plan {
+    sg_arena *arena;
+    sg_graph *extents; /* the graph's symbols and polynomials, nothing else */
+    int n_symbols;
+    int64_t most[SG_PLAN_SYMBOLS]; /* extents the block is laid out for; -1 unknown and not needed */
+    unsigned varying;              /* bit i: symbol i may be less in a run */
+    int n_values, n_steps, n_feeds, n_fetches, n_slots;
+    sg_plan_value *values; /* every value comes after what it is computed from */
+    sg_plan_step *steps;
+    int *feeds;   /* value of feed i; -1 if nothing needs it */
+    sg_value **feed_of;
+    int *fetches; /* value of fetch i */
+    size_t block_bytes;
+    sg_exec_opts opts;
+};
+
+/* Lays out the block: gives each interval of steps [first, last] an offset so that no two that live together overlap.
+ * Returns the size; SIZE_MAX when memory for the work is out. */
+typedef struct sg_interval {
+    int first, last;
+    size_t bytes, offset;
+} sg_interval;
+size_t sg_layout(int n, sg_interval *intervals);
+
+/* Fills dims from the value's symbolic extents. */
+void sg_resolve_dims(const sg_graph *extents, const sg_value *v, const int64_t *symbols, sg_dim *dims);
+void sg_resolve_attrs(const sg_graph *extents, const sg_value *v, const int64_t *symbols, int64_t *out);
+
+struct sg_state {
+    int n_slots;
+    struct sg_slot {
+        const sg_value *v;
+        sg_tensor tensor;
+        bool bound, owned;
+    } *slots;
+    unsigned generation; /* changes whenever an address does */
+};
+
+void sg_trace_add(sg_trace *t, const char *name, const char *op, const char *backend, double start, double end,
+                  const sg_view *out, double bytes);
+
+#endif

@@ -1,0 +1,113 @@
+/* The numbers of variables: bound to the caller's memory, or owned and started from a seed. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "exec/exec_internal.h"
+#include "sightglass/rng.h"
+
+sg_status sg_state_new(sg_state **out, const sg_graph *g, sg_error *err)
+{
+    SG_TRY(sg_graph_status(g, err));
+    sg_state *s = calloc(1, sizeof *s);
+    const int n = sg_graph_n_slots(g);
+
+    if (!s || !(s->slots = calloc((size_t)SG_MAX(n, 1), sizeof *s->slots))) {
+        free(s);
+        return sg_fail(err, SG_ENOMEM, "out of memory for a state of %d variables", n);
+    }
+    s->n_slots = n;
+    s->generation = 1;
+    for (int i = 0; i < n; i++) {
+        const sg_value *v = sg_graph_slot(g, i);
+        s->slots[i].v = v;
+        s->slots[i].tensor = sg_tensor_of(v->dtype, v->n_dims, v->dims, NULL);
+    }
+    *out = s;
+    return SG_OK;
+}
+
+void sg_state_free(sg_state *s)
+{
+    if (!s)
+        return;
+    for (int i = 0; i < s->n_slots; i++)
+        if (s->slots[i].owned)
+            free(s->slots[i].tensor.data);
+    free(s->slots);
+    free(s);
+}
+
+static struct sg_slot *slot_of(const sg_state *s, const sg_value *v)
+{
+    return v->slot >= 0 && v->slot < s->n_slots ? &s->slots[v->slot] : NULL;
+}
+
+sg_status sg_state_bind(sg_state *s, const sg_value *variable, const sg_tensor *t, sg_error *err)
+{
+    struct sg_slot *slot = slot_of(s, variable);
+    char found[SG_SHAPE_TEXT], wanted[SG_SHAPE_TEXT];
+
+    if (!slot)
+        return sg_fail(err, SG_EARG, "%s is not a variable of this state", sg_value_name(variable));
+    const sg_tensor *w = &slot->tensor;
+    if (t->dtype != w->dtype || t->n_dims != w->n_dims ||
+        memcmp(t->dims, w->dims, (size_t)w->n_dims * sizeof w->dims[0]) != 0)
+        return sg_fail(err, SG_ESHAPE, "variable %s is %s %s, the tensor given is %s %s", sg_value_name(slot->v),
+                       sg_dtype_name(w->dtype), sg_shape_text(wanted, w->n_dims, w->dims), sg_dtype_name(t->dtype),
+                       sg_shape_text(found, t->n_dims, t->dims));
+    if (slot->owned)
+        free(slot->tensor.data);
+    slot->tensor = *t;
+    slot->owned = false;
+    slot->bound = true;
+    s->generation++;
+    return SG_OK;
+}
+
+static void start(const struct sg_slot *slot, uint64_t seed)
+{
+    sg_tensor t = slot->tensor;
+    const sg_dim n = sg_tensor_count(&t);
+    const sg_init *init = &slot->v->init;
+    const char *name = sg_value_name(slot->v);
+    sg_rng r = sg_rng_new(seed, (uint32_t)sg_hash(name, strlen(name), 0));
+
+    for (sg_dim i = 0; i < n; i++)
+        switch (init->kind) {
+        case SG_INIT_NORMAL:
+            sg_tensor_set(&t, i, init->a + init->b * sg_rng_normal(&r));
+            break;
+        case SG_INIT_UNIFORM:
+            sg_tensor_set(&t, i, init->a + (init->b - init->a) * sg_rng_uniform(&r));
+            break;
+        case SG_INIT_CONSTANT:
+            sg_tensor_set(&t, i, init->a);
+            break;
+        }
+}
+
+sg_status sg_state_init(sg_state *s, uint64_t seed, sg_error *err)
+{
+    for (int i = 0; i < s->n_slots; i++) {
+        struct sg_slot *slot = &s->slots[i];
+        if (slot->bound)
+            continue;
+        if (!slot->tensor.data) {
+            const size_t bytes = sg_tensor_bytes(&slot->tensor);
+            slot->tensor.data = aligned_alloc(SG_BLOCK_ALIGN, (bytes + SG_BLOCK_ALIGN) / SG_BLOCK_ALIGN * SG_BLOCK_ALIGN);
+            if (!slot->tensor.data)
+                return sg_fail(err, SG_ENOMEM, "out of memory for variable %s (%zu bytes)", sg_value_name(slot->v), bytes);
+            slot->owned = true;
+            s->generation++;
+        }
+        start(slot, seed);
+    }
+    return SG_OK;
+}
+
+sg_tensor *sg_state_tensor(sg_state *s, const sg_value *variable)
+{
+    struct sg_slot *slot = slot_of(s, variable);
+
+    return slot && slot->tensor.data ? &slot->tensor : NULL;
+}

@@ -1,0 +1,521 @@
+/* Edits become splices: each is a little graph between the site and its readers, chosen by a gate. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/graph_internal.h"
+#include "sightglass/edit.h"
+#include "sightglass/ops.h"
+
+#define MAX_DIRECTIONS 64
+
+/* One edit in a graph: its inputs and the numbers that go there. */
+typedef struct splice {
+    sg_edit e;
+    const char *axes;
+    sg_dtype dtype;
+    int n_feature;                  /* axes of the site behind row and position */
+    sg_dim feature[SG_MAX_DIMS];    /* their extents, head axis included */
+    sg_value *gate, *value, *strength, *low, *high, *heads, *keys;
+    sg_value *direction, *above, *below;
+    int n_lead;                     /* 0: one value for all; 1: by position; 2: by row and position */
+    sg_tensor numbers;              /* value in the graph's type; project: orthonormal rows */
+    sg_tensor direction_numbers;
+    double strength_room, low_room, high_room, above_room, below_room;
+    uint8_t *gate_room, *heads_room, *keys_room;
+    size_t gate_capacity, keys_capacity, window_capacity;
+    char *window;                   /* value by position, for the positions of a run */
+} splice;
+
+struct sg_edits {
+    sg_arena *arena;
+    splice *splices;
+    int n;
+    int n_feeds;
+};
+
+static const char *const op_names[SG_N_EDIT_OPS] = {"set", "add", "scale", "ablate", "project", "clamp", "patch", "mask"};
+
+const char *sg_edit_op_name(sg_edit_op op)
+{
+    return op >= 0 && op < SG_N_EDIT_OPS ? op_names[op] : "?";
+}
+
+sg_edit sg_edit_defaults(void)
+{
+    return (sg_edit){.strength = 1,
+                     .low = -(double)INFINITY,
+                     .high = (double)INFINITY,
+                     .when = {.index = -1, .low = -(double)INFINITY, .high = (double)INFINITY}};
+}
+
+static bool holds(const sg_spans *s, sg_dim x)
+{
+    for (int i = 0; i < s->n; i++)
+        if (x >= s->spans[i].first && x <= s->spans[i].last)
+            return true;
+    return s->n == 0;
+}
+
+static const char *label(char buf[160], int i, const sg_edit *e)
+{
+    snprintf(buf, 160, "edit %d (%s at %.80s)", i, sg_edit_op_name(e->op), e->site ? e->site : "no site");
+    return buf;
+}
+
+static sg_value *input(sg_graph *g, int i, const char *what, sg_dtype dtype, int n_dims, const sg_dim *dims)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "edit.%d.%s", i, what);
+    return sg_input(g, name, dtype, n_dims, dims);
+}
+
+/* dims [axes of the site] with 1 everywhere but at the letters of `keep`, for a value that has just those axes. */
+static sg_value *spread(sg_graph *g, const splice *p, sg_value *v, const sg_value *x, const char *keep)
+{
+    sg_dim dims[SG_MAX_DIMS];
+
+    for (int k = 0; k < x->n_dims; k++)
+        dims[k] = strchr(keep, p->axes[k]) ? x->dims[k] : 1;
+    return sg_reshape(g, v, x->n_dims, dims);
+}
+
+/* Converts to the graph's type, in the arena. */
+static sg_status numbers_of(sg_edits *es, const sg_tensor *from, sg_dtype dtype, sg_tensor *to, sg_error *err)
+{
+    *to = *from;
+    to->dtype = dtype;
+    to->data = sg_arena_alloc(es->arena, SG_MAX(sg_tensor_bytes(to), 1));
+    if (!to->data)
+        return sg_fail(err, SG_ENOMEM, "out of memory for an edit");
+    sg_convert(to->data, dtype, from->data, from->dtype, sg_tensor_count(from));
+    return SG_OK;
+}
+
+/* Rows of v become orthonormal (Gram-Schmidt in double, twice for accuracy). */
+static sg_status orthonormalise(sg_tensor *v, const char *who, sg_error *err)
+{
+    const sg_dim d = v->dims[v->n_dims - 1], n = sg_tensor_count(v) / d;
+
+    for (sg_dim a = 0; a < n; a++)
+        for (int pass = 0; pass < 2; pass++) {
+            double before = 0, after = 0;
+            for (sg_dim i = 0; i < d; i++)
+                before += sg_tensor_get(v, a * d + i) * sg_tensor_get(v, a * d + i);
+            for (sg_dim b = 0; b < a; b++) {
+                double dot = 0;
+                for (sg_dim i = 0; i < d; i++)
+                    dot += sg_tensor_get(v, a * d + i) * sg_tensor_get(v, b * d + i);
+                for (sg_dim i = 0; i < d; i++)
+                    sg_tensor_set(v, a * d + i, sg_tensor_get(v, a * d + i) - dot * sg_tensor_get(v, b * d + i));
+            }
+            for (sg_dim i = 0; i < d; i++)
+                after += sg_tensor_get(v, a * d + i) * sg_tensor_get(v, a * d + i);
+            if (!(after > before * 1e-10) || !isfinite(after))
+                return sg_fail(err, SG_EARG, "%s: direction %lld is zero, not finite, or depends on the ones before it", who,
+                               (long long)a);
+            for (sg_dim i = 0; i < d; i++)
+                sg_tensor_set(v, a * d + i, sg_tensor_get(v, a * d + i) / sqrt(after));
+        }
+    return SG_OK;
+}
+
+/* How the value's axes lie on the site: feature axes it ends with, and what leads. */
+static sg_status fit_value(splice *p, const char *who, const sg_value *x, sg_error *err)
+{
+    const sg_tensor *v = &p->e.value;
+    char found[SG_SHAPE_TEXT], site[SG_SHAPE_TEXT];
+
+    for (int lead = 0; lead <= 2; lead++) {
+        const int n = v->n_dims - lead;
+        bool fits = n >= 0 && n <= p->n_feature;
+        for (int k = 0; k < n && fits; k++)
+            fits = v->dims[lead + k] == p->feature[p->n_feature - n + k];
+        /* By position the value has every feature axis, else [T,D] and [H,K] could be confused. */
+        if (fits && (lead == 0 || n == p->n_feature)) {
+            p->n_lead = lead;
+            return SG_OK;
+        }
+    }
+    return sg_fail(err, SG_ESHAPE, "%s: the value is %s, the site %s", who, sg_shape_text(found, v->n_dims, v->dims),
+                   sg_value_shape_text(x, site));
+}
+
+/* The condition as bool [batch,time]. */
+static sg_status condition(sg_edits *es, splice *p, sg_graph *g, int i, const sg_value *x, sg_value **out, const char *who,
+                           sg_error *err)
+{
+    const sg_edit_when *w = &p->e.when;
+    sg_value *c = sg_graph_find(g, w->site);
+
+    if (!c) {
+        const char *nearest = sg_graph_nearest(g, w->site);
+        return sg_fail(err, SG_ENOTFOUND, "%s: when: no value is named %.80s; the nearest name is %s", who, w->site,
+                       nearest ? nearest : "none");
+    }
+    if (strcmp(sg_value_axes(c), "btd") != 0)
+        return sg_fail(err, SG_EARG, "%s: when: %s has axes \"%s\", btd were wanted", who, w->site, sg_value_axes(c));
+    bool *behind = calloc((size_t)sg_graph_size(g), sizeof *behind);
+    const bool ok = behind && sg_graph_ancestors(g, c, behind);
+    const bool circular = ok && behind[x->id];
+    free(behind);
+    if (!ok)
+        return sg_fail(err, SG_ENOMEM, "out of memory for an edit");
+    if (circular)
+        return sg_fail(err, SG_EARG, "%s: when: %s is computed from the edited site", who, w->site);
+    sg_value *r;
+    if (w->index >= 0) {
+        if (w->index >= c->dims[2])
+            return sg_fail(err, SG_ESHAPE, "%s: when: index %lld of %lld", who, (long long)w->index, (long long)c->dims[2]);
+        r = sg_squeeze(g, sg_slice(g, c, 2, w->index, w->index + 1, 1), 2);
+    } else {
+        if (!w->direction.data || w->direction.n_dims != 1 || w->direction.dims[0] != c->dims[2])
+            return sg_fail(err, SG_ESHAPE, "%s: when: neither an index nor a direction of %lld numbers", who, (long long)c->dims[2]);
+        SG_TRY(numbers_of(es, &w->direction, c->dtype, &p->direction_numbers, err));
+        p->direction = input(g, i, "when.direction", c->dtype, 1, &c->dims[2]);
+        r = sg_sum(g, sg_mul(g, c, p->direction), 2, false);
+    }
+    p->above = input(g, i, "when.above", c->dtype, 0, NULL);
+    p->below = input(g, i, "when.below", c->dtype, 0, NULL);
+    *out = sg_and(g, sg_greater(g, r, p->above), sg_less_equal(g, r, p->below));
+    return SG_OK;
+}
+
+/* sum over the last axis of x times direction u [.., D] */
+static sg_value *along(sg_graph *g, sg_value *x, sg_value *u)
+{
+    return sg_sum(g, sg_mul(g, x, u), -1, true);
+}
+
+static sg_value *mix(sg_graph *g, sg_value *x, sg_value *s, sg_value *v)
+{
+    sg_value *rest = sg_mul(g, x, sg_sub(g, sg_scalar_like(g, x, 1), s));
+
+    return v ? sg_add(g, rest, sg_mul(g, v, s)) : rest;
+}
+
+static bool at_scores(const splice *p)
+{
+    const size_t n = strlen(p->e.site);
+
+    return n >= 11 && strcmp(p->e.site + n - 11, "attn_scores") == 0;
+}
+
+static sg_value *edited(sg_graph *g, splice *p, sg_value *x)
+{
+    sg_value *v = p->value, *s = p->strength;
+
+    switch (p->e.op) {
+    case SG_EDIT_SET:
+    case SG_EDIT_PATCH:
+    case SG_EDIT_ABLATE:
+        return mix(g, x, s, v);
+    case SG_EDIT_ADD:
+        return sg_add(g, x, sg_mul(g, v, s));
+    case SG_EDIT_SCALE:
+        return sg_mul(g, x, v ? sg_mul(g, v, s) : s);
+    case SG_EDIT_PROJECT: {
+        sg_value *y = x;
+        for (sg_dim k = 0; k < p->numbers.dims[0]; k++) {
+            sg_value *u = sg_squeeze(g, sg_slice(g, v, 0, k, k + 1, 1), 0);
+            y = sg_sub(g, y, sg_mul(g, sg_mul(g, along(g, x, u), s), u));
+        }
+        return y;
+    }
+    case SG_EDIT_CLAMP: {
+        sg_value *u = v ? sg_squeeze(g, v, 0) : NULL, *c = u ? along(g, x, u) : x;
+        sg_value *held = sg_minimum(g, sg_maximum(g, c, p->low), p->high);
+        sg_value *change = sg_mul(g, sg_sub(g, held, c), s);
+        return sg_add(g, x, u ? sg_mul(g, change, u) : change);
+    }
+    case SG_EDIT_MASK: {
+        const bool scores = at_scores(p);
+        sg_value *off = p->keys ? spread(g, p, p->keys, x, "bs") : sg_equal(g, v, sg_scalar_like(g, x, 0));
+        if (scores || p->keys)
+            return sg_where(g, off, sg_scalar_like(g, x, scores ? -(double)INFINITY : 0), x);
+        return sg_mul(g, x, v);
+    }
+    default:
+        return x;
+    }
+}
+
+static sg_status add_splice(sg_edits *es, sg_graph *g, int i, sg_error *err)
+{
+    splice *p = &es->splices[i];
+    const sg_edit *e = &p->e;
+    char who_room[160];
+    const char *who = label(who_room, i, e);
+    sg_value *x = e->site ? sg_graph_find(g, e->site) : NULL;
+
+    if (!e->site || e->op < 0 || e->op >= SG_N_EDIT_OPS)
+        return sg_fail(err, SG_EARG, "%s: a site and an op are needed", who);
+    if (!x) {
+        const char *nearest = sg_graph_nearest(g, e->site);
+        return sg_fail(err, SG_ENOTFOUND, "%s: no value has this name; the nearest is %s", who, nearest ? nearest : "none");
+    }
+    p->axes = sg_value_axes(x);
+    p->dtype = x->dtype;
+    if (!sg_dtype_is_float(x->dtype) || !strchr(p->axes, 'b') || !strchr(p->axes, 't'))
+        return sg_fail(err, SG_EARG, "%s: its site has no rows and positions of floats", who);
+    const bool pairs = strchr(p->axes, 's') != NULL; /* attention: rows, heads, queries, keys */
+    for (int k = 0; k < x->n_dims && !pairs; k++)
+        if (p->axes[k] != 'b' && p->axes[k] != 't') {
+            if (x->dims[k] < 0)
+                return sg_fail(err, SG_EARG, "%s: its site has an extent that is not known before a run", who);
+            p->feature[p->n_feature++] = x->dims[k];
+        }
+
+    const bool has_value = e->value.data != NULL, masks_keys = e->op == SG_EDIT_MASK && e->keys.n > 0;
+    if (!has_value && !masks_keys && e->op != SG_EDIT_SCALE && e->op != SG_EDIT_ABLATE && e->op != SG_EDIT_CLAMP)
+        return sg_fail(err, SG_EARG, "%s: a value is needed%s", who, e->op == SG_EDIT_MASK ? " (or keys)" : "");
+    if (masks_keys && !pairs)
+        return sg_fail(err, SG_EARG, "%s: keys are masked at attn.hook_attn_scores or attn.hook_pattern", who);
+    if (has_value && !sg_dtype_is_float(e->value.dtype) && e->value.dtype != SG_I32 && e->value.dtype != SG_BOOL)
+        return sg_fail(err, SG_ETYPE, "%s: the value is %s", who, sg_dtype_name(e->value.dtype));
+
+    /* The value's input. */
+    if (has_value && !masks_keys) {
+        const sg_dim width = p->n_feature ? p->feature[p->n_feature - 1] : 0;
+        sg_dim dims[SG_MAX_DIMS];
+        SG_TRY(numbers_of(es, &e->value, x->dtype, &p->numbers, err));
+        if (e->op == SG_EDIT_PROJECT || e->op == SG_EDIT_CLAMP) {
+            sg_tensor *v = &p->numbers;
+            if (v->n_dims < 1 || v->n_dims > 2 || v->dims[v->n_dims - 1] != width || sg_tensor_count(v) == 0 ||
+                sg_tensor_count(v) / width > (e->op == SG_EDIT_CLAMP ? 1 : MAX_DIRECTIONS))
+                return sg_fail(err, SG_ESHAPE, "%s: wanted directions of %lld numbers, [D]%s", who, (long long)width,
+                               e->op == SG_EDIT_PROJECT ? " or [k,D] with k up to 64" : "");
+            *v = sg_tensor_of(v->dtype, 2, (sg_dim[]){sg_tensor_count(v) / width, width}, v->data);
+            SG_TRY(orthonormalise(v, who, err));
+            p->value = input(g, i, "value", x->dtype, 2, v->dims);
+        } else if (pairs) {
+            if (e->value.n_dims != 0 && e->value.n_dims != x->n_dims)
+                return sg_fail(err, SG_ESHAPE, "%s: at this site a value is a number or has all of row, head, query and key", who);
+            p->value = input(g, i, "value", x->dtype, e->value.n_dims, x->dims);
+        } else {
+            SG_TRY(fit_value(p, who, x, err));
+            if (p->n_lead == 0) {
+                p->value = input(g, i, "value", x->dtype, p->numbers.n_dims, p->numbers.dims);
+            } else {
+                for (int k = 0; k < 2; k++)
+                    dims[k] = x->dims[k];
+                memcpy(dims + 2, p->feature, (size_t)p->n_feature * sizeof dims[0]);
+                p->value = input(g, i, "value", x->dtype, 2 + p->n_feature, dims);
+            }
+        }
+        es->n_feeds++;
+    }
+    p->strength = input(g, i, "strength", x->dtype, 0, NULL);
+    es->n_feeds++;
+    if (e->op == SG_EDIT_CLAMP) {
+        p->low = input(g, i, "low", x->dtype, 0, NULL);
+        p->high = input(g, i, "high", x->dtype, 0, NULL);
+        es->n_feeds += 2;
+    }
+
+    /* The gate: where the edit applies. */
+    sg_dim batch = 1, time = 1, n_heads = 0, keys = 0;
+    for (int k = 0; k < x->n_dims; k++) {
+        const char a = p->axes[k];
+        *(a == 'b' ? &batch : a == 't' ? &time : a == 'h' ? &n_heads : &keys) = x->dims[k];
+    }
+    if (e->heads.n && !n_heads)
+        return sg_fail(err, SG_EARG, "%s: heads were given, but its site has no head axis", who);
+    if (masks_keys) {
+        p->keys = input(g, i, "keys", SG_BOOL, 2, (sg_dim[]){batch, keys});
+        es->n_feeds++;
+    }
+    p->gate = input(g, i, "gate", SG_BOOL, 2, (sg_dim[]){batch, time});
+    es->n_feeds++;
+    sg_value *open = p->gate;
+    if (e->when.site) {
+        sg_value *c = NULL;
+        SG_TRY(condition(es, p, g, i, x, &c, who, err));
+        open = sg_and(g, open, c);
+        es->n_feeds += p->direction ? 3 : 2;
+    }
+    sg_value *gate = spread(g, p, open, x, "bt");
+    if (e->heads.n) {
+        p->heads = input(g, i, "heads", SG_BOOL, 1, &n_heads);
+        p->heads_room = sg_arena_alloc(es->arena, (size_t)n_heads);
+        if (!p->heads_room)
+            return sg_fail(err, SG_ENOMEM, "out of memory for an edit");
+        for (int s = 0; s < e->heads.n; s++)
+            if (e->heads.spans[s].first < 0 || e->heads.spans[s].last >= n_heads)
+                return sg_fail(err, SG_EARG, "%s: heads %lld to %lld, there are %lld (from 0)", who,
+                               (long long)e->heads.spans[s].first, (long long)e->heads.spans[s].last, (long long)n_heads);
+        for (sg_dim h = 0; h < n_heads; h++)
+            p->heads_room[h] = holds(&e->heads, h);
+        es->n_feeds++;
+        gate = sg_and(g, gate, spread(g, p, p->heads, x, "h"));
+    }
+    sg_scope(g, "edit.%d", i);
+    /* What is masked stays so: arithmetic with -inf would give NaN, and a finite score a look ahead. */
+    if (at_scores(p))
+        gate = sg_and(g, gate, sg_greater(g, x, sg_scalar_like(g, x, -(double)INFINITY)));
+    sg_replace(g, x, sg_where(g, gate, edited(g, p, x), x));
+    sg_scope(g, "%s", "");
+    return sg_graph_status(g, err);
+}
+
+sg_status sg_edits_splice(sg_edits **out, sg_graph *g, int n, const sg_edit *edits, sg_error *err)
+{
+    sg_edits *es = calloc(1, sizeof *es);
+
+    if (!es || !(es->arena = sg_arena_new()) ||
+        !(es->splices = sg_arena_array(es->arena, (size_t)SG_MAX(n, 1), sizeof *es->splices))) {
+        sg_edits_free(es);
+        return sg_fail(err, SG_ENOMEM, "out of memory for %d edits", n);
+    }
+    for (int i = 0; i < n; i++) {
+        es->splices[i].e = edits[i];
+        es->n++;
+        const sg_status status = add_splice(es, g, i, err);
+        if (status != SG_OK) {
+            sg_edits_free(es);
+            return status;
+        }
+    }
+    *out = es;
+    return SG_OK;
+}
+
+void sg_edits_free(sg_edits *es)
+{
+    if (!es)
+        return;
+    for (int i = 0; i < es->n; i++) {
+        free(es->splices[i].gate_room);
+        free(es->splices[i].keys_room);
+        free(es->splices[i].window);
+    }
+    sg_arena_free(es->arena);
+    free(es);
+}
+
+sg_status sg_edits_strength(sg_edits *es, int i, double strength, sg_error *err)
+{
+    if (i < 0 || i >= es->n)
+        return sg_fail(err, SG_EARG, "edit %d of %d", i, es->n);
+    es->splices[i].e.strength = strength;
+    return SG_OK;
+}
+
+int sg_edits_n_feeds(const sg_edits *es)
+{
+    return es ? es->n_feeds : 0;
+}
+
+static bool room(void **p, size_t *capacity, size_t wanted)
+{
+    if (*p && wanted <= *capacity)
+        return true;
+    void *more = realloc(*p, SG_MAX(wanted, 1));
+    if (!more)
+        return false;
+    *p = more;
+    *capacity = wanted;
+    return true;
+}
+
+static sg_feed number(sg_value *v, double x, double *store)
+{
+    sg_tensor t = sg_tensor_of(v->dtype, 0, NULL, store);
+
+    sg_tensor_set(&t, 0, x);
+    return (sg_feed){v, t};
+}
+
+/* The value's numbers for the positions of this run, from a tensor [T,...] or [B,T,...]. */
+static sg_status window_of(splice *p, int i, const sg_edit_window *w, sg_feed *feed, sg_error *err)
+{
+    const sg_tensor *v = &p->numbers;
+    sg_dim dims[SG_MAX_DIMS] = {w->n_rows, w->time}, each = 1;
+    char who[160];
+
+    for (int k = 0; k < p->n_feature; k++)
+        each *= dims[2 + k] = p->feature[k];
+    const size_t bytes = (size_t)each * sg_dtype_bytes(v->dtype);
+    const sg_dim rows = p->n_lead == 2 ? v->dims[0] : 1, positions = v->dims[p->n_lead - 1];
+    void *buffer = p->window;
+    if (!room(&buffer, &p->window_capacity, (size_t)(w->n_rows * w->time) * bytes))
+        return sg_fail(err, SG_ENOMEM, "out of memory for an edit");
+    p->window = buffer;
+    if (p->n_lead == 2 && rows != 1 && rows != w->n_rows)
+        return sg_fail(err, SG_ESHAPE, "%s: its value has %lld rows, the run %lld", label(who, i, &p->e), (long long)rows,
+                       (long long)w->n_rows);
+    for (sg_dim r = 0; r < w->n_rows; r++)
+        for (sg_dim t = 0; t < w->time; t++) {
+            const sg_dim at = w->positions[r * w->time + t], row = rows == 1 ? 0 : r;
+            char *to = p->window + (size_t)(r * w->time + t) * bytes;
+            if (at < positions) {
+                memcpy(to, (const char *)v->data + (size_t)(row * positions + at) * bytes, bytes);
+                continue;
+            }
+            memset(to, 0, bytes); /* a position the value does not have is not edited */
+            p->gate_room[r * w->time + t] = 0;
+        }
+    *feed = (sg_feed){p->value, sg_tensor_of(v->dtype, 2 + p->n_feature, dims, p->window)};
+    return SG_OK;
+}
+
+sg_status sg_edits_feeds(sg_edits *es, const sg_edit_window *w, sg_feed *feeds, sg_error *err)
+{
+    const sg_dim keys = w->past + w->time;
+    int n = 0;
+
+    for (int i = 0; es && i < es->n; i++) {
+        splice *p = &es->splices[i];
+        const sg_edit *e = &p->e;
+        void *gate = p->gate_room, *key_room = p->keys_room;
+        const bool ok = room(&gate, &p->gate_capacity, (size_t)(w->n_rows * w->time)) &&
+                        (!p->keys || room(&key_room, &p->keys_capacity, (size_t)(w->n_rows * keys)));
+        p->gate_room = gate;
+        p->keys_room = key_room;
+        if (!ok)
+            return sg_fail(err, SG_ENOMEM, "out of memory for an edit");
+        for (sg_dim r = 0; r < w->n_rows; r++)
+            for (sg_dim t = 0; t < w->time; t++) {
+                const sg_dim at = w->positions[r * w->time + t], from_end = at - w->prompt[r];
+                bool here = holds(&e->positions, at);
+                for (int s = 0; s < e->positions.n && !here && from_end < 0; s++)
+                    here = from_end >= e->positions.spans[s].first && from_end <= e->positions.spans[s].last;
+                p->gate_room[r * w->time + t] =
+                    here && holds(&e->rows, r) && holds(&e->steps, w->step) && w->real[r * keys + w->past + t];
+            }
+        if (p->value && p->n_lead) {
+            SG_TRY(window_of(p, i, w, &feeds[n++], err));
+        } else if (p->value) {
+            feeds[n++] = (sg_feed){p->value, p->numbers};
+        }
+        feeds[n++] = number(p->strength, e->strength, &p->strength_room);
+        if (p->low) {
+            feeds[n++] = number(p->low, e->low, &p->low_room);
+            feeds[n++] = number(p->high, e->high, &p->high_room);
+        }
+        if (p->keys) {
+            for (sg_dim r = 0; r < w->n_rows; r++) {
+                sg_dim position = 0;
+                for (sg_dim k = 0; k < keys; k++) {
+                    p->keys_room[r * keys + k] = w->real[r * keys + k] && holds(&e->keys, position);
+                    position += w->real[r * keys + k];
+                }
+            }
+            feeds[n++] = (sg_feed){p->keys, sg_tensor_of(SG_BOOL, 2, (sg_dim[]){w->n_rows, keys}, p->keys_room)};
+        }
+        feeds[n++] = (sg_feed){p->gate, sg_tensor_of(SG_BOOL, 2, (sg_dim[]){w->n_rows, w->time}, p->gate_room)};
+        if (p->direction)
+            feeds[n++] = (sg_feed){p->direction, p->direction_numbers};
+        if (p->above) {
+            feeds[n++] = number(p->above, e->when.low, &p->above_room);
+            feeds[n++] = number(p->below, e->when.high, &p->below_room);
+        }
+        if (p->heads) {
+            const sg_dim n_heads = sg_value_dim(p->heads, 0);
+            feeds[n++] = (sg_feed){p->heads, sg_tensor_of(SG_BOOL, 1, &n_heads, p->heads_room)};
+        }
+    }
+    SG_ASSERT(!es || n == es->n_feeds);
+    return SG_OK;
+}

@@ -1,0 +1,325 @@
+/* A glass: one thread's graph, state, caches and plans of a model. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/arch.h"
+
+#define MAX_FEEDS 32
+
+struct sg_glass {
+    const sg_model *m;
+    sg_glass_opts opts;
+    sg_graph *g;
+    sg_state *state;     /* made at the first run, when the graph is whole */
+    sg_session *session;
+    sg_value *tokens, *positions, *key_mask;
+    sg_edits *edits;
+    sg_feed *feeds; /* room for what the edits feed, behind the three standard feeds */
+    sg_dim past, step;
+    sg_dim *prompt; /* [n_rows] tokens of each row's prompt */
+    void **values; /* of edits, computed by another run */
+    int n_values, n_prompt;
+    int32_t *ids, *places; /* [rows,time], kept between runs so that a step allocates nothing */
+    uint8_t *mask;
+    size_t ids_capacity, mask_capacity;
+};
+
+sg_glass_opts sg_glass_defaults(void)
+{
+    return (sg_glass_opts){.exec = sg_exec_defaults(), .capacity = 0, .n_rows = 1};
+}
+
+sg_status sg_glass_new(sg_glass **out, const sg_model *m, sg_glass_opts opts, sg_error *err)
+{
+    sg_glass *glass = calloc(1, sizeof *glass);
+
+    if (!glass)
+        return sg_fail(err, SG_ENOMEM, "out of memory for a glass");
+    glass->m = m;
+    glass->opts = opts;
+    const sg_status status = sg_model_graph(&glass->g, m, opts.capacity, opts.n_rows, err);
+    if (status != SG_OK) {
+        sg_glass_free(glass);
+        return status;
+    }
+    glass->tokens = sg_graph_find(glass->g, "tokens");
+    glass->positions = sg_graph_find(glass->g, "positions");
+    glass->key_mask = sg_graph_find(glass->g, "key_mask");
+    *out = glass;
+    return SG_OK;
+}
+
+void sg_glass_free(sg_glass *glass)
+{
+    if (!glass)
+        return;
+    sg_session_free(glass->session);
+    sg_edits_free(glass->edits);
+    for (int i = 0; i < glass->n_values; i++)
+        free(glass->values[i]);
+    free(glass->values);
+    free(glass->feeds);
+    free(glass->prompt);
+    sg_state_free(glass->state);
+    sg_graph_free(glass->g);
+    free(glass->ids);
+    free(glass->places);
+    free(glass->mask);
+    free(glass);
+}
+
+sg_graph *sg_glass_graph(sg_glass *glass)
+{
+    return glass->g;
+}
+
+sg_session *sg_glass_session(sg_glass *glass)
+{
+    return glass->session;
+}
+
+sg_dim sg_glass_past(const sg_glass *glass)
+{
+    return glass->past;
+}
+
+void sg_glass_forget(sg_glass *glass)
+{
+    glass->past = 0;
+    glass->step = 0;
+}
+
+sg_status sg_glass_find(sg_glass *glass, const char *name, sg_value **out, sg_error *err)
+{
+    sg_value *v = sg_graph_find(glass->g, name);
+
+    if (!v) {
+        const char *nearest = sg_graph_nearest(glass->g, name);
+        return sg_fail(err, SG_ENOTFOUND, "no value is named %.120s%s%s%s", name, nearest ? "; the nearest name is " : "",
+                       nearest ? nearest : "", "");
+    }
+    *out = v;
+    return SG_OK;
+}
+
+sg_edits *sg_glass_edits(sg_glass *glass)
+{
+    return glass->edits;
+}
+
+sg_status sg_glass_edit(sg_glass *glass, int n, const sg_edit *edits, sg_error *err)
+{
+    if (glass->edits || glass->session)
+        return sg_fail(err, SG_EARG, "a glass is edited once, before it is run");
+    SG_TRY(sg_edits_splice(&glass->edits, glass->g, n, edits, err));
+    return SG_OK;
+}
+
+/* The value of a site in a run of its own, all positions [T,...] or one [...]; kept by the glass. */
+static sg_status value_from_run(sg_glass *glass, const sg_edit_source *from, sg_edit *e, sg_error *err)
+{
+    sg_tokens ids = {0};
+    sg_glass *other = NULL;
+    sg_value *site;
+    sg_tensor out;
+    sg_glass_opts opts = glass->opts;
+
+    opts.capacity = 0;
+    if (from->text && !glass->m->tokenizer)
+        return sg_fail(err, SG_EARG, "%s: an edit's run is given as text, and the model has no tokenizer", glass->m->info.path);
+    sg_status status = SG_OK;
+    if (from->text)
+        status = sg_tokenizer_encode(glass->m->tokenizer, from->text, sg_encode_defaults(), &ids, err);
+    const int32_t *tokens = from->text ? ids.ids : from->tokens;
+    const sg_dim n = from->text ? ids.n : from->n_tokens;
+    if (status == SG_OK)
+        status = sg_glass_new(&other, glass->m, opts, err);
+    if (status == SG_OK)
+        status = sg_glass_find(other, e->site, &site, err);
+    const sg_rows rows = {.n_rows = 1, .tokens = &tokens, .lengths = &n};
+    if (status == SG_OK)
+        status = sg_glass_run(other, &rows, 0, NULL, 1, &site, &out, err);
+    if (status == SG_OK) {
+        const sg_dim at = from->position < 0 ? from->position + n : from->position;
+        const bool by_position = strchr(sg_value_axes(site), 's') == NULL;
+        sg_tensor t = by_position ? sg_tensor_of(out.dtype, out.n_dims - 1, out.dims + 1, out.data) : out;
+        if (from->has_position && (at < 0 || at >= n || !by_position)) {
+            status = sg_fail(err, SG_EARG, "an edit's value is taken at position %lld of a run of %lld tokens",
+                             (long long)from->position, (long long)n);
+        } else if (from->has_position) {
+            t = sg_tensor_of(out.dtype, out.n_dims - 2, out.dims + 2, out.data);
+            t.data = (char *)out.data + (size_t)at * sg_tensor_bytes(&t);
+        }
+        void **more = status == SG_OK ? realloc(glass->values, (size_t)(glass->n_values + 1) * sizeof *more) : NULL;
+        void *kept = more ? malloc(SG_MAX(sg_tensor_bytes(&t), 1)) : NULL;
+        if (more)
+            glass->values = more;
+        if (kept) {
+            memcpy(kept, t.data, sg_tensor_bytes(&t));
+            glass->values[glass->n_values++] = kept;
+            e->value = t;
+            e->value.data = kept;
+        } else if (status == SG_OK) {
+            status = sg_fail(err, SG_ENOMEM, "out of memory for an edit's value");
+        }
+    }
+    sg_glass_free(other);
+    sg_tokens_free(&ids);
+    return status;
+}
+
+sg_status sg_glass_edit_list(sg_glass *glass, sg_edit_list *list, sg_error *err)
+{
+    const int n = sg_edit_list_count(list);
+
+    for (int i = 0; i < n; i++)
+        if (sg_edit_list_source(list, i))
+            SG_TRY(value_from_run(glass, sg_edit_list_source(list, i), sg_edit_list_at(list, i), err));
+    return n ? sg_glass_edit(glass, n, sg_edit_list_at(list, 0), err) : SG_OK;
+}
+
+sg_status sg_glass_ready(sg_glass *glass, sg_error *err)
+{
+    if (glass->session)
+        return SG_OK;
+    if (!glass->state) {
+        SG_TRY(sg_state_new(&glass->state, glass->g, err));
+        SG_TRY(sg_model_bind(glass->m, glass->g, glass->state, err));
+        SG_TRY(sg_state_init(glass->state, 0, err));
+    }
+    if (!glass->feeds && !(glass->feeds = malloc((size_t)(3 + sg_edits_n_feeds(glass->edits) + MAX_FEEDS) * sizeof *glass->feeds)))
+        return sg_fail(err, SG_ENOMEM, "out of memory for a glass");
+    return sg_session_new(&glass->session, glass->g, glass->state, glass->opts.exec, err);
+}
+
+static bool room(void **p, size_t *capacity, size_t wanted, size_t size)
+{
+    if (wanted <= *capacity)
+        return true;
+    void *more = realloc(*p, wanted * size);
+    if (!more)
+        return false;
+    *p = more;
+    *capacity = wanted;
+    return true;
+}
+
+/* Lays rows out as [n_rows,time] with ids, positions and which keys are real. */
+static sg_status lay_out(sg_glass *glass, const sg_rows *rows, sg_dim *time_out, sg_error *err)
+{
+    const sg_model_info *info = &glass->m->info;
+    sg_dim time = 0;
+
+    if (rows->n_rows < 1)
+        return sg_fail(err, SG_EARG, "no tokens were given");
+    for (int r = 0; r < rows->n_rows; r++) {
+        if (rows->lengths[r] < 1)
+            return sg_fail(err, SG_EARG, "row %d has no tokens", r);
+        if (rows->lengths[r] + glass->past > info->n_context)
+            return sg_fail(err, SG_EARG, "row %d has %lld tokens, the model's context is %lld", r,
+                           (long long)(rows->lengths[r] + glass->past), (long long)info->n_context);
+        for (sg_dim i = 0; i < rows->lengths[r]; i++)
+            if (rows->tokens[r][i] < 0 || rows->tokens[r][i] >= info->n_vocab)
+                return sg_fail(err, SG_EARG, "row %d: token %d at place %lld is outside the vocabulary 0 to %lld", r,
+                               rows->tokens[r][i], (long long)i, (long long)info->n_vocab - 1);
+        time = SG_MAX(time, rows->lengths[r]);
+    }
+    const size_t count = (size_t)rows->n_rows * (size_t)time, keys = (size_t)rows->n_rows * (size_t)(time + glass->past);
+    size_t capacity = glass->ids_capacity, same = glass->ids_capacity;
+    void *ids = glass->ids, *places = glass->places, *mask = glass->mask;
+    const bool ok = room(&ids, &capacity, count, sizeof(int32_t)) && room(&places, &same, count, sizeof(int32_t)) &&
+                    room(&mask, &glass->mask_capacity, keys, 1);
+    glass->ids = ids;
+    glass->places = places;
+    glass->mask = mask;
+    if (!ok)
+        return sg_fail(err, SG_ENOMEM, "out of memory for %zu tokens", count);
+    glass->ids_capacity = capacity;
+    for (int r = 0; r < rows->n_rows; r++) {
+        const sg_dim n = rows->lengths[r], shift = rows->pad_left ? time - n : 0;
+        for (sg_dim t = 0; t < time; t++) {
+            const bool real = t >= shift && t < shift + n;
+            const sg_dim at = r * time + t;
+            glass->ids[at] = real ? rows->tokens[r][t - shift] : 0;
+            glass->places[at] = real ? (int32_t)(t - shift + glass->past) : 0;
+            glass->mask[r * (time + glass->past) + glass->past + t] = real;
+        }
+        memset(glass->mask + r * (time + glass->past), 1, (size_t)glass->past);
+    }
+    *time_out = time;
+    return SG_OK;
+}
+
+/* Tokens, positions, mask and what the edits feed, into `feeds`. */
+static sg_status standard_feeds(sg_glass *glass, const sg_rows *rows, sg_dim time, sg_feed *feeds, sg_error *err)
+{
+    const sg_dim batch = rows->n_rows;
+
+    if (rows->n_rows > glass->n_prompt) {
+        sg_dim *more = realloc(glass->prompt, (size_t)rows->n_rows * sizeof *more);
+        if (!more)
+            return sg_fail(err, SG_ENOMEM, "out of memory for %d rows", rows->n_rows);
+        glass->prompt = more;
+        glass->n_prompt = rows->n_rows;
+    }
+    for (int r = 0; glass->past == 0 && r < rows->n_rows; r++)
+        glass->prompt[r] = rows->lengths[r];
+
+    feeds[0] = (sg_feed){glass->tokens, sg_tensor_of(SG_I32, 2, (sg_dim[]){batch, time}, glass->ids)};
+    feeds[1] = (sg_feed){glass->positions, sg_tensor_of(SG_I32, 2, (sg_dim[]){batch, time}, glass->places)};
+    feeds[2] = (sg_feed){glass->key_mask, sg_tensor_of(SG_BOOL, 2, (sg_dim[]){batch, time + glass->past}, glass->mask)};
+    const sg_edit_window w = {batch, time, glass->past, glass->places, glass->mask, glass->prompt, glass->step};
+    return glass->edits ? sg_edits_feeds(glass->edits, &w, feeds + 3, err) : SG_OK;
+}
+
+sg_status sg_glass_run(sg_glass *glass, const sg_rows *rows, int n_feeds, const sg_named_feed *feeds, int n_fetches,
+                       sg_value *const *fetches, sg_tensor *out, sg_error *err)
+{
+    sg_dim time;
+
+    if (glass->opts.capacity)
+        return sg_fail(err, SG_EARG, "a glass with a cache is run by sg_glass_extend");
+    if (n_feeds > MAX_FEEDS)
+        return sg_fail(err, SG_EARG, "%d feeds, at most %d", n_feeds, MAX_FEEDS);
+    SG_TRY(sg_glass_ready(glass, err));
+    SG_TRY(lay_out(glass, rows, &time, err));
+    sg_feed *all = glass->feeds;
+    SG_TRY(standard_feeds(glass, rows, time, all, err));
+    int n = 3 + sg_edits_n_feeds(glass->edits);
+    for (int i = 0; i < n_feeds; i++) {
+        sg_value *v = NULL;
+        SG_TRY(sg_glass_find(glass, feeds[i].name, &v, err));
+        int at = n;
+        for (int k = 0; k < 3; k++) /* tokens, positions or mask of the caller's own */
+            at = all[k].value == v ? k : at;
+        all[at] = (sg_feed){v, feeds[i].tensor};
+        n += at == n;
+    }
+    return sg_session_run(glass->session, n, all, n_fetches, fetches, out, err);
+}
+
+sg_status sg_glass_extend(sg_glass *glass, const sg_rows *rows, int n_fetches, sg_value *const *fetches, sg_tensor *out,
+                          sg_error *err)
+{
+    sg_dim time;
+
+    if (!glass->opts.capacity)
+        return sg_fail(err, SG_EARG, "this glass has no cache");
+    if (rows->n_rows != glass->opts.n_rows)
+        return sg_fail(err, SG_EARG, "%d rows for a cache of %lld", rows->n_rows, (long long)glass->opts.n_rows);
+    for (int r = 1; r < rows->n_rows; r++)
+        if (rows->lengths[r] != rows->lengths[0])
+            return sg_fail(err, SG_EARG, "rows of a cache are extended by equal lengths");
+    if (rows->lengths[0] + glass->past > glass->opts.capacity)
+        return sg_fail(err, SG_EARG, "%lld tokens for a cache of %lld", (long long)(rows->lengths[0] + glass->past),
+                       (long long)glass->opts.capacity);
+    SG_TRY(sg_glass_ready(glass, err));
+    SG_TRY(lay_out(glass, rows, &time, err));
+    SG_TRY(standard_feeds(glass, rows, time, glass->feeds, err));
+    /* One token after another reuses one plan for any past; a longer piece gets a plan of its own. */
+    SG_TRY(sg_session_extent(glass->session, "past", glass->past, time == 1 ? glass->opts.capacity - 1 : 0, err));
+    SG_TRY(sg_session_run(glass->session, 3 + sg_edits_n_feeds(glass->edits), glass->feeds, n_fetches, fetches, out, err));
+    glass->past += time;
+    glass->step++;
+    return SG_OK;
+}

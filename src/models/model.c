@@ -1,0 +1,363 @@
+/* Opening a model: its config chooses the family, the family names the weights, every weight's shape is checked. Weights in
+ * the compute type stay in the mapped file; others are converted once. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/arch.h"
+
+sg_model_opts sg_model_defaults(void)
+{
+    return (sg_model_opts){.dtype = SG_F32};
+}
+
+bool sg_weight_in_block(sg_weight_role role)
+{
+    return role != SG_W_EMBED && role != SG_W_POSITION && role != SG_W_NORM_FINAL && role != SG_W_NORM_FINAL_BIAS &&
+           role != SG_W_UNEMBED;
+}
+
+int sg_weight_shape(const sg_model *m, sg_weight_role role, sg_dim dims[2])
+{
+    const sg_model_info *in = &m->info;
+    const sg_dim d = in->d_model, q = in->n_heads * in->d_head, kv = in->n_kv_heads * in->d_head, f = in->d_mlp;
+    sg_dim out_extent = 0, in_extent = 0;
+
+    switch (role) {
+    case SG_W_EMBED:
+    case SG_W_UNEMBED: /* never stored [in,out] */
+        dims[0] = in->n_vocab;
+        dims[1] = d;
+        return 2;
+    case SG_W_POSITION:
+        dims[0] = in->n_context;
+        dims[1] = d;
+        return 2;
+    case SG_W_Q_BIAS:
+        dims[0] = q;
+        return 1;
+    case SG_W_K_BIAS:
+    case SG_W_V_BIAS:
+        dims[0] = kv;
+        return 1;
+    case SG_W_QKV_BIAS:
+        dims[0] = q + 2 * kv;
+        return 1;
+    case SG_W_UP_BIAS:
+        dims[0] = f;
+        return 1;
+    case SG_W_NORM1:
+    case SG_W_NORM1_BIAS:
+    case SG_W_NORM2:
+    case SG_W_NORM2_BIAS:
+    case SG_W_NORM_FINAL:
+    case SG_W_NORM_FINAL_BIAS:
+    case SG_W_O_BIAS:
+    case SG_W_DOWN_BIAS:
+        dims[0] = d;
+        return 1;
+    case SG_W_Q:
+        out_extent = q;
+        in_extent = d;
+        break;
+    case SG_W_K:
+    case SG_W_V:
+        out_extent = kv;
+        in_extent = d;
+        break;
+    case SG_W_QKV:
+        out_extent = q + 2 * kv;
+        in_extent = d;
+        break;
+    case SG_W_O:
+        out_extent = d;
+        in_extent = q;
+        break;
+    case SG_W_GATE:
+    case SG_W_UP:
+        out_extent = f;
+        in_extent = d;
+        break;
+    case SG_W_DOWN:
+        out_extent = d;
+        in_extent = f;
+        break;
+    case SG_N_WEIGHTS:
+        break;
+    }
+    dims[0] = m->arch.in_out ? in_extent : out_extent;
+    dims[1] = m->arch.in_out ? out_extent : in_extent;
+    return 2;
+}
+
+static sg_status warn(sg_model *m, char *text, sg_error *err)
+{
+    const char **more = sg_arena_array(m->arena, (size_t)m->n_warnings + 1, sizeof *more);
+
+    if (!more || !text)
+        return sg_fail(err, SG_ENOMEM, "out of memory for the model's warnings");
+    for (int i = 0; i < m->n_warnings; i++)
+        more[i] = m->warnings[i];
+    more[m->n_warnings++] = text;
+    m->warnings = more;
+    return SG_OK;
+}
+
+static const char *join(sg_model *m, const char *dir, const char *file)
+{
+    const size_t n = strlen(dir);
+
+    return sg_arena_printf(m->arena, "%s%s%s", dir, n && dir[n - 1] == '/' ? "" : "/", file);
+}
+
+static bool is_there(const char *path)
+{
+    FILE *f = fopen(path, "rb");
+
+    if (f)
+        fclose(f);
+    return f != NULL;
+}
+
+static sg_status choose_family(sg_model *m, const json_t *config, const char *path, sg_error *err)
+{
+    const char *type = json_string_value(json_object_get(config, "model_type"));
+    const char *arch = json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
+    static const struct {
+        const char *type, *arch;
+        sg_family_fn fill;
+    } families[] = {
+#define SG_FAMILY(name, model_type, architecture) {model_type, architecture, sg_family_##name},
+#include "models/models.def"
+#undef SG_FAMILY
+    };
+
+    for (size_t i = 0; i < SG_COUNT_OF(families); i++) {
+        const bool by_arch = arch && strncmp(arch, families[i].arch, strlen(families[i].arch)) == 0 &&
+                             (strcmp(arch + strlen(families[i].arch), "ForCausalLM") == 0 ||
+                              strcmp(arch + strlen(families[i].arch), "LMHeadModel") == 0);
+        if (arch ? !by_arch : !type || strcmp(type, families[i].type) != 0)
+            continue;
+        m->info.architecture = sg_arena_strdup(m->arena, arch ? arch : type);
+        SG_TRY(families[i].fill(&m->arch, &m->info, config, path, err));
+        m->info.family = m->arch.family;
+        return m->info.architecture ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory");
+    }
+    if (!arch && !type)
+        return sg_fail(err, SG_EFORMAT, "%s: neither architectures nor model_type is there", path);
+    return sg_fail(err, SG_EUNSUPPORTED, "%s: %s is \"%.60s\"; this version knows llama and gpt2", path,
+                   arch ? "architectures" : "model_type", arch ? arch : type);
+}
+
+sg_status sg_config_parse(sg_model *m, const char *json, size_t n_bytes, const char *path, sg_error *err)
+{
+    json_error_t at;
+    json_t *config = json_loadb(json, n_bytes, JSON_REJECT_DUPLICATES, &at);
+
+    if (!json_is_object(config)) {
+        const sg_status status = config ? sg_fail(err, SG_EFORMAT, "%s: not a JSON object", path)
+                                        : sg_fail(err, SG_EFORMAT, "%s: line %d: %s", path, at.line, at.text);
+        json_decref(config);
+        return status;
+    }
+    sg_status status = choose_family(m, config, path, err);
+    const json_t *bos = json_object_get(config, "bos_token_id"), *eos = json_object_get(config, "eos_token_id");
+    m->info.bos = json_is_integer(bos) && json_integer_value(bos) >= 0 && json_integer_value(bos) < m->info.n_vocab
+                      ? (int32_t)json_integer_value(bos)
+                      : -1;
+    const size_t n = json_is_array(eos) ? json_array_size(eos) : 1;
+    for (size_t i = 0; i < n; i++) {
+        const json_t *e = json_is_array(eos) ? json_array_get(eos, i) : eos;
+        if (json_is_integer(e) && json_integer_value(e) >= 0 && json_integer_value(e) < m->info.n_vocab &&
+            m->info.n_eos < (int)SG_COUNT_OF(m->info.eos))
+            m->info.eos[m->info.n_eos++] = (int32_t)json_integer_value(e);
+    }
+    json_decref(config);
+    return status;
+}
+
+static sg_status read_config(sg_model *m, const char *path, sg_error *err)
+{
+    sg_file *file;
+
+    SG_TRY(sg_file_open(&file, path, err));
+    const sg_status status =
+        sg_config_parse(m, sg_file_data(file) ? (const char *)sg_file_data(file) : "", sg_file_bytes(file), path, err);
+    sg_file_close(file);
+    return status;
+}
+
+/* Converted numbers, aligned as kernels like them. */
+static sg_status take(sg_model *m, const char *name, const sg_tensor *stored, sg_tensor *out, sg_error *err)
+{
+    const sg_dim n = sg_tensor_count(stored);
+    sg_dim bad = -1;
+
+    *out = *stored;
+    if (stored->dtype != m->opts.dtype) {
+        size_t bytes;
+        out->dtype = m->opts.dtype;
+        if (sg_bytes(n, sg_dtype_bytes(out->dtype), &bytes) != SG_OK || !(out->data = sg_arena_alloc(m->arena, SG_MAX(bytes, 1))))
+            return sg_fail(err, SG_ENOMEM, "out of memory for %s (%lld numbers)", name, (long long)n);
+        sg_convert(out->data, out->dtype, stored->data, stored->dtype, n);
+    }
+    if (out->dtype == SG_F32) {
+        const float *x = out->data;
+        for (sg_dim i = 0; i < n && bad < 0; i++)
+            bad = x[i] == x[i] ? -1 : i;
+    } else {
+        for (sg_dim i = 0; i < n && bad < 0; i++)
+            bad = isnan(sg_tensor_get(out, i)) ? i : -1;
+    }
+    if (bad >= 0)
+        return warn(m, sg_arena_printf(m->arena, "%s has NaN, first at element %lld", name, (long long)bad), err);
+    return SG_OK;
+}
+
+static sg_status load_weight(sg_model *m, sg_weight_role role, int layer, sg_weight *w, bool *used, sg_error *err)
+{
+    const char *pattern = m->arch.names[role];
+    char bare[128], found[SG_SHAPE_TEXT], wanted[SG_SHAPE_TEXT];
+    sg_dim dims[2];
+
+    const char *percent = strstr(pattern, "%d");
+    if (percent)
+        snprintf(bare, sizeof bare, "%.*s%d%s", (int)(percent - pattern), pattern, layer, percent + 2);
+    else
+        snprintf(bare, sizeof bare, "%s", pattern);
+    w->name = sg_arena_printf(m->arena, "%s%s", role == SG_W_UNEMBED ? "" : m->arch.prefix, bare);
+    if (!w->name)
+        return sg_fail(err, SG_ENOMEM, "out of memory for weights");
+    const sg_tensor *t = m->arch.prefix[0] ? sg_safetensors_find(m->file, bare) : NULL;
+    if (!t)
+        SG_TRY(sg_safetensors_get(&t, m->file, w->name, err)); /* says what is wrong with it, or which name is near */
+    for (int i = 0; i < sg_safetensors_count(m->file); i++)
+        if (sg_safetensors_at(m->file, i) == t)
+            used[i] = true;
+    const int n = sg_weight_shape(m, role, dims);
+    if (t->n_dims != n || memcmp(t->dims, dims, (size_t)n * sizeof dims[0]) != 0)
+        return sg_fail(err, SG_EFORMAT, "%s: %s is %s, the config says %s", m->info.path, w->name,
+                       sg_shape_text(found, t->n_dims, t->dims), sg_shape_text(wanted, n, dims));
+    if (!sg_dtype_is_float(t->dtype))
+        return sg_fail(err, SG_EFORMAT, "%s: %s is %s, floats were wanted", m->info.path, w->name, sg_dtype_name(t->dtype));
+    m->info.n_parameters += sg_tensor_count(t);
+    m->info.weight_bytes += sg_tensor_bytes(t);
+    if (role == SG_W_EMBED)
+        m->info.stored = t->dtype;
+    return take(m, w->name, t, &w->tensor, err);
+}
+
+static bool in_file(const sg_model *m, const char *pattern)
+{
+    char bare[128], full[160];
+    const char *percent = strstr(pattern, "%d");
+
+    if (percent)
+        snprintf(bare, sizeof bare, "%.*s0%s", (int)(percent - pattern), pattern, percent + 2);
+    else
+        snprintf(bare, sizeof bare, "%s", pattern);
+    snprintf(full, sizeof full, "%s%s", m->arch.prefix, bare);
+    return sg_safetensors_find(m->file, bare) || sg_safetensors_find(m->file, full);
+}
+
+static sg_status load_weights(sg_model *m, sg_error *err)
+{
+    const int count = sg_safetensors_count(m->file);
+    bool *used = sg_arena_array(m->arena, (size_t)count + 1, sizeof *used);
+
+    if (!used)
+        return sg_fail(err, SG_ENOMEM, "out of memory for weights");
+    for (int role = 0; role < SG_N_WEIGHTS; role++) {
+        const char *pattern = m->arch.names[role];
+        if (!pattern || (m->arch.optional[role] && !in_file(m, pattern)) ||
+            (role == SG_W_UNEMBED && m->info.tied))
+            continue;
+        const int n = sg_weight_in_block((sg_weight_role)role) ? (int)m->info.n_layers : 1;
+        m->weights[role] = sg_arena_array(m->arena, (size_t)n, sizeof(sg_weight));
+        if (!m->weights[role])
+            return sg_fail(err, SG_ENOMEM, "out of memory for weights");
+        for (int i = 0; i < n; i++)
+            SG_TRY(load_weight(m, (sg_weight_role)role, i, &m->weights[role][i], used, err));
+    }
+    int n_unused = 0, first = -1;
+    for (int i = 0; i < count; i++) {
+        const char *name = sg_safetensors_name(m->file, i);
+        /* Buffers that old files carry along: causal masks and rotary tables, which the graph computes. */
+        if (used[i] || strstr(name, "attn.bias") || strstr(name, "attn.masked_bias") || strstr(name, "rotary_emb.inv_freq") ||
+            (m->info.tied && strcmp(name, "lm_head.weight") == 0))
+            continue;
+        if (n_unused++ == 0)
+            first = i;
+    }
+    if (n_unused)
+        return warn(m, sg_arena_printf(m->arena, "%d tensor%s of the file %s not used by the family %s, first %s", n_unused,
+                                       n_unused == 1 ? "" : "s", n_unused == 1 ? "is" : "are", m->arch.family,
+                                       sg_safetensors_name(m->file, first)),
+                    err);
+    return SG_OK;
+}
+
+static sg_status open_in(sg_model *m, const char *dir, sg_error *err)
+{
+    const char *config = join(m, dir, "config.json"), *weights = join(m, dir, "model.safetensors");
+    const char *index = join(m, dir, "model.safetensors.index.json"), *tokenizer = join(m, dir, "tokenizer.json");
+
+    m->info.path = sg_arena_strdup(m->arena, dir);
+    if (!config || !weights || !index || !tokenizer || !m->info.path)
+        return sg_fail(err, SG_ENOMEM, "out of memory for a model");
+    SG_TRY(read_config(m, config, err));
+    SG_TRY(sg_safetensors_open(&m->file, !is_there(weights) && is_there(index) ? index : weights, err));
+    SG_TRY(load_weights(m, err));
+    if (is_there(tokenizer)) {
+        SG_TRY(sg_tokenizer_open(&m->tokenizer, tokenizer, err));
+        if (sg_tokenizer_size(m->tokenizer) > m->info.n_vocab)
+            return warn(m, sg_arena_printf(m->arena, "the tokenizer has %d ids, the model %lld", sg_tokenizer_size(m->tokenizer),
+                                           (long long)m->info.n_vocab),
+                        err);
+    }
+    return SG_OK;
+}
+
+sg_status sg_model_open(sg_model **out, const char *dir, sg_model_opts opts, sg_error *err)
+{
+    sg_arena *arena = sg_arena_new();
+    sg_model *m = arena ? sg_arena_alloc(arena, sizeof *m) : NULL;
+
+    if (!m) {
+        sg_arena_free(arena);
+        return sg_fail(err, SG_ENOMEM, "out of memory for a model");
+    }
+    m->arena = arena;
+    m->opts = opts;
+    const sg_status status = open_in(m, dir, err);
+    if (status != SG_OK) {
+        sg_model_close(m);
+        return status;
+    }
+    *out = m;
+    return SG_OK;
+}
+
+void sg_model_close(sg_model *m)
+{
+    if (!m)
+        return;
+    sg_tokenizer_free(m->tokenizer);
+    sg_safetensors_close(m->file);
+    sg_arena_free(m->arena);
+}
+
+const sg_model_info *sg_model_get_info(const sg_model *m)
+{
+    return &m->info;
+}
+
+const sg_tokenizer *sg_model_tokenizer(const sg_model *m)
+{
+    return m->tokenizer;
+}
+
+const char *sg_model_warning(const sg_model *m, int i)
+{
+    return i >= 0 && i < m->n_warnings ? m->warnings[i] : NULL;
+}

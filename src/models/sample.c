@@ -1,0 +1,57 @@
+/* Sampling the next token: temperature, then the k most likely, then the nucleus of mass p. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/base.h"
+#include "sightglass/sample.h"
+
+sg_sample_opts sg_sample_defaults(void)
+{
+    return (sg_sample_opts){.temperature = 0, .top_k = 0, .top_p = 1};
+}
+
+static int by_weight(const void *a, const void *b)
+{
+    const sg_sample_pair *x = a, *y = b;
+
+    if (x->weight != y->weight)
+        return x->weight > y->weight ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+int32_t sg_sample(const float *logits, int32_t n, sg_sample_opts opts, sg_rng *r, sg_sample_pair *scratch)
+{
+    int32_t best = -1, count = 0;
+
+    for (int32_t i = 0; i < n; i++)
+        if (logits[i] > -INFINITY && (best < 0 || logits[i] > logits[best]))
+            best = i;
+    if (best < 0 || opts.temperature <= 0)
+        return best;
+    double total = 0, most = (double)logits[best];
+    for (int32_t i = 0; i < n; i++) {
+        const double w = exp(((double)logits[i] - most) / opts.temperature);
+        if (w > 0) /* not NaN either */
+            scratch[count++] = (sg_sample_pair){w, i};
+    }
+    qsort(scratch, (size_t)count, sizeof scratch[0], by_weight);
+    if (opts.top_k > 0)
+        count = SG_MIN(count, opts.top_k);
+    for (int32_t i = 0; i < count; i++)
+        total += scratch[i].weight;
+    if (opts.top_p < 1) {
+        double sum = 0;
+        int32_t kept = 0;
+        while (kept < count && (kept == 0 || sum < opts.top_p * total))
+            sum += scratch[kept++].weight;
+        count = kept;
+        total = sum;
+    }
+    double u = sg_rng_uniform(r) * total;
+    for (int32_t i = 0; i + 1 < count; i++) {
+        if (u < scratch[i].weight)
+            return scratch[i].id;
+        u -= scratch[i].weight;
+    }
+    return scratch[count - 1].id;
+}

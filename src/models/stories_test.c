@@ -1,0 +1,229 @@
+/* A real model against reference numbers that an independent program computed in double. */
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "check.h"
+#include "sightglass/model.h"
+#include "sightglass/ops.h"
+#include "sightglass/safetensors.h"
+
+static sg_model *open_stories(sg_dtype dtype)
+{
+    char path[1024];
+    sg_error err;
+    sg_model *m;
+
+    if (!sg_test_shared(path, "models/stories260K"))
+        return NULL;
+    CHECK_OK(sg_model_open(&m, path, (sg_model_opts){dtype}, &err), &err);
+    return m;
+}
+
+static sg_safetensors *open_golden(void)
+{
+    char path[1024];
+    sg_error err;
+    sg_safetensors *st;
+
+    if (!sg_test_shared(path, "golden/stories260K.safetensors"))
+        return NULL;
+    CHECK_OK(sg_safetensors_open(&st, path, &err), &err);
+    return st;
+}
+
+static sg_rows rows_of(const sg_safetensors *golden, const int32_t **ids, sg_dim *n)
+{
+    const sg_tensor *tokens = sg_safetensors_find(golden, "tokens");
+
+    *ids = tokens->data;
+    *n = sg_tensor_count(tokens);
+    return (sg_rows){.n_rows = 1, .tokens = ids, .lengths = n};
+}
+
+/* Within 2e-5 + 1e-4 |x| of the reference, every named value. */
+static void every_named_value_agrees_with_the_reference(void **state)
+{
+    (void)state;
+    sg_model *m = open_stories(SG_F32);
+    sg_safetensors *golden = open_golden();
+    if (!m || !golden) {
+        print_message("skipped: the model stories260K or its reference values are not here\n");
+        skip();
+    }
+    sg_error err;
+    sg_glass *glass;
+    sg_value *fetches[256];
+    sg_tensor out[256];
+    const int32_t *ids;
+    sg_dim n;
+    const sg_rows rows = rows_of(golden, &ids, &n);
+    int count = 0, at[256];
+
+    CHECK_OK(sg_glass_new(&glass, m, sg_glass_defaults(), &err), &err);
+    for (int i = 0; i < sg_safetensors_count(golden); i++) {
+        if (strcmp(sg_safetensors_name(golden, i), "tokens") == 0)
+            continue;
+        CHECK_OK(sg_glass_find(glass, sg_safetensors_name(golden, i), &fetches[count], &err), &err);
+        at[count++] = i;
+    }
+    CHECK(count == 77); /* the embedding, 15 values of each of 5 blocks, the logits */
+    CHECK_OK(sg_glass_run(glass, &rows, 0, NULL, count, fetches, out, &err), &err);
+    for (int c = 0; c < count; c++) {
+        const sg_tensor *want = sg_safetensors_at(golden, at[c]);
+        CHECK(sg_tensor_count(want) == sg_tensor_count(&out[c]));
+        for (sg_dim i = 0; i < sg_tensor_count(want); i++)
+            CHECK_NEAR(sg_tensor_get(&out[c], i), sg_tensor_get(want, i), 2e-5, 1e-4);
+    }
+    sg_glass_free(glass);
+    sg_safetensors_close(golden);
+    sg_model_close(m);
+}
+
+/* 200 greedy tokens one by one through the cache. */
+static void greedy_tokens_through_the_cache_are_the_published_ones(void **state)
+{
+    (void)state;
+    char path[1024];
+    sg_model *m = open_stories(SG_F32);
+    if (!m || !sg_test_shared(path, "golden/stories260K.json")) {
+        print_message("skipped: the model stories260K or its reference values are not here\n");
+        skip();
+    }
+    sg_error err;
+    json_t *golden = json_load_file(path, 0, NULL);
+    const json_t *want = json_object_get(golden, "greedy_from_bos_tokens");
+    sg_glass_opts opts = sg_glass_defaults();
+    sg_glass *glass;
+    sg_value *logits;
+    sg_tensor out;
+
+    opts.capacity = 256;
+    CHECK_OK(sg_glass_new(&glass, m, opts, &err), &err);
+    CHECK_OK(sg_glass_find(glass, "logits", &logits, &err), &err);
+    int32_t id = (int32_t)json_integer_value(json_array_get(want, 0));
+    for (size_t i = 0; i + 1 < json_array_size(want); i++) {
+        const int32_t *row = &id;
+        const sg_dim one = 1;
+        const sg_rows rows = {.n_rows = 1, .tokens = &row, .lengths = &one};
+        CHECK_OK(sg_glass_extend(glass, &rows, 1, &logits, &out, &err), &err);
+        int32_t best = 0;
+        for (sg_dim v = 1; v < sg_tensor_count(&out); v++)
+            if (sg_tensor_get(&out, v) > sg_tensor_get(&out, best))
+                best = (int32_t)v;
+        id = best;
+        CHECK(id == json_integer_value(json_array_get(want, i + 1)));
+    }
+    json_decref(golden);
+    sg_glass_free(glass);
+    sg_model_close(m);
+}
+
+/* Feeding a value with what it held anyway changes nothing, and nothing behind it runs. */
+static void a_fed_value_cuts_off_what_is_behind_it(void **state)
+{
+    (void)state;
+    sg_model *m = open_stories(SG_F32);
+    sg_safetensors *golden = open_golden();
+    if (!m || !golden) {
+        print_message("skipped: the model stories260K or its reference values are not here\n");
+        skip();
+    }
+    sg_error err;
+    sg_glass *glass;
+    sg_value *both[2];
+    sg_tensor out[2];
+    const int32_t *ids;
+    sg_dim n;
+    const sg_rows rows = rows_of(golden, &ids, &n);
+
+    CHECK_OK(sg_glass_new(&glass, m, sg_glass_defaults(), &err), &err);
+    CHECK_OK(sg_glass_find(glass, "blocks.2.hook_resid_pre", &both[0], &err), &err);
+    CHECK_OK(sg_glass_find(glass, "logits", &both[1], &err), &err);
+    CHECK_OK(sg_glass_run(glass, &rows, 0, NULL, 2, both, out, &err), &err);
+    const size_t bytes = sg_tensor_bytes(&out[1]), resid_bytes = sg_tensor_bytes(&out[0]);
+    void *logits = malloc(bytes), *resid = malloc(resid_bytes);
+    memcpy(logits, out[1].data, bytes);
+    memcpy(resid, out[0].data, resid_bytes);
+    sg_named_feed feed = {"blocks.2.hook_resid_pre", out[0]};
+    feed.tensor.data = resid;
+    CHECK_OK(sg_glass_run(glass, &rows, 1, &feed, 1, &both[1], out, &err), &err);
+    CHECK(memcmp(logits, out[0].data, bytes) == 0);
+    const sg_plan *plan = sg_session_plan(sg_glass_session(glass));
+    CHECK(sg_plan_n_steps(plan) > 10);
+    for (int s = 0; s < sg_plan_n_steps(plan); s++) {
+        CHECK(strstr(sg_plan_step_name(plan, s), "blocks.0.") == NULL);
+        CHECK(strstr(sg_plan_step_name(plan, s), "blocks.1.") == NULL);
+        CHECK(strstr(sg_plan_step_name(plan, s), "hook_embed") == NULL);
+    }
+    free(logits);
+    free(resid);
+    sg_glass_free(glass);
+    sg_safetensors_close(golden);
+    sg_model_close(m);
+}
+
+/* d loss / d resid_post by the graph and by central differences, both in f64. */
+static void the_gradient_of_the_loss_agrees_with_differences(void **state)
+{
+    (void)state;
+    sg_model *m = open_stories(SG_F64);
+    sg_safetensors *golden = open_golden();
+    if (!m || !golden) {
+        print_message("skipped: the model stories260K or its reference values are not here\n");
+        skip();
+    }
+    sg_error err;
+    sg_glass *glass;
+    sg_value *site, *loss;
+    sg_tensor out[2];
+    const int32_t *ids;
+    sg_dim n;
+    const sg_rows rows = rows_of(golden, &ids, &n);
+
+    CHECK_OK(sg_glass_new(&glass, m, sg_glass_defaults(), &err), &err);
+    CHECK_OK(sg_glass_find(glass, "blocks.0.hook_resid_post", &site, &err), &err);
+    CHECK_OK(sg_glass_find(glass, "loss", &loss, &err), &err);
+    sg_value *fetches[2] = {site, sg_grad(sg_glass_graph(glass), loss, site)};
+    CHECK_OK(sg_graph_status(sg_glass_graph(glass), &err), &err);
+    CHECK_OK(sg_glass_run(glass, &rows, 0, NULL, 2, fetches, out, &err), &err);
+    const sg_dim count = sg_tensor_count(&out[0]);
+    double *x = malloc((size_t)count * sizeof *x), *grad = malloc((size_t)count * sizeof *grad);
+    memcpy(x, out[0].data, (size_t)count * sizeof *x);
+    memcpy(grad, out[1].data, (size_t)count * sizeof *grad);
+    sg_named_feed feed = {"blocks.0.hook_resid_post", out[0]};
+    feed.tensor.data = x;
+    double norm = 0;
+    for (sg_dim i = 0; i < count; i++)
+        norm = fmax(norm, fabs(grad[i]));
+    CHECK(norm > 1e-4);
+    for (sg_dim i = 7; i < count; i += 61) { /* 22 places spread over positions and widths */
+        const double h = 1e-5, kept = x[i];
+        double side[2];
+        for (int s = 0; s < 2; s++) {
+            x[i] = kept + (s ? h : -h);
+            CHECK_OK(sg_glass_run(glass, &rows, 1, &feed, 1, &loss, out, &err), &err);
+            side[s] = sg_tensor_get(&out[0], 0);
+        }
+        x[i] = kept;
+        /* Central differences err by h^2 and by rounding / h, both near 1e-10 here; relative to the largest slope. */
+        CHECK_NEAR((side[1] - side[0]) / (2 * h), grad[i], 1e-6 * norm, 1e-6);
+    }
+    free(x);
+    free(grad);
+    sg_glass_free(glass);
+    sg_safetensors_close(golden);
+    sg_model_close(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_named_value_agrees_with_the_reference),
+        cmocka_unit_test(greedy_tokens_through_the_cache_are_the_published_ones),
+        cmocka_unit_test(a_fed_value_cuts_off_what_is_behind_it),
+        cmocka_unit_test(the_gradient_of_the_loss_agrees_with_differences),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

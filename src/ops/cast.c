@@ -1,0 +1,44 @@
+/* Conversion between element types. */
+#include "ops/iter.h"
+
+static sg_status infer(sg_infer *s, sg_error *err)
+{
+    if (s->attrs->i[0] < 0 || s->attrs->i[0] >= SG_N_DTYPES)
+        return sg_infer_fail(s, err, SG_EARG, "no such type");
+    sg_infer_like(s, 0);
+    s->dtype = (sg_dtype)s->attrs->i[0];
+    return SG_OK;
+}
+
+static void part(void *context, sg_dim first, sg_dim last)
+{
+    const sg_kernel_args *k = context;
+    const sg_view *x = k->in[0], *y = k->out;
+
+    sg_convert((char *)y->data + (size_t)first * sg_dtype_bytes(y->dtype), y->dtype,
+               (const char *)x->data + (size_t)first * sg_dtype_bytes(x->dtype), x->dtype, last - first);
+}
+
+static sg_status run(const sg_kernel_args *k, sg_error *err)
+{
+    sg_kernel_args own = *k;
+
+    (void)err;
+    sg_split(sg_view_count(k->out), 4, k->n_threads, part, &own);
+    return SG_OK;
+}
+
+static void grad(sg_graph *g, sg_value *y, sg_value *dy, sg_value **dx)
+{
+    if (sg_dtype_is_float(y->dtype) && sg_dtype_is_float(y->in[0]->dtype))
+        dx[0] = sg_cast(g, dy, y->in[0]->dtype);
+}
+
+const sg_op sg_op_cast = {.name = "cast", .min_in = 1, .max_in = 1, .infer = infer, .run = run, .grad = grad};
+
+sg_value *sg_cast(sg_graph *g, sg_value *x, sg_dtype to)
+{
+    if (x->dtype == to)
+        return x;
+    return sg_node(g, &sg_op_cast, 1, &x, &(sg_attrs){.n_i = 1, .i = {to}});
+}

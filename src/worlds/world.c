@@ -1,0 +1,185 @@
+/* What all worlds share: the table, a sample's memory, and printing one. */
+#include "sightglass/world.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "worlds/worlds.h"
+
+static const sg_world *const worlds[] = {
+#define SG_WORLD(name) &sg_world_##name,
+#include "worlds/worlds.def"
+#undef SG_WORLD
+};
+
+int sg_world_count(void)
+{
+    return (int)SG_COUNT_OF(worlds);
+}
+
+const sg_world *sg_world_at(int i)
+{
+    SG_ASSERT(i >= 0 && i < sg_world_count());
+    return worlds[i];
+}
+
+const sg_world *sg_world_find(const char *name, sg_error *err)
+{
+    int nearest = 0;
+    for (int i = 0; i < sg_world_count(); i++) {
+        if (!strcmp(worlds[i]->name, name))
+            return worlds[i];
+        if (sg_edit_distance(name, worlds[i]->name) < sg_edit_distance(name, worlds[nearest]->name))
+            nearest = i;
+    }
+    (void)sg_fail(err, SG_ENOTFOUND, "no world \"%s\"; the nearest is \"%s\"", name, worlds[nearest]->name);
+    return NULL;
+}
+
+struct sg_sample {
+    sg_arena *arena;
+    const sg_world *world;
+    sg_dim count;
+    uint64_t seed;
+    double *option;
+    sg_tensor *field;
+};
+
+static sg_status fill(sg_sample *s, int n_settings, const sg_setting *settings, sg_error *err)
+{
+    const sg_world *w = s->world;
+    s->option = sg_arena_array(s->arena, (size_t)w->n_options + 1, sizeof(double));
+    s->field = sg_arena_array(s->arena, (size_t)w->n_fields, sizeof(sg_tensor));
+    if (!s->option || !s->field)
+        return sg_fail(err, SG_ENOMEM, "world %s: out of memory", w->name);
+    SG_TRY(sg_options_parse(s->option, w->name, w->n_options, w->options, n_settings, settings, err));
+    SG_TRY(w->shape(s->field, s->option, s->count, err));
+    for (int i = 0; i < w->n_fields; i++) {
+        sg_tensor *t = &s->field[i];
+        size_t n = 1;
+        for (int k = 0; k < t->n_dims; k++)
+            if (__builtin_mul_overflow(n, (size_t)t->dims[k], &n))
+                n = SIZE_MAX;
+        t->data = sg_arena_array(s->arena, SG_MAX(n, 1), sg_dtype_bytes(t->dtype));
+        if (!t->data)
+            return sg_fail(err, SG_ENOMEM, "world %s: out of memory for %s", w->name, w->fields[i].name);
+    }
+    w->sample(s->field, s->option, s->count, (sg_origin){.seed = s->seed});
+    return SG_OK;
+}
+
+sg_status sg_world_sample(sg_sample **out, const sg_world *world, int n_settings, const sg_setting *settings,
+                          sg_dim count, uint64_t seed, sg_error *err)
+{
+    *out = NULL;
+    if (count < 0)
+        return sg_fail(err, SG_EARG, "world %s: count is %" PRId64, world->name, count);
+    sg_arena *arena = sg_arena_new();
+    sg_sample *s = arena ? sg_arena_alloc(arena, sizeof *s) : NULL;
+    if (!s) {
+        sg_arena_free(arena);
+        return sg_fail(err, SG_ENOMEM, "world %s: out of memory", world->name);
+    }
+    *s = (sg_sample){.arena = arena, .world = world, .count = count, .seed = seed};
+    const sg_status status = fill(s, n_settings, settings, err);
+    if (status != SG_OK) {
+        sg_arena_free(arena);
+        return status;
+    }
+    *out = s;
+    return SG_OK;
+}
+
+void sg_sample_free(sg_sample *s)
+{
+    if (s)
+        sg_arena_free(s->arena);
+}
+
+const sg_tensor *sg_sample_find(const sg_sample *s, const char *field)
+{
+    for (int i = 0; i < s->world->n_fields; i++)
+        if (!strcmp(s->world->fields[i].name, field))
+            return &s->field[i];
+    return NULL;
+}
+
+/* ---- printing ---- */
+
+/* The array of axis `axis` at *at, which moves on; NULL when memory is out. */
+static json_t *nested(const sg_tensor *t, int axis, sg_dim *at)
+{
+    if (axis == t->n_dims) {
+        const double x = sg_tensor_get(t, (*at)++);
+        return t->dtype == SG_I32    ? json_integer((json_int_t)x)
+               : t->dtype == SG_BOOL ? json_boolean(x != 0)
+                                     : json_real(x);
+    }
+    json_t *array = json_array();
+    for (sg_dim i = 0; i < t->dims[axis] && array; i++) {
+        if (json_array_append_new(array, nested(t, axis + 1, at)) != 0) {
+            json_decref(array);
+            return NULL;
+        }
+    }
+    return array;
+}
+
+static json_t *option_json(const sg_option *option, double value)
+{
+    if (option->kind == SG_OPTION_REAL)
+        return json_real(value);
+    if (option->kind == SG_OPTION_WHOLE)
+        return json_integer((json_int_t)value);
+    const char *word = option->choices;
+    for (int i = 0; i < (int)value; i++)
+        word = strchr(word, '|') + 1;
+    return json_stringn(word, strcspn(word, "|"));
+}
+
+static bool fill_json(json_t *root, const sg_sample *s)
+{
+    const sg_world *w = s->world;
+    json_t *options = json_object();
+    bool good = json_object_set_new(root, "world", json_string(w->name)) == 0 &&
+                json_object_set_new(root, "seed", json_integer((json_int_t)s->seed)) == 0 &&
+                json_object_set_new(root, "count", json_integer(s->count)) == 0 &&
+                json_object_set_new(root, "options", options) == 0;
+    for (int i = 0; i < w->n_options && good; i++)
+        good = json_object_set_new(options, w->options[i].name, option_json(&w->options[i], s->option[i])) == 0;
+    for (int i = 0; i < w->n_fields && good; i++) {
+        sg_dim at = 0;
+        good = json_object_set_new(root, w->fields[i].name, nested(&s->field[i], 0, &at)) == 0;
+    }
+    return good;
+}
+
+sg_status sg_sample_write_json(const sg_sample *s, FILE *to, sg_error *err)
+{
+    json_t *root = json_object();
+    const bool made = root && fill_json(root, s);
+    /* nine digits tell any two f32 apart */
+    const bool written =
+        made && json_dumpf(root, to, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 && fputc('\n', to) != EOF;
+    json_decref(root);
+    if (!made)
+        return sg_fail(err, SG_ENOMEM, "world %s: out of memory for JSON", s->world->name);
+    return written ? SG_OK : sg_fail(err, SG_EIO, "world %s: the sample could not be written", s->world->name);
+}
+
+sg_status sg_sample_write_text(const sg_sample *s, FILE *to, sg_error *err)
+{
+    for (int i = 0; i < s->world->n_fields; i++) {
+        const sg_tensor *t = &s->field[i];
+        char shape[SG_SHAPE_TEXT];
+        fprintf(to, "%s%s %s  %s\n", i ? "\n" : "", s->world->fields[i].name, sg_shape_text(shape, t->n_dims, t->dims),
+                s->world->fields[i].help);
+        const sg_dim columns = t->n_dims ? t->dims[t->n_dims - 1] : 1;
+        for (sg_dim k = 0; k < sg_tensor_count(t); k++)
+            fprintf(to, "  %-7.4g%s", sg_tensor_get(t, k), (k + 1) % columns ? "" : "\n");
+    }
+    return ferror(to) ? sg_fail(err, SG_EIO, "world %s: the sample could not be written", s->world->name) : SG_OK;
+}

@@ -1,0 +1,64 @@
+/* What the commands share: options, errors and exit statuses, names and patterns, numbers for people and for machines. */
+#ifndef SG_TOOLS_CLI_H
+#define SG_TOOLS_CLI_H
+
+#include <getopt.h>
+#include <jansson.h>
+
+#include "base/base.h"
+#include "sightglass/model.h"
+
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+/* The commands: argv[0] is the command's name. Each returns the exit status. */
+int cmd_inspect(int argc, char **argv);
+int cmd_run(int argc, char **argv);
+int cmd_generate(int argc, char **argv);
+int cmd_study(int argc, char **argv);
+int cmd_world(int argc, char **argv);
+
+/* "sightglass: TEXT" on stderr; returns EXIT_USAGE for wrong use and EXIT_FAILED for the rest. */
+int cli_fail(const sg_error *err);
+int cli_usage(const char *command, const char *fmt, ...) SG_PRINTF(2, 3);
+
+/* Names that fit a name or pattern, appended to *out (a malloc'd array). SG_EARG if none does, with the nearest name. */
+sg_status cli_match(const sg_graph *g, const char *pattern, sg_value ***out, int *n, sg_error *err);
+
+/* A whole number or a real in [least, most] from an option's text. */
+sg_status cli_whole(const char *option, const char *text, long long least, long long most, long long *out, sg_error *err);
+sg_status cli_real(const char *option, const char *text, double least, double most, double *out, sg_error *err);
+
+/* A tensor from FILE.npy or FILE.safetensors:NAME, copied; free(out->data). */
+sg_status cli_tensor(const char *where, sg_tensor *out, sg_error *err);
+
+/* Prompts: rows of token ids, owned. */
+typedef struct cli_rows {
+    int n, capacity;
+    int32_t **tokens;
+    sg_dim *lengths;
+} cli_rows;
+sg_status cli_rows_text(cli_rows *r, const sg_model *m, const char *text, sg_error *err);
+sg_status cli_rows_file(cli_rows *r, const char *path, sg_error *err); /* lines of ids, JSON, .npy or .safetensors:NAME */
+void cli_rows_free(cli_rows *r);
+
+/* Finite count, least, greatest, mean and deviation of a tensor. */
+typedef struct cli_stats {
+    sg_dim count, finite;
+    double least, greatest, mean, deviation;
+} cli_stats;
+cli_stats cli_stats_of(const sg_tensor *t);
+
+json_t *cli_shape(int n_dims, const sg_dim *dims);
+/* One token as people read it: control characters escaped, in quotes. */
+const char *cli_token(char buf[64], const sg_tokenizer *t, int32_t id);
+/* Prints JSON to stdout with a newline and frees it. */
+int cli_print_json(json_t *root);
+void cli_warnings(const sg_model *m);
+
+/* Colours where stdout is a terminal and NO_COLOR is not set: "" otherwise. */
+typedef struct cli_paint {
+    const char *bold, *dim, *off;
+} cli_paint;
+cli_paint cli_colours(void);
+
+#endif

@@ -1,0 +1,102 @@
+/* sightglass inspect: what a model is made of. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+static const char help[] =
+    "usage: sightglass inspect MODEL [--json]\n\n"
+    "Shows a model's sizes and the name, type and shape of every value in it.\n"
+    "MODEL is a folder with config.json, model.safetensors and tokenizer.json.\n\n"
+    "  --json   for machines\n";
+
+static int as_json(const sg_model *m, const sg_graph *g)
+{
+    const sg_model_info *in = sg_model_get_info(m);
+    char shape[SG_SHAPE_TEXT];
+    json_t *values = json_array(), *warnings = json_array();
+
+    for (int i = 0; i < sg_graph_n_names(g); i++) {
+        const sg_value *v = sg_graph_named(g, i);
+        json_t *dims = json_array();
+        for (int k = 0; k < sg_value_n_dims(v); k++)
+            json_array_append_new(dims, sg_value_dim(v, k) >= 0 ? json_integer(sg_value_dim(v, k))
+                                                                : json_string(sg_dim_text(g, sg_value_dim(v, k), shape)));
+        json_array_append_new(values, json_pack("{s:s, s:s, s:o, s:s, s:s}", "name", sg_value_name(v), "dtype",
+                                                sg_dtype_name(sg_value_dtype(v)), "shape", dims, "axes", sg_value_axes(v),
+                                                "kind", sg_value_op(v)));
+    }
+    for (int i = 0; sg_model_warning(m, i); i++)
+        json_array_append_new(warnings, json_string(sg_model_warning(m, i)));
+    return cli_print_json(json_pack(
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:b, s:o, s:o}", "path", in->path, "family",
+        in->family, "architecture", in->architecture, "n_layers", (json_int_t)in->n_layers, "d_model", (json_int_t)in->d_model,
+        "n_heads", (json_int_t)in->n_heads, "n_kv_heads", (json_int_t)in->n_kv_heads, "d_head", (json_int_t)in->d_head, "d_mlp",
+        (json_int_t)in->d_mlp, "n_vocab", (json_int_t)in->n_vocab, "n_context", (json_int_t)in->n_context, "n_parameters",
+        (json_int_t)in->n_parameters, "weight_bytes", (json_int_t)in->weight_bytes, "stored", sg_dtype_name(in->stored), "tied",
+        (int)in->tied, "tokenizer", sg_model_tokenizer(m) != NULL, "values", values, "warnings", warnings));
+}
+
+static int for_people(const sg_model *m, const sg_graph *g)
+{
+    const sg_model_info *in = sg_model_get_info(m);
+    const cli_paint c = cli_colours();
+    char shape[SG_SHAPE_TEXT];
+
+    printf("%s%s%s  %s, family %s\n", c.bold, in->path, c.off, in->architecture, in->family);
+    printf("  %lld parameters, %.1f MB of %s, %s\n", (long long)in->n_parameters, (double)in->weight_bytes / 1e6,
+           sg_dtype_name(in->stored), in->tied ? "unembedding tied to the embedding" : "its own unembedding");
+    printf("  %lld layers, width %lld, %lld heads of %lld", (long long)in->n_layers, (long long)in->d_model,
+           (long long)in->n_heads, (long long)in->d_head);
+    if (in->n_kv_heads != in->n_heads)
+        printf(" over %lld key/value heads", (long long)in->n_kv_heads);
+    printf(", hidden width %lld\n  vocabulary %lld%s, context %lld\n\n", (long long)in->d_mlp, (long long)in->n_vocab,
+           sg_model_tokenizer(m) ? "" : " (no tokenizer)", (long long)in->n_context);
+    printf("%svalues%s (axes: b batch, t position, s key position, h head, d the rest)\n", c.bold, c.off);
+    for (int i = 0; i < sg_graph_n_names(g); i++) {
+        const sg_value *v = sg_graph_named(g, i);
+        if (strcmp(sg_value_op(v), "variable") != 0)
+            printf("  %-34s %-5s %-28s %s%s%s\n", sg_value_name(v), sg_dtype_name(sg_value_dtype(v)),
+                   sg_value_shape_text(v, shape), c.dim, sg_value_axes(v), c.off);
+    }
+    printf("\n%sweights%s\n", c.bold, c.off);
+    for (int i = 0; i < sg_graph_n_names(g); i++) {
+        const sg_value *v = sg_graph_named(g, i);
+        if (strcmp(sg_value_op(v), "variable") == 0)
+            printf("  %-50s %-5s %s\n", sg_value_name(v), sg_dtype_name(sg_value_dtype(v)), sg_value_shape_text(v, shape));
+    }
+    return 0;
+}
+
+int cmd_inspect(int argc, char **argv)
+{
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+    bool json = false;
+    sg_error err = {SG_OK, ""};
+    sg_model *m = NULL;
+    sg_graph *g = NULL;
+
+    for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        if (o == 'h') {
+            fputs(help, stdout);
+            return 0;
+        }
+        if (o != 'j')
+            return EXIT_USAGE;
+        json = true;
+    }
+    if (optind + 1 != argc)
+        return cli_usage("inspect", "wanted one MODEL, got %d", argc - optind);
+    if (sg_model_open(&m, argv[optind], sg_model_defaults(), &err) != SG_OK)
+        return cli_fail(&err);
+    int status;
+    if (sg_model_graph(&g, m, 0, 1, &err) != SG_OK) {
+        status = cli_fail(&err);
+    } else {
+        cli_warnings(m);
+        status = json ? as_json(m, g) : for_people(m, g);
+    }
+    sg_graph_free(g);
+    sg_model_close(m);
+    return status;
+}

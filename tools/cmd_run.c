@@ -1,0 +1,449 @@
+/* sightglass run: the four verbs on a model from the command line. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "sightglass/ops.h"
+#include "sightglass/safetensors.h"
+
+static const char help[] =
+    "usage: sightglass run MODEL (--text T ... | --tokens FILE) [options]\n\n"
+    "Runs a model and shows what it predicts at each position, and whatever else is asked for.\n\n"
+    "  --text T              a prompt; several make a batch\n"
+    "  --tokens FILE         prompts as token ids: one row a line, JSON, FILE.npy or FILE.safetensors:NAME\n"
+    "  --fetch PATTERN       read values (blocks.*.hook_resid_post); may be repeated\n"
+    "  --feed NAME=FILE      put data in a value's place: FILE.npy or FILE.safetensors:NAME\n"
+    "  --edits FILE.json     splice edits into values\n"
+    "  --grad OF:WRT         derivative of a value (loss, logits[0,-1,42]; summed if not one number) by values\n"
+    "  --out FILE.safetensors  writes tokens and every fetched value, batch first\n"
+    "  --json                for machines, with the nodes that ran\n"
+    "  --top N               predictions shown per position (3)\n"
+    "  --pad left|right      where shorter rows are filled up (right)\n"
+    "  --dtype f32|f64       what is computed in (f32)\n"
+    "  --trace FILE          time per node, in the Chrome trace format\n"
+    "  --guard               stop at the first node that yields NaN, and name it\n";
+
+typedef struct request {
+    const char *model, *edits, *out, *trace;
+    const char **fetch, **feed, **grad, **text;
+    int n_fetch, n_feed, n_grad, n_text;
+    const char *tokens;
+    bool json, pad_left, guard;
+    sg_dtype dtype;
+    long long top;
+} request;
+
+typedef struct work {
+    sg_model *model;
+    sg_glass *glass;
+    sg_edit_list *edits;
+    cli_rows rows;
+    sg_named_feed *feeds;
+    sg_value **fetches; /* asked for, then logits */
+    char **names;       /* of fetches; gradients are named OF:WRT */
+    int n_fetches;
+    sg_tensor *results;
+    sg_trace *trace;
+} work;
+
+/* NAME=FILE */
+static sg_status read_feed(work *w, const char *text, sg_named_feed *out, sg_error *err)
+{
+    const char *equals = strchr(text, '=');
+    sg_value *v = NULL;
+
+    if (!equals)
+        return sg_fail(err, SG_EARG, "--feed %.100s: wanted NAME=FILE", text);
+    char *name = strndup(text, (size_t)(equals - text));
+    if (!name)
+        return sg_fail(err, SG_ENOMEM, "out of memory");
+    out->name = name;
+    if (sg_glass_find(w->glass, name, &v, err) != SG_OK)
+        return SG_EARG;
+    SG_TRY(cli_tensor(equals + 1, &out->tensor, err));
+    if (out->tensor.dtype != sg_value_dtype(v) && sg_dtype_is_float(out->tensor.dtype) && sg_dtype_is_float(sg_value_dtype(v))) {
+        sg_tensor t = out->tensor;
+        t.dtype = sg_value_dtype(v);
+        t.data = malloc(SG_MAX(sg_tensor_bytes(&t), 1));
+        if (!t.data)
+            return sg_fail(err, SG_ENOMEM, "out of memory");
+        sg_convert(t.data, t.dtype, out->tensor.data, out->tensor.dtype, sg_tensor_count(&t));
+        free(out->tensor.data);
+        out->tensor = t;
+    }
+    return SG_OK;
+}
+
+static sg_status add_fetch(work *w, sg_value *v, char *name, sg_error *err)
+{
+    sg_value **fetches = realloc(w->fetches, (size_t)(w->n_fetches + 1) * sizeof *fetches);
+    if (fetches)
+        w->fetches = fetches;
+    char **names = realloc(w->names, (size_t)(w->n_fetches + 1) * sizeof *names);
+    if (names)
+        w->names = names;
+    if (!fetches || !names || !name) {
+        free(name);
+        return sg_fail(err, SG_ENOMEM, "out of memory");
+    }
+    fetches[w->n_fetches] = v;
+    names[w->n_fetches++] = name;
+    return SG_OK;
+}
+
+/* loss, or logits[0,-1,42]: the indexed part of a value, summed to a scalar. */
+static sg_status scalar_of(work *w, const char *text, sg_value **out, sg_error *err)
+{
+    sg_graph *g = sg_glass_graph(w->glass);
+    char name[256];
+    const char *bracket = strchr(text, '[');
+    sg_value *v = NULL;
+
+    snprintf(name, sizeof name, "%.*s", (int)(bracket ? bracket - text : (long)strlen(text)), text);
+    if (sg_glass_find(w->glass, name, &v, err) != SG_OK)
+        return SG_EARG;
+    int axis = 0;
+    for (const char *at = bracket ? bracket + 1 : NULL; at; axis++) {
+        char *end;
+        const long long i = strtoll(at, &end, 10);
+        if (end == at || (*end != ',' && *end != ']') || (*end == ']' && end[1]) || axis >= sg_value_n_dims(v))
+            return sg_fail(err, SG_EARG, "--grad %.100s: wanted an index per axis, as in logits[0,-1,42]", text);
+        const sg_dim extent = sg_value_dim(v, axis);
+        if (extent >= 0 && (i >= extent || i < -extent))
+            return sg_fail(err, SG_EARG, "--grad %.100s: index %lld of %lld", text, i, (long long)extent);
+        const sg_dim start = i < 0 ? sg_dim_sub(g, extent, -i) : i;
+        v = sg_slice(g, v, axis, start, sg_dim_add(g, start, 1), 1);
+        at = *end == ',' ? end + 1 : NULL;
+    }
+    *out = sg_value_n_dims(v) ? sg_sum_all(g, v) : v;
+    return sg_graph_status(g, err);
+}
+
+static sg_status add_grad(work *w, const char *text, sg_error *err)
+{
+    const char *colon = strchr(text, ':');
+    sg_graph *g = sg_glass_graph(w->glass);
+    char *of = colon ? strndup(text, (size_t)(colon - text)) : NULL;
+    sg_value *y = NULL, **xs = NULL, **grads = NULL;
+    int n = 0;
+
+    if (!colon)
+        return sg_fail(err, SG_EARG, "--grad %.100s: wanted OF:WRT", text);
+    sg_status status = of ? scalar_of(w, of, &y, err) : sg_fail(err, SG_ENOMEM, "out of memory");
+    if (status == SG_OK)
+        status = cli_match(g, colon + 1, &xs, &n, err);
+    int kept = 0;
+    for (int i = 0; i < n; i++) /* a pattern may take in tokens and masks, by which nothing is differentiated */
+        if (sg_dtype_is_float(sg_value_dtype(xs[i])))
+            xs[kept++] = xs[i];
+    if (status == SG_OK && !kept)
+        status = sg_fail(err, SG_EARG, "--grad %.100s: nothing there is differentiable", text);
+    if (status == SG_OK && !(grads = malloc((size_t)kept * sizeof *grads)))
+        status = sg_fail(err, SG_ENOMEM, "out of memory");
+    if (status == SG_OK) {
+        sg_gradients(g, y, NULL, kept, xs, grads);
+        status = sg_graph_status(g, err);
+    }
+    for (int i = 0; i < kept && status == SG_OK; i++) {
+        const size_t bytes = strlen(of) + strlen(sg_value_name(xs[i])) + 2;
+        char *name = malloc(bytes);
+        if (name)
+            snprintf(name, bytes, "%s:%s", of, sg_value_name(xs[i]));
+        status = add_fetch(w, grads[i], name, err);
+    }
+    free(of);
+    free(xs);
+    free(grads);
+    return status;
+}
+
+static sg_status prepare(work *w, const request *r, sg_error *err)
+{
+    SG_TRY(sg_model_open(&w->model, r->model, (sg_model_opts){r->dtype}, err));
+    for (int i = 0; i < r->n_text; i++)
+        SG_TRY(cli_rows_text(&w->rows, w->model, r->text[i], err));
+    if (r->tokens)
+        SG_TRY(cli_rows_file(&w->rows, r->tokens, err));
+    SG_TRY(sg_glass_new(&w->glass, w->model, sg_glass_defaults(), err));
+    if (r->edits) {
+        SG_TRY(sg_edit_list_open(&w->edits, r->edits, err));
+        SG_TRY(sg_glass_edit_list(w->glass, w->edits, err));
+    }
+    w->feeds = calloc((size_t)r->n_feed + 1, sizeof *w->feeds);
+    if (!w->feeds)
+        return sg_fail(err, SG_ENOMEM, "out of memory");
+    for (int i = 0; i < r->n_feed; i++)
+        SG_TRY(read_feed(w, r->feed[i], &w->feeds[i], err));
+    for (int i = 0; i < r->n_fetch; i++) {
+        sg_value **found = NULL;
+        int n = 0;
+        sg_status status = cli_match(sg_glass_graph(w->glass), r->fetch[i], &found, &n, err);
+        for (int k = 0; k < n && status == SG_OK; k++)
+            status = add_fetch(w, found[k], strdup(sg_value_name(found[k])), err);
+        free(found);
+        SG_TRY(status);
+    }
+    for (int i = 0; i < r->n_grad; i++)
+        SG_TRY(add_grad(w, r->grad[i], err));
+    return SG_OK;
+}
+
+static sg_status execute(work *w, const request *r, sg_error *err)
+{
+    sg_value **all = malloc((size_t)(w->n_fetches + 1) * sizeof *all);
+    const sg_rows rows = {.n_rows = w->rows.n, .tokens = (const int32_t *const *)w->rows.tokens, .lengths = w->rows.lengths,
+                          .pad_left = r->pad_left};
+
+    w->results = calloc((size_t)w->n_fetches + 1, sizeof *w->results);
+    if (!all || !w->results) {
+        free(all);
+        return sg_fail(err, SG_ENOMEM, "out of memory");
+    }
+    if (w->n_fetches)
+        memcpy(all, w->fetches, (size_t)w->n_fetches * sizeof *all);
+    all[w->n_fetches] = sg_graph_find(sg_glass_graph(w->glass), "logits");
+    sg_status status = sg_glass_ready(w->glass, err);
+    if (status == SG_OK && r->trace)
+        status = sg_trace_new(&w->trace, err);
+    if (status == SG_OK) {
+        sg_session_trace(sg_glass_session(w->glass), w->trace);
+        sg_session_guard(sg_glass_session(w->glass), r->guard);
+        /* People see predictions; machines get the logits when they ask for them, and nothing behind what they asked for runs. */
+        const int n = r->json && w->n_fetches ? w->n_fetches : w->n_fetches + 1;
+        status = sg_glass_run(w->glass, &rows, r->n_feed, w->feeds, n, all, w->results, err);
+    }
+    if (status == SG_OK && r->trace)
+        status = sg_trace_save(w->trace, r->trace, err);
+    free(all);
+    return status;
+}
+
+static sg_status save(const work *w, const char *path, bool pad_left, sg_error *err)
+{
+    sg_named_tensor *list = malloc((size_t)(w->n_fetches + 1) * sizeof *list);
+    sg_dim time = 0;
+    int n = 1;
+
+    for (int i = 0; i < w->rows.n; i++)
+        time = SG_MAX(time, w->rows.lengths[i]);
+    int32_t *ids = calloc((size_t)(w->rows.n * time) + 1, sizeof *ids);
+    sg_status status = list && ids ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory");
+    if (status == SG_OK) {
+        for (int i = 0; i < w->rows.n; i++)
+            memcpy(ids + i * time + (pad_left ? time - w->rows.lengths[i] : 0), w->rows.tokens[i],
+                   (size_t)w->rows.lengths[i] * sizeof *ids);
+        list[0] = (sg_named_tensor){"tokens", sg_tensor_of(SG_I32, 2, (sg_dim[]){w->rows.n, time}, ids)};
+        for (int i = 0; i < w->n_fetches; i++)
+            if (strcmp(w->names[i], "tokens") != 0)
+                list[n++] = (sg_named_tensor){w->names[i], w->results[i]};
+        status = sg_safetensors_save(path, list, n, NULL, 0, err);
+    }
+    free(list);
+    free(ids);
+    return status;
+}
+
+typedef struct guess {
+    int32_t id;
+    double p;
+} guess;
+
+/* The n most likely next tokens at one position. */
+static void best_of(const sg_tensor *logits, sg_dim at, int n, guess *out)
+{
+    const sg_dim v = logits->dims[2];
+    double most = -(double)INFINITY, sum = 0;
+
+    for (sg_dim i = 0; i < v; i++)
+        most = fmax(most, sg_tensor_get(logits, at * v + i));
+    for (int k = 0; k < n; k++)
+        out[k] = (guess){-1, -1};
+    for (sg_dim i = 0; i < v; i++) {
+        const double e = exp(sg_tensor_get(logits, at * v + i) - most);
+        sum += e;
+        for (int k = 0; k < n; k++)
+            if (e > out[k].p) {
+                memmove(out + k + 1, out + k, (size_t)(n - 1 - k) * sizeof *out);
+                out[k] = (guess){(int32_t)i, e};
+                break;
+            }
+    }
+    for (int k = 0; k < n; k++)
+        out[k].p /= sum;
+}
+
+static json_t *stats_json(const sg_tensor *t)
+{
+    const cli_stats s = cli_stats_of(t);
+
+    return json_pack("{s:I, s:I, s:f, s:f, s:f, s:f}", "count", (json_int_t)s.count, "finite", (json_int_t)s.finite, "min", s.least,
+                     "max", s.greatest, "mean", s.mean, "std", s.deviation);
+}
+
+static int as_json(const work *w, const request *r)
+{
+    json_t *tokens = json_array(), *values = json_object(), *nodes = json_array(), *top = json_array();
+    const sg_plan *plan = sg_session_plan(sg_glass_session(w->glass));
+    const bool predicted = w->results[w->n_fetches].data != NULL;
+    guess g[64];
+
+    for (int i = 0; i < w->rows.n; i++) {
+        json_t *row = json_array(), *best = json_array();
+        const sg_tensor *logits = &w->results[w->n_fetches];
+        for (sg_dim t = 0; t < w->rows.lengths[i]; t++) {
+            json_array_append_new(row, json_integer(w->rows.tokens[i][t]));
+            if (!predicted)
+                continue;
+            const sg_dim shift = r->pad_left ? logits->dims[1] - w->rows.lengths[i] : 0;
+            best_of(logits, i * logits->dims[1] + shift + t, (int)r->top, g);
+            json_t *here = json_array();
+            for (int k = 0; k < (int)r->top && g[k].id >= 0; k++)
+                json_array_append_new(here, json_pack("{s:i, s:f}", "token", (int)g[k].id, "p", isfinite(g[k].p) ? g[k].p : 0.0));
+            json_array_append_new(best, here);
+        }
+        json_array_append_new(tokens, row);
+        json_array_append_new(top, best);
+    }
+    for (int i = 0; i < w->n_fetches; i++)
+        json_object_set_new(values, w->names[i],
+                            json_pack("{s:s, s:o, s:o}", "dtype", sg_dtype_name(w->results[i].dtype), "shape",
+                                      cli_shape(w->results[i].n_dims, w->results[i].dims), "stats", stats_json(&w->results[i])));
+    for (int s = 0; s < sg_plan_n_steps(plan); s++)
+        json_array_append_new(nodes, json_string(sg_plan_step_name(plan, s)));
+    json_t *root = json_pack("{s:s, s:o, s:o, s:o, s:I}", "model", r->model, "tokens", tokens, "values", values, "nodes_run", nodes,
+                             "block_bytes", (json_int_t)sg_plan_bytes(plan));
+    if (predicted)
+        json_object_set_new(root, "top", top);
+    else
+        json_decref(top);
+    return cli_print_json(root);
+}
+
+static int for_people(const work *w, const request *r)
+{
+    const cli_paint c = cli_colours();
+    const sg_tokenizer *tok = sg_model_tokenizer(w->model);
+    const sg_tensor *logits = &w->results[w->n_fetches];
+    char text[64], shape[SG_SHAPE_TEXT];
+    guess g[64];
+
+    for (int i = 0; i < w->rows.n; i++) {
+        const sg_dim shift = r->pad_left ? logits->dims[1] - w->rows.lengths[i] : 0;
+        printf("%s%sposition  token             most likely next%s\n", i ? "\n" : "", c.bold, c.off);
+        for (sg_dim t = 0; t < w->rows.lengths[i]; t++) {
+            printf("%8lld  %-16s", (long long)t, cli_token(text, tok, w->rows.tokens[i][t]));
+            best_of(logits, i * logits->dims[1] + shift + t, (int)r->top, g);
+            for (int k = 0; k < (int)r->top && g[k].id >= 0; k++)
+                printf("  %-12s %5.1f %%", cli_token(text, tok, g[k].id), 100 * g[k].p);
+            putchar('\n');
+        }
+    }
+    if (w->n_fetches)
+        printf("\n%s%-38s %-18s %12s %12s %12s %12s%s\n", c.bold, "value", "shape", "least", "greatest", "mean", "deviation", c.off);
+    for (int i = 0; i < w->n_fetches; i++) {
+        const cli_stats s = cli_stats_of(&w->results[i]);
+        printf("%-38s %-18s %12.5g %12.5g %12.5g %12.5g", w->names[i],
+               sg_shape_text(shape, w->results[i].n_dims, w->results[i].dims), s.least, s.greatest, s.mean, s.deviation);
+        if (s.finite < s.count)
+            printf("  (%lld of %lld not finite)", (long long)(s.count - s.finite), (long long)s.count);
+        putchar('\n');
+    }
+    return 0;
+}
+
+static void release(work *w, const request *r)
+{
+    for (int i = 0; w->feeds && i < r->n_feed; i++) {
+        union {
+            const char *in;
+            char *out;
+        } name = {w->feeds[i].name};
+        free(name.out);
+        free(w->feeds[i].tensor.data);
+    }
+    for (int i = 0; i < w->n_fetches; i++)
+        free(w->names[i]);
+    free(w->feeds);
+    free(w->fetches);
+    free(w->names);
+    free(w->results);
+    cli_rows_free(&w->rows);
+    sg_glass_free(w->glass);
+    sg_trace_free(w->trace);
+    sg_edit_list_free(w->edits);
+    sg_model_close(w->model);
+}
+
+int cmd_run(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"text", required_argument, NULL, 't'},  {"tokens", required_argument, NULL, 'T'}, {"fetch", required_argument, NULL, 'f'},
+        {"feed", required_argument, NULL, 'F'},  {"edits", required_argument, NULL, 'e'},  {"grad", required_argument, NULL, 'g'},
+        {"out", required_argument, NULL, 'o'},   {"json", no_argument, NULL, 'j'},         {"top", required_argument, NULL, 'k'},
+        {"pad", required_argument, NULL, 'p'},   {"dtype", required_argument, NULL, 'd'},  {"trace", required_argument, NULL, 'c'},
+        {"guard", no_argument, NULL, 'G'},       {"help", no_argument, NULL, 'h'},         {0}};
+    request r = {.dtype = SG_F32, .top = 3};
+    sg_error err = {SG_OK, ""};
+    const size_t room = (size_t)argc + 1;
+    const char **lists = calloc(4 * room, sizeof *lists);
+    int status = 0;
+
+    if (!lists)
+        return EXIT_FAILED;
+    r.text = lists;
+    r.fetch = lists + room;
+    r.feed = lists + 2 * room;
+    r.grad = lists + 3 * room;
+    for (int o; status == 0 && (o = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        switch (o) {
+        case 't': r.text[r.n_text++] = optarg; break;
+        case 'T': r.tokens = optarg; break;
+        case 'f': r.fetch[r.n_fetch++] = optarg; break;
+        case 'F': r.feed[r.n_feed++] = optarg; break;
+        case 'e': r.edits = optarg; break;
+        case 'g': r.grad[r.n_grad++] = optarg; break;
+        case 'o': r.out = optarg; break;
+        case 'j': r.json = true; break;
+        case 'c': r.trace = optarg; break;
+        case 'G': r.guard = true; break;
+        case 'k':
+            if (cli_whole("--top", optarg, 1, 64, &r.top, &err) != SG_OK)
+                status = cli_fail(&err);
+            break;
+        case 'p':
+            r.pad_left = strcmp(optarg, "left") == 0;
+            if (!r.pad_left && strcmp(optarg, "right") != 0)
+                status = cli_usage("run", "--pad is \"%.20s\", wanted left or right", optarg);
+            break;
+        case 'd':
+            r.dtype = strcmp(optarg, "f64") == 0 ? SG_F64 : SG_F32;
+            if (r.dtype == SG_F32 && strcmp(optarg, "f32") != 0)
+                status = cli_usage("run", "--dtype is \"%.20s\", wanted f32 or f64", optarg);
+            break;
+        case 'h':
+            fputs(help, stdout);
+            free(lists);
+            return 0;
+        default: status = EXIT_USAGE;
+        }
+    }
+    if (status == 0 && optind + 1 != argc)
+        status = cli_usage("run", "wanted one MODEL, got %d", argc - optind);
+    if (status == 0 && !r.n_text == !r.tokens)
+        status = cli_usage("run", "wanted either --text or --tokens");
+    if (status == 0) {
+        work w = {0};
+        r.model = argv[optind];
+        if (prepare(&w, &r, &err) != SG_OK || execute(&w, &r, &err) != SG_OK ||
+            (r.out && save(&w, r.out, r.pad_left, &err) != SG_OK)) {
+            status = cli_fail(&err);
+        } else {
+            cli_warnings(w.model);
+            status = r.json ? as_json(&w, &r) : for_people(&w, &r);
+        }
+        release(&w, &r);
+    }
+    free(lists);
+    return status;
+}

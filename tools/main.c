@@ -1,0 +1,50 @@
+/* sightglass: the command. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+
+static const struct {
+    const char *name, *help;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"inspect", "what a model is made of: its sizes and the names of all its values", cmd_inspect},
+    {"run", "run a model on text or tokens; read, feed, edit and differentiate its values", cmd_run},
+    {"generate", "write on from a text, with edits in place", cmd_generate},
+    {"study", "ask one paper's question again: list, run", cmd_study},
+    {"world", "sample a synthetic world: list, sample", cmd_world},
+};
+
+static void help(FILE *to)
+{
+    fprintf(to, "usage: sightglass COMMAND ...\n\nA sight glass for neural networks: read any value of a model, put another in its "
+                "place,\nsplice a function into it, differentiate anything by anything.\n\n");
+    for (size_t i = 0; i < SG_COUNT_OF(commands); i++)
+        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
+    fprintf(to, "\nsightglass COMMAND --help tells the options of a command.\n");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        help(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        help(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("sightglass 0.1.0\n");
+        return 0;
+    }
+    const char *nearest = commands[0].name;
+    for (size_t i = 0; i < SG_COUNT_OF(commands); i++) {
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+        if (sg_edit_distance(argv[1], commands[i].name) < sg_edit_distance(argv[1], nearest))
+            nearest = commands[i].name;
+    }
+    fprintf(stderr, "sightglass: no command is called \"%.60s\"; the nearest is %s\n", argv[1], nearest);
+    return EXIT_USAGE;
+}
