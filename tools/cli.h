@@ -10,7 +10,7 @@
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-/* The commands: argv[0] is the command's name. Each returns the exit status. */
+/* The commands. argv[0] is the full name, as in "sightglass run": getopt begins its complaints with it. Each returns the exit status. */
 int cmd_inspect(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_generate(int argc, char **argv);

@@ -60,7 +60,7 @@ static sg_status read_feed(work *w, const char *text, sg_named_feed *out, sg_err
         return sg_fail(err, SG_ENOMEM, "out of memory");
     out->name = name;
     if (sg_glass_find(w->glass, name, &v, err) != SG_OK)
-        return SG_EARG;
+        return err->status = SG_EARG; /* the user's own words: wrong use */
     SG_TRY(cli_tensor(equals + 1, &out->tensor, err));
     if (out->tensor.dtype != sg_value_dtype(v) && sg_dtype_is_float(out->tensor.dtype) && sg_dtype_is_float(sg_value_dtype(v))) {
         sg_tensor t = out->tensor;
@@ -102,7 +102,7 @@ static sg_status scalar_of(work *w, const char *text, sg_value **out, sg_error *
 
     snprintf(name, sizeof name, "%.*s", (int)(bracket ? bracket - text : (long)strlen(text)), text);
     if (sg_glass_find(w->glass, name, &v, err) != SG_OK)
-        return SG_EARG;
+        return err->status = SG_EARG; /* the user's own words: wrong use */
     int axis = 0;
     for (const char *at = bracket ? bracket + 1 : NULL; at; axis++) {
         char *end;

@@ -99,13 +99,17 @@ static int run(int argc, char **argv)
 
 int cmd_study(int argc, char **argv)
 {
+    static char title[] = "sightglass study run";
+
     if (argc == 2 && strcmp(argv[1], "list") == 0) {
         for (int i = 0; i < sg_study_count(); i++)
             printf("%-24s %s\n", sg_study_at(i)->name, sg_study_at(i)->question);
         return 0;
     }
-    if (argc >= 2 && strcmp(argv[1], "run") == 0)
+    if (argc >= 2 && strcmp(argv[1], "run") == 0) {
+        argv[1] = title;
         return run(argc - 1, argv + 1);
+    }
     if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         fputs(help, stdout);
         return 0;

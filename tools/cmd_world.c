@@ -69,13 +69,17 @@ static int sample(int argc, char **argv)
 
 int cmd_world(int argc, char **argv)
 {
+    static char title[] = "sightglass world sample";
+
     if (argc == 2 && strcmp(argv[1], "list") == 0) {
         for (int i = 0; i < sg_world_count(); i++)
             printf("%-16s %s\n", sg_world_at(i)->name, sg_world_at(i)->help);
         return 0;
     }
-    if (argc >= 2 && strcmp(argv[1], "sample") == 0)
+    if (argc >= 2 && strcmp(argv[1], "sample") == 0) {
+        argv[1] = title;
         return sample(argc - 1, argv + 1);
+    }
     if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         help(stdout);
         return 0;

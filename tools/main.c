@@ -26,6 +26,8 @@ static void help(FILE *to)
 
 int main(int argc, char **argv)
 {
+    static char title[40];
+
     if (argc < 2) {
         help(stderr);
         return EXIT_USAGE;
@@ -40,8 +42,11 @@ int main(int argc, char **argv)
     }
     const char *nearest = commands[0].name;
     for (size_t i = 0; i < SG_COUNT_OF(commands); i++) {
-        if (strcmp(argv[1], commands[i].name) == 0)
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            snprintf(title, sizeof title, "sightglass %s", commands[i].name);
+            argv[1] = title;
             return commands[i].run(argc - 1, argv + 1);
+        }
         if (sg_edit_distance(argv[1], commands[i].name) < sg_edit_distance(argv[1], nearest))
             nearest = commands[i].name;
     }

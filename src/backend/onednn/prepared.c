@@ -2,6 +2,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -142,6 +143,16 @@ static void release(void *self)
 
 /* ---- preparing ---- */
 
+/* oneDNN 2.6 generates code as it makes a primitive and ends in a signal when that finds no memory. So it is only let
+ * near it while there is plenty, which is asked of the system as it would ask (and costs 2 us). */
+static bool memory_to_spare(void)
+{
+    const size_t bytes = (size_t)16 << 20;
+    void *probe = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return probe != MAP_FAILED && munmap(probe, bytes) == 0;
+}
+
 static bool is_reference(const_dnnl_primitive_desc_t pd)
 {
     const char *name = NULL;
@@ -188,7 +199,7 @@ bool sg_onednn_prepare(const_dnnl_op_desc_t desc, int n_args, const sg_onednn_ar
     memcpy(p->args, args, (size_t)n_args * sizeof *args);
     p->pool = calloc(1, sizeof *p->pool);
     const int before = set_threads(n_threads);
-    const bool made = p->pool && make(p, desc, &scratch_bytes);
+    const bool made = p->pool && memory_to_spare() && make(p, desc, &scratch_bytes);
     set_threads(before);
     context *c = made ? context_new(p) : NULL;
     if (!c) {
