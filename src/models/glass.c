@@ -224,7 +224,9 @@ static sg_status lay_out(sg_glass *glass, const sg_rows *rows, sg_dim *time_out,
                                rows->tokens[r][i], (long long)i, (long long)info->n_vocab - 1);
         time = SG_MAX(time, rows->lengths[r]);
     }
-    const size_t count = (size_t)rows->n_rows * (size_t)time, keys = (size_t)rows->n_rows * (size_t)(time + glass->past);
+    /* With a cache the keys grow from run to run: room for all of them at once. */
+    const size_t count = (size_t)rows->n_rows * (size_t)time,
+                 keys = (size_t)rows->n_rows * (size_t)SG_MAX(time + glass->past, glass->opts.capacity);
     size_t capacity = glass->ids_capacity, same = glass->ids_capacity;
     void *ids = glass->ids, *places = glass->places, *mask = glass->mask;
     const bool ok = room(&ids, &capacity, count, sizeof(int32_t)) && room(&places, &same, count, sizeof(int32_t)) &&
