@@ -69,7 +69,8 @@ sg_value *sg_variable(sg_graph *g, const char *name, sg_dtype dtype, int n_dims,
 
 /* Gives v a name by which it can be fetched, fed, spliced. `axes` has one letter per axis, as edits
  * understand them: b batch, t position, s key position, h head, d any other. NULL: all d. Returns v, or an
- * identity of v if v has a name already (so both names are values of their own). */
+ * identity of v if v has another name already (so both names are values of their own); with its own name, only the axes
+ * are told, as for inputs and variables. */
 sg_value *sg_name(sg_graph *g, sg_value *v, const char *name, const char *axes);
 
 /* The value of that name, or NULL. After a replacement the name means the new value. */

@@ -81,7 +81,8 @@ sg_session *sg_glass_session(sg_glass *glass); /* NULL before that */
 /* A value by name. SG_ENOTFOUND suggests the nearest name. */
 sg_status sg_glass_find(sg_glass *glass, const char *name, sg_value **out, sg_error *err) SG_MUST_CHECK;
 
-/* Splices edits into the glass: once, before anything is run. The edits' values are borrowed until the glass is freed. */
+/* Splices edits into the glass: once, before anything is run. The edits' values are borrowed until the glass is freed.
+ * After a failure the graph holds the edits before the one that failed, so the glass is only good for freeing. */
 sg_status sg_glass_edit(sg_glass *glass, int n, const sg_edit *edits, sg_error *err) SG_MUST_CHECK;
 /* The same from a list read from JSON: values that come from another run of the model are computed first. */
 sg_status sg_glass_edit_list(sg_glass *glass, sg_edit_list *list, sg_error *err) SG_MUST_CHECK;

@@ -98,7 +98,8 @@ sg_value *sg_sum_to(sg_graph *g, sg_value *x, int n_dims, const sg_dim *dims);
 
 sg_value *sg_argmax(sg_graph *g, sg_value *x, int axis, bool keep); /* -> i32; the first of equals; NaN counts as largest */
 sg_value *sg_logsumexp(sg_graph *g, sg_value *x, int axis, bool keep); /* all -inf gives -inf */
-/* A slice that is all -inf (everything masked) gives zeros, so that masked rows stay finite. */
+/* A slice that is all -inf (everything masked) gives zeros in the softmax, so that masked rows stay finite, and -inf in
+ * the log-softmax. */
 sg_value *sg_softmax(sg_graph *g, sg_value *x, int axis);
 sg_value *sg_log_softmax(sg_graph *g, sg_value *x, int axis);
 sg_value *sg_cumsum(sg_graph *g, sg_value *x, int axis);

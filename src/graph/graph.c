@@ -432,12 +432,19 @@ sg_value *sg_name(sg_graph *g, sg_value *v, const char *name, const char *axes)
 {
     if (sg_graph_failed(g))
         return &g->dummy;
+    if (axes && (int)strlen(axes) != v->n_dims)
+        return sg_graph_fail(g, SG_EARG, "name %s: axes \"%s\" for %d axes", name, axes, v->n_dims);
+    if (v->name && strcmp(v->name, name) == 0) { /* its own name again: the axes are what is new */
+        const char *said = axes ? sg_arena_strdup(g->arena, axes) : v->axes;
+        if (!said)
+            return out_of_memory(g);
+        v->axes = said;
+        return v;
+    }
     if (v->name)
         v = sg_node(g, &sg_op_identity, 1, &v, NULL);
     if (sg_graph_failed(g))
         return &g->dummy;
-    if (axes && (int)strlen(axes) != v->n_dims)
-        return sg_graph_fail(g, SG_EARG, "name %s: axes \"%s\" for %d axes", name, axes, v->n_dims);
     if (sg_map_get(g->names, name, strlen(name)) >= 0)
         return sg_graph_fail(g, SG_EARG, "two values are named %s", name);
 

@@ -199,6 +199,11 @@ static void loss(build *b, sg_value *logits)
     sg_name(g, sg_div(g, sg_sum_all(g, nll), count), "loss", "");
 }
 
+static sg_value *input(build *b, const char *name, sg_dtype dtype, sg_dim n, const char *axes)
+{
+    return sg_name(b->g, sg_input(b->g, name, dtype, 2, (sg_dim[]){b->batch, n}), name, axes);
+}
+
 sg_status sg_model_graph(sg_graph **out, const sg_model *m, sg_dim capacity, sg_dim n_rows, sg_error *err)
 {
     sg_graph *g = sg_graph_new();
@@ -211,9 +216,9 @@ sg_status sg_model_graph(sg_graph **out, const sg_model *m, sg_dim capacity, sg_
     b.past = capacity ? sg_extent(g, "past") : 0;
     b.keys = sg_dim_add(g, b.past, b.time);
 
-    b.tokens = sg_input(g, "tokens", SG_I32, 2, (sg_dim[]){b.batch, b.time});
-    b.positions = sg_input(g, "positions", SG_I32, 2, (sg_dim[]){b.batch, b.time});
-    b.key_mask = sg_input(g, "key_mask", SG_BOOL, 2, (sg_dim[]){b.batch, b.keys});
+    b.tokens = input(&b, "tokens", SG_I32, b.time, "bt");
+    b.positions = input(&b, "positions", SG_I32, b.time, "bt");
+    b.key_mask = input(&b, "key_mask", SG_BOOL, b.keys, "bs");
     sg_value *mask = sg_reshape(g, b.key_mask, 4, (sg_dim[]){b.batch, 1, 1, b.keys});
     sg_value *causal = sg_reshape(g, sg_causal_mask(g, b.time, b.keys), 4, (sg_dim[]){1, 1, b.time, b.keys});
     b.visible = sg_and(g, causal, mask);
