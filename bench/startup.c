@@ -86,7 +86,8 @@ static sg_status decode(const char *dir, double *first_ms, double *rate, sg_erro
 
 int main(int argc, char **argv)
 {
-    const char *dir = argc > 1 ? argv[1] : getenv("MODEL") ? getenv("MODEL") : "../shared/models/stories260K";
+    const char *given = argc > 1 ? argv[1] : getenv("MODEL");
+    const char *dir = given && given[0] ? given : "../shared/models/stories260K";
     FILE *json = fopen("build/bench.json", "w");
     sg_error err = {SG_OK, ""};
     double a = 0, b = 0;
