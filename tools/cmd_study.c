@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "commit.h"
 #include "study.h"
 
 static const char help[] =
@@ -42,11 +43,15 @@ static void show(void *context, const sg_study_progress *at)
 
 static int run(int argc, char **argv)
 {
-    static const struct option options[] = {{"small", no_argument, NULL, 's'},       {"full", no_argument, NULL, 'f'},
-                                            {"seed", required_argument, NULL, 'n'},  {"json", required_argument, NULL, 'j'},
-                                            {"html", required_argument, NULL, 'H'},  {"commit", required_argument, NULL, 'c'},
-                                            {"help", no_argument, NULL, 'h'},        {0}};
+    static const struct option options[] = {{"small", no_argument, NULL, 's'},
+                                            {"full", no_argument, NULL, 'f'},
+                                            {"seed", required_argument, NULL, 'n'},
+                                            {"json", required_argument, NULL, 'j'},
+                                            {"html", required_argument, NULL, 'H'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     sg_study_opts opts = sg_study_defaults();
+    opts.commit = SG_COMMIT;
     sg_error err = {SG_OK, ""};
     sg_report *report = NULL;
     double last = 0;
@@ -54,17 +59,27 @@ static int run(int argc, char **argv)
 
     for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         switch (o) {
-        case 's': opts.full = false; break;
-        case 'f': opts.full = true; break;
+        case 's':
+            opts.full = false;
+            break;
+        case 'f':
+            opts.full = true;
+            break;
         case 'n':
             if (cli_whole("--seed", optarg, 0, INT64_MAX, &seed, &err) != SG_OK)
                 return cli_fail(&err);
             break;
-        case 'j': opts.json = optarg; break;
-        case 'H': opts.html = optarg; break;
-        case 'c': opts.commit = optarg; break;
-        case 'h': fputs(help, stdout); return 0;
-        default: return EXIT_USAGE;
+        case 'j':
+            opts.json = optarg;
+            break;
+        case 'H':
+            opts.html = optarg;
+            break;
+        case 'h':
+            fputs(help, stdout);
+            return 0;
+        default:
+            return EXIT_USAGE;
         }
     }
     if (optind + 1 != argc)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "commit.h"
 
 static const struct {
     const char *name, *help;
@@ -17,7 +18,8 @@ static const struct {
 
 static void help(FILE *to)
 {
-    fprintf(to, "usage: sightglass COMMAND ...\n\nA sight glass for neural networks: read any value of a model, put another in its "
+    fprintf(to, "usage: sightglass COMMAND ...\n\nA sight glass for neural networks: read any value of a model, put "
+                "another in its "
                 "place,\nsplice a function into it, differentiate anything by anything.\n\n");
     for (size_t i = 0; i < SG_COUNT_OF(commands); i++)
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
@@ -37,7 +39,7 @@ int main(int argc, char **argv)
         return 0;
     }
     if (strcmp(argv[1], "--version") == 0) {
-        printf("sightglass 0.1.0\n");
+        printf("sightglass 0.1.0 (%s)\n", SG_COMMIT);
         return 0;
     }
     const char *nearest = commands[0].name;
