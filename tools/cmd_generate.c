@@ -201,7 +201,8 @@ static sg_status write_on(work *w, long long n, sg_sample_opts opts, uint64_t se
         const float *logits = (const float *)out[0].data + (length - 1) * in->n_vocab;
         id = sg_sample(logits, (int32_t)in->n_vocab, opts, &rng, w->scratch);
         if (id < 0) {
-            status = sg_fail(err, SG_ENUMERIC, "the logits after %lld tokens are all NaN (sightglass run --guard names the first node)",
+            status = sg_fail(err, SG_ENUMERIC,
+                             "the logits after %lld tokens are all NaN (sightglass run --guard names the first node)",
                              (long long)w->ids.n);
             break;
         }
@@ -253,8 +254,8 @@ static void release(work *w)
     sg_model_close(w->model);
 }
 
-static sg_status prepare(work *w, const char *model, const char *text, const char *tokens, const char *edits, long long n,
-                         const char *const *fetch, int n_fetch, sg_error *err)
+static sg_status prepare(work *w, const char *model, const char *text, const char *tokens, const char *edits,
+                         long long n, const char *const *fetch, int n_fetch, sg_error *err)
 {
     sg_glass_opts opts = sg_glass_defaults();
     sg_value **found = NULL;
@@ -268,8 +269,8 @@ static sg_status prepare(work *w, const char *model, const char *text, const cha
     if (w->rows.lengths[0] < 1)
         return sg_fail(err, SG_EARG, "the prompt has no tokens");
     if (w->rows.lengths[0] > in->n_context)
-        return sg_fail(err, SG_EARG, "the prompt has %lld tokens, the model's context is %lld", (long long)w->rows.lengths[0],
-                       (long long)in->n_context);
+        return sg_fail(err, SG_EARG, "the prompt has %lld tokens, the model's context is %lld",
+                       (long long)w->rows.lengths[0], (long long)in->n_context);
     opts.capacity = SG_MIN(in->n_context, w->rows.lengths[0] + n);
     SG_TRY(sg_glass_new(&w->glass, w->model, opts, err));
     if (edits) {
@@ -290,11 +291,18 @@ static sg_status prepare(work *w, const char *model, const char *text, const cha
 
 int cmd_generate(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"text", required_argument, NULL, 't'},        {"tokens", required_argument, NULL, 'T'}, {"temperature", required_argument, NULL, 'x'},
-        {"top-k", required_argument, NULL, 'k'},       {"top-p", required_argument, NULL, 'p'},  {"seed", required_argument, NULL, 's'},
-        {"edits", required_argument, NULL, 'e'},       {"fetch", required_argument, NULL, 'f'},  {"out", required_argument, NULL, 'o'},
-        {"json", no_argument, NULL, 'j'},              {"help", no_argument, NULL, 'h'},         {0}};
+    static const struct option options[] = {{"text", required_argument, NULL, 't'},
+                                            {"tokens", required_argument, NULL, 'T'},
+                                            {"temperature", required_argument, NULL, 'x'},
+                                            {"top-k", required_argument, NULL, 'k'},
+                                            {"top-p", required_argument, NULL, 'p'},
+                                            {"seed", required_argument, NULL, 's'},
+                                            {"edits", required_argument, NULL, 'e'},
+                                            {"fetch", required_argument, NULL, 'f'},
+                                            {"out", required_argument, NULL, 'o'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     const char *text = NULL, *tokens = NULL, *edits = NULL, *out = NULL, *reason = "length";
     const char **fetch = calloc((size_t)argc + 1, sizeof *fetch);
     sg_sample_opts opts = sg_sample_defaults();
@@ -309,22 +317,46 @@ int cmd_generate(int argc, char **argv)
         return EXIT_FAILED;
     for (int o; status == SG_OK && (o = getopt_long(argc, argv, "hn:", options, NULL)) != -1;) {
         switch (o) {
-        case 't': text = optarg; break;
-        case 'T': tokens = optarg; break;
-        case 'n': status = cli_whole("-n", optarg, 0, 100000000, &n, &err); break;
-        case 'x': status = cli_real("--temperature", optarg, 0, 1e6, &opts.temperature, &err); break;
-        case 'k': status = cli_whole("--top-k", optarg, 0, 1 << 24, &top_k, &err); break;
-        case 'p': status = cli_real("--top-p", optarg, 0, 1, &opts.top_p, &err); break;
-        case 's': status = cli_whole("--seed", optarg, 0, INT64_MAX, &seed, &err); break;
-        case 'e': edits = optarg; break;
-        case 'f': fetch[n_fetch++] = optarg; break;
-        case 'o': out = optarg; break;
-        case 'j': json = true; break;
+        case 't':
+            text = optarg;
+            break;
+        case 'T':
+            tokens = optarg;
+            break;
+        case 'n':
+            status = cli_whole("-n", optarg, 0, 100000000, &n, &err);
+            break;
+        case 'x':
+            status = cli_real("--temperature", optarg, 0, 1e6, &opts.temperature, &err);
+            break;
+        case 'k':
+            status = cli_whole("--top-k", optarg, 0, 1 << 24, &top_k, &err);
+            break;
+        case 'p':
+            status = cli_real("--top-p", optarg, 0, 1, &opts.top_p, &err);
+            break;
+        case 's':
+            status = cli_whole("--seed", optarg, 0, INT64_MAX, &seed, &err);
+            break;
+        case 'e':
+            edits = optarg;
+            break;
+        case 'f':
+            fetch[n_fetch++] = optarg;
+            break;
+        case 'o':
+            out = optarg;
+            break;
+        case 'j':
+            json = true;
+            break;
         case 'h':
             fputs(help, stdout);
             free(fetch);
             return 0;
-        default: free(fetch); return EXIT_USAGE;
+        default:
+            free(fetch);
+            return EXIT_USAGE;
         }
     }
     opts.top_k = (int)top_k;
@@ -339,7 +371,9 @@ int cmd_generate(int argc, char **argv)
         struct sigaction stop = {.sa_handler = on_interrupt};
         work w = {0};
         sigaction(SIGINT, &stop, NULL);
-        status = prepare(&w, argv[optind], text, tokens, edits, n, fetch, n_fetch, &err);
+        status = sg_writer_check(out, &err);
+        if (status == SG_OK)
+            status = prepare(&w, argv[optind], text, tokens, edits, n, fetch, n_fetch, &err);
         const double start = sg_now();
         if (status == SG_OK) {
             cli_warnings(w.model);
@@ -355,11 +389,13 @@ int cmd_generate(int argc, char **argv)
             for (int64_t i = 0; i < w.ids.n; i++)
                 json_array_append_new(ids, json_integer(w.ids.ids[i]));
             json_t *whole = json_string(w.text.text ? w.text.text : "");
-            code = cli_print_json(json_pack("{s:s, s:o, s:o, s:I, s:s, s:f, s:f}", "model", argv[optind], "tokens", ids, "text",
-                                            whole ? whole : json_null(), "prompt_tokens", (json_int_t)w.rows.lengths[0], "ended_by",
-                                            reason, "first_token_seconds", first, "seconds", seconds));
+            code = cli_print_json(json_pack("{s:s, s:o, s:o, s:I, s:s, s:f, s:f}", "model", argv[optind], "tokens", ids,
+                                            "text", whole ? whole : json_null(), "prompt_tokens",
+                                            (json_int_t)w.rows.lengths[0], "ended_by", reason, "first_token_seconds",
+                                            first, "seconds", seconds));
         } else if (stopped) {
-            fprintf(stderr, "sightglass: stopped; %lld tokens were written\n", (long long)(w.ids.n - w.rows.lengths[0]));
+            fprintf(stderr, "sightglass: stopped; %lld tokens were written\n",
+                    (long long)(w.ids.n - w.rows.lengths[0]));
         }
         if (code == 0 && stopped)
             code = 130;

@@ -62,7 +62,8 @@ static sg_status read_feed(work *w, const char *text, sg_named_feed *out, sg_err
     if (sg_glass_find(w->glass, name, &v, err) != SG_OK)
         return err->status = SG_EARG; /* the user's own words: wrong use */
     SG_TRY(cli_tensor(equals + 1, &out->tensor, err));
-    if (out->tensor.dtype != sg_value_dtype(v) && sg_dtype_is_float(out->tensor.dtype) && sg_dtype_is_float(sg_value_dtype(v))) {
+    if (out->tensor.dtype != sg_value_dtype(v) && sg_dtype_is_float(out->tensor.dtype) &&
+        sg_dtype_is_float(sg_value_dtype(v))) {
         sg_tensor t = out->tensor;
         t.dtype = sg_value_dtype(v);
         t.data = malloc(SG_MAX(sg_tensor_bytes(&t), 1));
@@ -192,7 +193,9 @@ static sg_status prepare(work *w, const request *r, sg_error *err)
 static sg_status execute(work *w, const request *r, sg_error *err)
 {
     sg_value **all = malloc((size_t)(w->n_fetches + 1) * sizeof *all);
-    const sg_rows rows = {.n_rows = w->rows.n, .tokens = (const int32_t *const *)w->rows.tokens, .lengths = w->rows.lengths,
+    const sg_rows rows = {.n_rows = w->rows.n,
+                          .tokens = (const int32_t *const *)w->rows.tokens,
+                          .lengths = w->rows.lengths,
                           .pad_left = r->pad_left};
 
     w->results = calloc((size_t)w->n_fetches + 1, sizeof *w->results);
@@ -209,7 +212,8 @@ static sg_status execute(work *w, const request *r, sg_error *err)
     if (status == SG_OK) {
         sg_session_trace(sg_glass_session(w->glass), w->trace);
         sg_session_guard(sg_glass_session(w->glass), r->guard);
-        /* People see predictions; machines get the logits when they ask for them, and nothing behind what they asked for runs. */
+        /* People see predictions; machines get the logits when they ask for them, and nothing behind what they asked
+         * for runs. */
         const int n = r->json && w->n_fetches ? w->n_fetches : w->n_fetches + 1;
         status = sg_glass_run(w->glass, &rows, r->n_feed, w->feeds, n, all, w->results, err);
     }
@@ -277,8 +281,8 @@ static json_t *stats_json(const sg_tensor *t)
 {
     const cli_stats s = cli_stats_of(t);
 
-    return json_pack("{s:I, s:I, s:f, s:f, s:f, s:f}", "count", (json_int_t)s.count, "finite", (json_int_t)s.finite, "min", s.least,
-                     "max", s.greatest, "mean", s.mean, "std", s.deviation);
+    return json_pack("{s:I, s:I, s:f, s:f, s:f, s:f}", "count", (json_int_t)s.count, "finite", (json_int_t)s.finite,
+                     "min", s.least, "max", s.greatest, "mean", s.mean, "std", s.deviation);
 }
 
 static int as_json(const work *w, const request *r)
@@ -299,7 +303,8 @@ static int as_json(const work *w, const request *r)
             best_of(logits, i * logits->dims[1] + shift + t, (int)r->top, g);
             json_t *here = json_array();
             for (int k = 0; k < (int)r->top && g[k].id >= 0; k++)
-                json_array_append_new(here, json_pack("{s:i, s:f}", "token", (int)g[k].id, "p", isfinite(g[k].p) ? g[k].p : 0.0));
+                json_array_append_new(
+                    here, json_pack("{s:i, s:f}", "token", (int)g[k].id, "p", isfinite(g[k].p) ? g[k].p : 0.0));
             json_array_append_new(best, here);
         }
         json_array_append_new(tokens, row);
@@ -308,11 +313,12 @@ static int as_json(const work *w, const request *r)
     for (int i = 0; i < w->n_fetches; i++)
         json_object_set_new(values, w->names[i],
                             json_pack("{s:s, s:o, s:o}", "dtype", sg_dtype_name(w->results[i].dtype), "shape",
-                                      cli_shape(w->results[i].n_dims, w->results[i].dims), "stats", stats_json(&w->results[i])));
+                                      cli_shape(w->results[i].n_dims, w->results[i].dims), "stats",
+                                      stats_json(&w->results[i])));
     for (int s = 0; s < sg_plan_n_steps(plan); s++)
         json_array_append_new(nodes, json_string(sg_plan_step_name(plan, s)));
-    json_t *root = json_pack("{s:s, s:o, s:o, s:o, s:I}", "model", r->model, "tokens", tokens, "values", values, "nodes_run", nodes,
-                             "block_bytes", (json_int_t)sg_plan_bytes(plan));
+    json_t *root = json_pack("{s:s, s:o, s:o, s:o, s:I}", "model", r->model, "tokens", tokens, "values", values,
+                             "nodes_run", nodes, "block_bytes", (json_int_t)sg_plan_bytes(plan));
     if (predicted)
         json_object_set_new(root, "top", top);
     else
@@ -340,11 +346,13 @@ static int for_people(const work *w, const request *r)
         }
     }
     if (w->n_fetches)
-        printf("\n%s%-38s %-18s %12s %12s %12s %12s%s\n", c.bold, "value", "shape", "least", "greatest", "mean", "deviation", c.off);
+        printf("\n%s%-38s %-18s %12s %12s %12s %12s%s\n", c.bold, "value", "shape", "least", "greatest", "mean",
+               "deviation", c.off);
     for (int i = 0; i < w->n_fetches; i++) {
         const cli_stats s = cli_stats_of(&w->results[i]);
         printf("%-38s %-18s %12.5g %12.5g %12.5g %12.5g", w->names[i],
-               sg_shape_text(shape, w->results[i].n_dims, w->results[i].dims), s.least, s.greatest, s.mean, s.deviation);
+               sg_shape_text(shape, w->results[i].n_dims, w->results[i].dims), s.least, s.greatest, s.mean,
+               s.deviation);
         if (s.finite < s.count)
             printf("  (%lld of %lld not finite)", (long long)(s.count - s.finite), (long long)s.count);
         putchar('\n');
@@ -377,12 +385,21 @@ static void release(work *w, const request *r)
 
 int cmd_run(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"text", required_argument, NULL, 't'},  {"tokens", required_argument, NULL, 'T'}, {"fetch", required_argument, NULL, 'f'},
-        {"feed", required_argument, NULL, 'F'},  {"edits", required_argument, NULL, 'e'},  {"grad", required_argument, NULL, 'g'},
-        {"out", required_argument, NULL, 'o'},   {"json", no_argument, NULL, 'j'},         {"top", required_argument, NULL, 'k'},
-        {"pad", required_argument, NULL, 'p'},   {"dtype", required_argument, NULL, 'd'},  {"trace", required_argument, NULL, 'c'},
-        {"guard", no_argument, NULL, 'G'},       {"help", no_argument, NULL, 'h'},         {0}};
+    static const struct option options[] = {{"text", required_argument, NULL, 't'},
+                                            {"tokens", required_argument, NULL, 'T'},
+                                            {"fetch", required_argument, NULL, 'f'},
+                                            {"feed", required_argument, NULL, 'F'},
+                                            {"edits", required_argument, NULL, 'e'},
+                                            {"grad", required_argument, NULL, 'g'},
+                                            {"out", required_argument, NULL, 'o'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"top", required_argument, NULL, 'k'},
+                                            {"pad", required_argument, NULL, 'p'},
+                                            {"dtype", required_argument, NULL, 'd'},
+                                            {"trace", required_argument, NULL, 'c'},
+                                            {"guard", no_argument, NULL, 'G'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     request r = {.dtype = SG_F32, .top = 3};
     sg_error err = {SG_OK, ""};
     const size_t room = (size_t)argc + 1;
@@ -397,16 +414,36 @@ int cmd_run(int argc, char **argv)
     r.grad = lists + 3 * room;
     for (int o; status == 0 && (o = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         switch (o) {
-        case 't': r.text[r.n_text++] = optarg; break;
-        case 'T': r.tokens = optarg; break;
-        case 'f': r.fetch[r.n_fetch++] = optarg; break;
-        case 'F': r.feed[r.n_feed++] = optarg; break;
-        case 'e': r.edits = optarg; break;
-        case 'g': r.grad[r.n_grad++] = optarg; break;
-        case 'o': r.out = optarg; break;
-        case 'j': r.json = true; break;
-        case 'c': r.trace = optarg; break;
-        case 'G': r.guard = true; break;
+        case 't':
+            r.text[r.n_text++] = optarg;
+            break;
+        case 'T':
+            r.tokens = optarg;
+            break;
+        case 'f':
+            r.fetch[r.n_fetch++] = optarg;
+            break;
+        case 'F':
+            r.feed[r.n_feed++] = optarg;
+            break;
+        case 'e':
+            r.edits = optarg;
+            break;
+        case 'g':
+            r.grad[r.n_grad++] = optarg;
+            break;
+        case 'o':
+            r.out = optarg;
+            break;
+        case 'j':
+            r.json = true;
+            break;
+        case 'c':
+            r.trace = optarg;
+            break;
+        case 'G':
+            r.guard = true;
+            break;
         case 'k':
             if (cli_whole("--top", optarg, 1, 64, &r.top, &err) != SG_OK)
                 status = cli_fail(&err);
@@ -425,7 +462,8 @@ int cmd_run(int argc, char **argv)
             fputs(help, stdout);
             free(lists);
             return 0;
-        default: status = EXIT_USAGE;
+        default:
+            status = EXIT_USAGE;
         }
     }
     if (status == 0 && optind + 1 != argc)
@@ -435,7 +473,7 @@ int cmd_run(int argc, char **argv)
     if (status == 0) {
         work w = {0};
         r.model = argv[optind];
-        if (prepare(&w, &r, &err) != SG_OK || execute(&w, &r, &err) != SG_OK ||
+        if (sg_writer_check(r.out, &err) != SG_OK || prepare(&w, &r, &err) != SG_OK || execute(&w, &r, &err) != SG_OK ||
             (r.out && save(&w, r.out, r.pad_left, &err) != SG_OK)) {
             status = cli_fail(&err);
         } else {

@@ -92,6 +92,8 @@ static int run(int argc, char **argv)
                 nearest = sg_study_at(i)->name;
         return cli_usage("study", "no study is called \"%.60s\"; the nearest is %s", argv[optind], nearest);
     }
+    if (sg_writer_check(opts.json, &err) != SG_OK || sg_writer_check(opts.html, &err) != SG_OK)
+        return cli_fail(&err);
     struct sigaction stop = {.sa_handler = on_interrupt};
     sigaction(SIGINT, &stop, NULL);
     opts.seed = (uint64_t)seed;

@@ -233,3 +233,12 @@ void sg_writer_abort(sg_writer *w)
     unlink(w->temporary);
     writer_free(w);
 }
+
+sg_status sg_writer_check(const char *path, sg_error *err)
+{
+    sg_writer *w = NULL;
+    const sg_status status = path ? sg_writer_begin(&w, path, err) : SG_OK;
+
+    sg_writer_abort(w);
+    return status;
+}

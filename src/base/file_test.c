@@ -170,6 +170,10 @@ static void what_cannot_be_written_says_why(void **state)
     CHECK(w == NULL);
     CHECK_STATUS(sg_writer_begin(&w, folder, &err), SG_EIO);
     CHECK_TEXT(err.text, "is a directory");
+    CHECK_STATUS(sg_writer_check(folder, &err), SG_EIO);
+    CHECK_OK(sg_writer_check(NULL, &err), &err);
+    CHECK_OK(sg_writer_check(in_folder(path, "not-yet"), &err), &err);
+    CHECK(access(path, F_OK) != 0);
 }
 
 static void a_failed_write_keeps_the_old_file(void **state)
