@@ -482,6 +482,7 @@ static void wrong_edits_are_refused(void **state)
         {"[\n{\"site\": \"hook_embed\"\n\"op\": \"scale\"}]", "line 3"},
         {"", "line 1"},
         {"[{\"site\": \"hook_embde\", \"op\": \"scale\", \"strength\": 2}]", "nearest is hook_embed"},
+        {"[{\"site\": \"nll\", \"op\": \"scale\", \"strength\": 2}]", "not one place for each token"},
         {"[{\"site\": \"hook_embed\", \"op\": \"sacle\"}]", "edit 0: op \"sacle\""},
         {"[{\"site\": \"hook_embed\", \"op\": \"scale\", \"strenght\": 2}]", "nearest is \"strength\""},
         {"[{\"site\": \"hook_embed\", \"op\": \"add\", \"value\": [1, 2, 3]}]", "3"},

@@ -259,6 +259,9 @@ static sg_status add_splice(sg_edits *es, sg_graph *g, int i, sg_error *err)
     p->dtype = x->dtype;
     if (!sg_dtype_is_float(x->dtype) || !strchr(p->axes, 'b') || !strchr(p->axes, 't'))
         return sg_fail(err, SG_EARG, "%s: its site has no rows and positions of floats", who);
+    const sg_dim places = x->dims[strchr(p->axes, 't') - p->axes];
+    if (places < 0 && sg_dim_symbol(g, places) < 0)
+        return sg_fail(err, SG_EARG, "%s: its site has not one place for each token", who);
     const bool pairs = strchr(p->axes, 's') != NULL; /* attention: rows, heads, queries, keys */
     for (int k = 0; k < x->n_dims && !pairs; k++)
         if (p->axes[k] != 'b' && p->axes[k] != 't') {
