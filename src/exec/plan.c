@@ -412,6 +412,11 @@ static sg_status place(planner *pl)
     return SG_OK;
 }
 
+static bool changes_input(const sg_plan_value *x, int i)
+{
+    return i < 32 && (x->v->op->changes >> i & 1);
+}
+
 /* The version of a variable's storage that a value shows: the variable itself, or the last step that changed it. */
 static int version_of(const planner *pl, int a)
 {
@@ -438,7 +443,7 @@ static sg_status copy_old_fetches(planner *pl)
             if (x->home != SG_HOME_BLOCK || !x->v->op->changes)
                 continue;
             for (int i = 0; i < x->v->n_in; i++)
-                changes |= (x->v->op->changes >> i & 1) && version_of(pl, input_of(pl, x, i)) == version;
+                changes |= changes_input(x, i) && version_of(pl, input_of(pl, x, i)) == version;
         }
         if (!changes)
             continue;
@@ -489,7 +494,7 @@ static sg_status order_steps(planner *pl)
             continue;
         n_steps++;
         for (int i = 0; i < x->v->n_in; i++) {
-            if (!(x->v->op->changes >> i & 1))
+            if (!changes_input(x, i))
                 continue;
             const int version = version_of(pl, input_of(pl, x, i));
             if (changer[version] >= 0 && changer[version] != a) {

@@ -631,6 +631,18 @@ static void plans_are_kept_by_what_was_asked(void **state)
     close_desk(&d);
 }
 
+static void a_step_may_have_many_inputs(void **state)
+{
+    (void)state;
+    sg_graph *g = sg_graph_new();
+    sg_value *xs[40];
+    for (int i = 0; i < 40; i++)
+        xs[i] = sg_expand(g, sg_scalar(g, SG_F32, i), 0);
+    sg_value *all = sg_sum_all(g, sg_concat(g, 40, xs, 0));
+    CHECK_VALUES(g, all, 0, 780);
+    sg_graph_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -652,6 +664,7 @@ int main(void)
         cmocka_unit_test(feeds_that_disagree_are_refused_every_time),
         cmocka_unit_test(the_guard_names_the_first_nan),
         cmocka_unit_test(a_trace_has_an_event_per_step),
+        cmocka_unit_test(a_step_may_have_many_inputs),
         cmocka_unit_test(plans_are_kept_by_what_was_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

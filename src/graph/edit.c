@@ -263,6 +263,8 @@ static sg_status add_splice(sg_edits *es, sg_graph *g, int i, sg_error *err)
     if (places < 0 && sg_dim_symbol(g, places) < 0)
         return sg_fail(err, SG_EARG, "%s: its site has not one place for each token", who);
     const bool pairs = strchr(p->axes, 's') != NULL; /* attention: rows, heads, queries, keys */
+    if (p->axes[0] != 'b' || (!pairs && p->axes[1] != 't')) /* gates and values are laid out so */
+        return sg_fail(err, SG_EARG, "%s: its site has axes \"%s\", rows and positions come first", who, p->axes);
     for (int k = 0; k < x->n_dims && !pairs; k++)
         if (p->axes[k] != 'b' && p->axes[k] != 't') {
             if (x->dims[k] < 0)

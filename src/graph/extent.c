@@ -18,6 +18,12 @@ static int compare_powers(const void *a, const void *b)
     return memcmp(((const sg_term *)a)->power, ((const sg_term *)b)->power, SG_MAX_SYMBOLS);
 }
 
+static sg_dim too_large(sg_graph *g)
+{
+    sg_graph_fail(g, SG_ESHAPE, "an extent is larger than 63 bits hold");
+    return 1;
+}
+
 /* Sorts, merges and interns; terms is scratch of the caller. */
 static sg_dim intern(sg_graph *g, sg_term *terms, int n)
 {
@@ -26,10 +32,10 @@ static sg_dim intern(sg_graph *g, sg_term *terms, int n)
 
     qsort(terms, (size_t)n, sizeof terms[0], compare_powers);
     for (int i = 0; i < n; i++) {
-        if (m > 0 && compare_powers(&terms[m - 1], &terms[i]) == 0)
-            terms[m - 1].coef += terms[i].coef;
-        else
+        if (m == 0 || compare_powers(&terms[m - 1], &terms[i]) != 0)
             terms[m++] = terms[i];
+        else if (__builtin_add_overflow(terms[m - 1].coef, terms[i].coef, &terms[m - 1].coef))
+            return too_large(g);
         if (terms[m - 1].coef == 0)
             m--;
     }
@@ -115,7 +121,8 @@ static sg_dim combine(sg_graph *g, sg_dim a, sg_dim b, int64_t sign)
         return 1;
     }
     for (int i = 0; i < m; i++)
-        terms[n + i].coef *= sign;
+        if (__builtin_mul_overflow(terms[n + i].coef, sign, &terms[n + i].coef))
+            return too_large(g);
     return intern(g, terms, n + m);
 }
 
@@ -143,12 +150,13 @@ sg_dim sg_dim_mul(sg_graph *g, sg_dim a, sg_dim b)
     for (int i = 0; i < n; i++)
         for (int j = 0; j < m; j++) {
             sg_term *t = &terms[i * m + j];
-            if (__builtin_mul_overflow(left[i].coef, right[j].coef, &t->coef)) {
-                sg_graph_fail(g, SG_ESHAPE, "an extent is larger than 63 bits hold");
-                return 1;
-            }
+            if (__builtin_mul_overflow(left[i].coef, right[j].coef, &t->coef))
+                return too_large(g);
             for (int s = 0; s < SG_MAX_SYMBOLS; s++)
-                t->power[s] = (uint8_t)(left[i].power[s] + right[j].power[s]);
+                if (__builtin_add_overflow(left[i].power[s], right[j].power[s], &t->power[s])) {
+                    sg_graph_fail(g, SG_ESHAPE, "an extent has a higher power of %s than %d", g->symbols[s], UINT8_MAX);
+                    return 1;
+                }
         }
     return intern(g, terms, n * m);
 }

@@ -8,12 +8,38 @@
 #include "graph/graph_internal.h"
 #include "sightglass/ops.h"
 
-/* The most inputs any differentiable op takes is bounded by concat; more than this is refused when built. */
+/* More inputs than this, which concat may have, take memory of their own. */
 #define MAX_IN 64
 
 static bool is_float(const sg_value *v)
 {
     return sg_dtype_is_float(v->dtype);
+}
+
+/* Whether v is a float of g; else g has failed. role: "of" or "by". */
+static bool differentiable(sg_graph *g, const char *role, const sg_value *v)
+{
+    if (v->graph != g)
+        sg_graph_fail(g, SG_EARG, "gradient %s %s, which is of another graph", role, sg_value_name(v));
+    else if (!is_float(v))
+        sg_graph_fail(g, SG_ETYPE, "gradient %s %s, which is %s", role, sg_value_name(v), sg_dtype_name(v->dtype));
+    return !sg_graph_failed(g);
+}
+
+/* Whether dy has y's type and shape; else g has failed. */
+static bool incoming(sg_graph *g, const sg_value *y, const sg_value *dy)
+{
+    char a[SG_SHAPE_TEXT], b[SG_SHAPE_TEXT];
+
+    if (dy->graph != g)
+        sg_graph_fail(g, SG_EARG, "gradient of %s: the incoming gradient is of another graph", sg_value_name(y));
+    else if (dy->dtype != y->dtype || dy->n_dims != y->n_dims ||
+             memcmp(dy->dims, y->dims, (size_t)y->n_dims * sizeof y->dims[0]) != 0)
+        sg_graph_fail(g, dy->dtype != y->dtype ? SG_ETYPE : SG_ESHAPE,
+                      "gradient of %s: the incoming gradient is %s %s, the value %s %s", sg_value_name(y),
+                      sg_dtype_name(dy->dtype), sg_value_shape_text(dy, a), sg_dtype_name(y->dtype),
+                      sg_value_shape_text(y, b));
+    return !sg_graph_failed(g);
 }
 
 static void back(sg_graph *g, sg_value *v, sg_value *dy, const bool *wanted, sg_value **sums)
@@ -56,21 +82,11 @@ void sg_gradients(sg_graph *g, sg_value *y, sg_value *dy, int n_xs, sg_value *co
 
     for (int i = 0; i < n_xs; i++)
         out[i] = &g->dummy;
-    if (sg_graph_failed(g))
+    if (sg_graph_failed(g) || !differentiable(g, "of", y) || (dy && !incoming(g, y, dy)))
         return;
-    if (!is_float(y)) {
-        sg_graph_fail(g, SG_ETYPE, "gradient of %s, which is %s", sg_value_name(y), sg_dtype_name(y->dtype));
-        return;
-    }
     for (int i = 0; i < n_xs; i++)
-        if (!is_float(xs[i])) {
-            sg_graph_fail(g, SG_ETYPE, "gradient by %s, which is %s", sg_value_name(xs[i]), sg_dtype_name(xs[i]->dtype));
+        if (!differentiable(g, "by", xs[i]))
             return;
-        }
-    if (dy && (dy->n_dims != y->n_dims || memcmp(dy->dims, y->dims, (size_t)y->n_dims * sizeof y->dims[0]) != 0)) {
-        sg_graph_fail(g, SG_ESHAPE, "gradient of %s: the incoming gradient has another shape", sg_value_name(y));
-        return;
-    }
 
     order = malloc(n * sizeof *order);
     wanted = calloc(n, sizeof *wanted); /* depends on some x */

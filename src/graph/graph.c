@@ -14,6 +14,8 @@ const sg_op sg_op_input = {.name = "input", .flags = SG_OP_LEAF};
 const sg_op sg_op_const = {.name = "const", .flags = SG_OP_LEAF};
 const sg_op sg_op_variable = {.name = "variable", .flags = SG_OP_LEAF | SG_OP_STATE};
 
+extern const sg_op sg_op_identity;
+
 bool sg_graph_grow(void **array, int n, int *capacity, size_t size)
 {
     if (n < *capacity)
@@ -88,6 +90,26 @@ static sg_value *out_of_memory(sg_graph *g)
     return sg_graph_fail(g, SG_ENOMEM, "out of memory for a graph of %d values", g->n_nodes);
 }
 
+/* Whether v is of g; else g has failed. */
+static bool own(sg_graph *g, const char *what, const sg_value *v)
+{
+    if (v->graph == g)
+        return true;
+    sg_graph_fail(g, SG_EARG, "%s: %s is of another graph", what, sg_value_name(v));
+    return false;
+}
+
+/* Whether dims are numbers or extents of g; else g has failed. */
+static bool own_dims(sg_graph *g, const sg_op *op, int n_dims, const sg_dim *dims)
+{
+    for (int k = 0; k < n_dims; k++)
+        if (dims[k] < 0 && -1 - dims[k] >= g->n_polys) {
+            sg_graph_fail(g, SG_ESHAPE, "%s: extent %lld", op->name, (long long)dims[k]);
+            return false;
+        }
+    return true;
+}
+
 /* A value with an id and room for its inputs; NULL when memory is out. */
 static sg_value *new_value(sg_graph *g, const sg_op *op, int n_in)
 {
@@ -126,7 +148,7 @@ sg_value *sg_node(sg_graph *g, const sg_op *op, int n_in, sg_value *const *in, c
     const sg_status status = op->infer(&s, &err);
     if (status != SG_OK)
         return sg_graph_fail(g, status, "%s", err.text);
-    if (sg_graph_failed(g)) /* an extent's arithmetic */
+    if (sg_graph_failed(g) || !own_dims(g, op, s.n_dims, s.dims)) /* failed: an extent's arithmetic */
         return &g->dummy;
 
     sg_value *v = new_value(g, op, n_in);
@@ -149,11 +171,8 @@ static sg_value *leaf(sg_graph *g, const sg_op *op, sg_dtype dtype, int n_dims, 
         sg_graph_fail(g, SG_ESHAPE, "%s: %d axes, at most %d", op->name, n_dims, SG_MAX_DIMS);
         return NULL;
     }
-    for (int k = 0; k < n_dims; k++)
-        if (dims[k] < 0 && -1 - dims[k] >= g->n_polys) {
-            sg_graph_fail(g, SG_ESHAPE, "%s: extent %lld", op->name, (long long)dims[k]);
-            return NULL;
-        }
+    if (!own_dims(g, op, n_dims, dims))
+        return NULL;
     sg_value *v = new_value(g, op, 0);
     if (!v) {
         out_of_memory(g);
@@ -371,15 +390,19 @@ void sg_replace(sg_graph *g, sg_value *v, sg_value *with)
 {
     char a[SG_SHAPE_TEXT], b[SG_SHAPE_TEXT];
 
-    if (sg_graph_failed(g) || v == with)
+    if (sg_graph_failed(g) || v == with || !own(g, "replacing", v) || !own(g, "replacing", with))
         return;
     if (v->dtype != with->dtype || v->n_dims != with->n_dims ||
         memcmp(v->dims, with->dims, (size_t)v->n_dims * sizeof v->dims[0]) != 0) {
-        sg_graph_fail(g, SG_ESHAPE, "replacing %s: it is %s %s, the new value is %s %s", sg_value_name(v),
-                      sg_dtype_name(v->dtype), sg_value_shape_text(v, a), sg_dtype_name(with->dtype),
-                      sg_value_shape_text(with, b));
+        sg_graph_fail(g, v->dtype != with->dtype ? SG_ETYPE : SG_ESHAPE,
+                      "replacing %s: it is %s %s, the new value is %s %s", sg_value_name(v), sg_dtype_name(v->dtype),
+                      sg_value_shape_text(v, a), sg_dtype_name(with->dtype), sg_value_shape_text(with, b));
         return;
     }
+    if (v->name && with->name) /* so that both names are values of their own, as in sg_name */
+        with = sg_node(g, &sg_op_identity, 1, &with, NULL);
+    if (sg_graph_failed(g))
+        return;
     bool *behind = calloc((size_t)g->n_nodes, sizeof *behind);
     if (!behind || !sg_graph_ancestors(g, with, behind)) {
         free(behind);
@@ -399,12 +422,12 @@ void sg_replace(sg_graph *g, sg_value *v, sg_value *with)
     g->named[at] = with;
     with->name = v->name;
     with->axes = v->axes;
-    v->name = NULL;
+    v->name = v->axes = NULL;
     char *old = sg_arena_printf(g->arena, "%s.unedited", with->name);
     if (!old)
         out_of_memory(g);
     else if (sg_map_get(g->names, old, strlen(old)) < 0) /* a second edit of a site keeps the first original */
-        sg_name(g, v, old, v->axes);
+        sg_name(g, v, old, with->axes);
 }
 
 /* ---- names ---- */
@@ -426,11 +449,9 @@ void sg_scope(sg_graph *g, const char *fmt, ...)
         g->scope = scope;
 }
 
-extern const sg_op sg_op_identity;
-
 sg_value *sg_name(sg_graph *g, sg_value *v, const char *name, const char *axes)
 {
-    if (sg_graph_failed(g))
+    if (sg_graph_failed(g) || !own(g, name, v))
         return &g->dummy;
     if (axes && (int)strlen(axes) != v->n_dims)
         return sg_graph_fail(g, SG_EARG, "name %s: axes \"%s\" for %d axes", name, axes, v->n_dims);

@@ -53,6 +53,8 @@ typedef struct sg_kernel_args {
     void *scratch; /* op->scratch(args) bytes, 64-aligned, contents undefined */
     int n_threads; /* how many threads the kernel may use */
     const void *self; /* a backend's prepared object; NULL in reference kernels */
+    int n_out; /* of a fused step, which may have several results: outs[0] is out */
+    sg_view *const *outs;
 } sg_kernel_args;
 
 /* Computes out. Fails only for what data can cause, such as an index out of range: the text says which. */
@@ -67,10 +69,19 @@ enum {
     SG_OP_ALIAS = 32       /* out is in[0], a variable, after the kernel changed it in place */
 };
 
+/* Whether each row of the last axis can be computed on its own, so that a fused step may take the rows in parts. */
+typedef enum sg_rows_kind {
+    SG_ROWS_NO,
+    SG_ROWS_ANY,  /* whatever the attributes: element-wise operations, norms of the last axis */
+    SG_ROWS_AXIS, /* if the axis i[0] is the last */
+    SG_ROWS_AXES  /* if the last axis is the one bit set in i[0] */
+} sg_rows_kind;
+
 struct sg_op {
     const char *name;
     int min_in, max_in;
     unsigned flags;
+    sg_rows_kind rows;
     unsigned changes; /* bit i: in[i] is a variable that the kernel writes */
 
     /* The shape rule. Errors name the op and both shapes (sg_infer_fail does). */
@@ -117,7 +128,7 @@ bool sg_graph_failed(const sg_graph *g);
 
 /* ---- for shape rules ---- */
 
-/* "op: text; in[0] is f32[2,3], in[1] is f32[4]" */
+/* "scope/op: text (given f32 [2,3], f32 [4])" */
 sg_status sg_infer_fail(const sg_infer *s, sg_error *err, sg_status status, const char *fmt, ...) SG_PRINTF(4, 5);
 
 /* dtype and dims of in[i] as the result's. */

@@ -77,6 +77,7 @@ static sg_status apply(const sg_kernel_args *k, sg_loop_fn f32, sg_loop_fn f64, 
                               .min_in = 2,                                                                             \
                               .max_in = 2,                                                                             \
                               .flags = SG_OP_STRIDED | SG_OP_ELEMENTWISE,                                              \
+                              .rows = SG_ROWS_ANY,                                                                     \
                               .infer = infer_rule,                                                                     \
                               .run = op##_run,                                                                         \
                               .grad = op##_grad};                                                                      \
@@ -189,6 +190,7 @@ const sg_op sg_op_div = {.name = "div",
                          .min_in = 2,
                          .max_in = 2,
                          .flags = SG_OP_STRIDED | SG_OP_ELEMENTWISE,
+                         .rows = SG_ROWS_ANY,
                          .infer = infer,
                          .run = div_run,
                          .grad = div_grad};

@@ -34,7 +34,8 @@ static void grad(sg_graph *g, sg_value *y, sg_value *dy, sg_value **dx)
         dx[0] = sg_cast(g, dy, y->in[0]->dtype);
 }
 
-const sg_op sg_op_cast = {.name = "cast", .min_in = 1, .max_in = 1, .infer = infer, .run = run, .grad = grad};
+const sg_op sg_op_cast = {
+    .name = "cast", .min_in = 1, .max_in = 1, .rows = SG_ROWS_ANY, .infer = infer, .run = run, .grad = grad};
 
 sg_value *sg_cast(sg_graph *g, sg_value *x, sg_dtype to)
 {

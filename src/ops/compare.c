@@ -57,8 +57,13 @@ static sg_status infer_bool(sg_infer *s, sg_error *err)
         sg_walk(k, t == SG_F32 ? op##_f32 : t == SG_F64 ? op##_f64 : t == SG_I32 ? op##_i32 : op##_bool, 1);           \
         return SG_OK;                                                                                                  \
     }                                                                                                                  \
-    const sg_op sg_op_##op = {                                                                                         \
-        .name = #op, .min_in = 2, .max_in = 2, .flags = SG_OP_STRIDED, .infer = rule, .run = op##_run};                \
+    const sg_op sg_op_##op = {.name = #op,                                                                             \
+                              .min_in = 2,                                                                             \
+                              .max_in = 2,                                                                             \
+                              .flags = SG_OP_STRIDED,                                                                  \
+                              .rows = SG_ROWS_ANY,                                                                     \
+                              .infer = rule,                                                                           \
+                              .run = op##_run};                                                                        \
     sg_value *sg_##op(sg_graph *g, sg_value *a, sg_value *b)                                                           \
     {                                                                                                                  \
         return sg_node(g, &sg_op_##op, 2, (sg_value *[]){a, b}, NULL);                                                 \
@@ -89,8 +94,13 @@ static sg_status not_run(const sg_kernel_args *k, sg_error *err)
     return SG_OK;
 }
 
-const sg_op sg_op_not = {
-    .name = "not", .min_in = 1, .max_in = 1, .flags = SG_OP_STRIDED, .infer = infer_bool, .run = not_run};
+const sg_op sg_op_not = {.name = "not",
+                         .min_in = 1,
+                         .max_in = 1,
+                         .flags = SG_OP_STRIDED,
+                         .rows = SG_ROWS_ANY,
+                         .infer = infer_bool,
+                         .run = not_run};
 
 sg_value *sg_not(sg_graph *g, sg_value *x)
 {

@@ -138,7 +138,7 @@ static void one_product(sg_dtype dtype, sg_dim batch, sg_dim m, sg_dim n, sg_dim
         sg_error err;
         c.data = c_room[r];
         memset(c_room[r], 0xff, sizeof c_room[r]); /* NaN: whatever is not written is seen */
-        sg_kernel_args args = {&sg_op_matmul, 2, in, &c, attrs, NULL, NULL, r == 0 ? 1 : 3, NULL};
+        sg_kernel_args args = {.op = &sg_op_matmul, .n_in = 2, .in = in, .out = &c, .i = attrs, .n_threads = r == 0 ? 1 : 3};
         CHECK_OK(args.op->run(&args, &err), &err);
     }
     CHECK(memcmp(c_room[0], c_room[1], (size_t)(batch * m * n) * sg_dtype_bytes(dtype)) == 0);

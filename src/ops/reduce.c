@@ -285,19 +285,38 @@ static void best_grad(sg_graph *g, sg_value *y, sg_value *dy, sg_value **dx)
     dx[0] = sg_mul(g, hit, sg_div(g, with_axes(g, dy, y), ties));
 }
 
-const sg_op sg_op_sum = {
-    .name = "sum", .min_in = 1, .max_in = 1, .flags = SG_OP_STRIDED, .infer = infer, .run = sum_run, .grad = sum_grad};
+const sg_op sg_op_sum = {.name = "sum",
+                         .min_in = 1,
+                         .max_in = 1,
+                         .flags = SG_OP_STRIDED,
+                         .rows = SG_ROWS_AXES,
+                         .infer = infer,
+                         .run = sum_run,
+                         .grad = sum_grad};
 const sg_op sg_op_mean = {.name = "mean",
                           .min_in = 1,
                           .max_in = 1,
                           .flags = SG_OP_STRIDED,
+                          .rows = SG_ROWS_AXES,
                           .infer = infer_float,
                           .run = mean_run,
                           .grad = mean_grad};
-const sg_op sg_op_max = {
-    .name = "max", .min_in = 1, .max_in = 1, .flags = SG_OP_STRIDED, .infer = infer, .run = max_run, .grad = best_grad};
-const sg_op sg_op_min = {
-    .name = "min", .min_in = 1, .max_in = 1, .flags = SG_OP_STRIDED, .infer = infer, .run = min_run, .grad = best_grad};
+const sg_op sg_op_max = {.name = "max",
+                         .min_in = 1,
+                         .max_in = 1,
+                         .flags = SG_OP_STRIDED,
+                         .rows = SG_ROWS_AXES,
+                         .infer = infer,
+                         .run = max_run,
+                         .grad = best_grad};
+const sg_op sg_op_min = {.name = "min",
+                         .min_in = 1,
+                         .max_in = 1,
+                         .flags = SG_OP_STRIDED,
+                         .rows = SG_ROWS_AXES,
+                         .infer = infer,
+                         .run = min_run,
+                         .grad = best_grad};
 
 static sg_value *over_axes(sg_graph *g, const sg_op *op, sg_value *x, unsigned axes, bool keep)
 {

@@ -230,13 +230,24 @@ static void logsumexp_grad(sg_graph *g, sg_value *y, sg_value *dy, sg_value **dx
     dx[0] = sg_mul(g, sg_softmax(g, y->in[0], axis), y->attrs.i[1] ? dy : sg_expand(g, dy, axis));
 }
 
-const sg_op sg_op_softmax = {
-    .name = "softmax", .min_in = 1, .max_in = 1, .infer = infer, .run = softmax_run, .grad = softmax_grad};
-const sg_op sg_op_log_softmax = {
-    .name = "log_softmax", .min_in = 1, .max_in = 1, .infer = infer, .run = log_softmax_run, .grad = log_softmax_grad};
+const sg_op sg_op_softmax = {.name = "softmax",
+                             .min_in = 1,
+                             .max_in = 1,
+                             .rows = SG_ROWS_AXIS,
+                             .infer = infer,
+                             .run = softmax_run,
+                             .grad = softmax_grad};
+const sg_op sg_op_log_softmax = {.name = "log_softmax",
+                                 .min_in = 1,
+                                 .max_in = 1,
+                                 .rows = SG_ROWS_AXIS,
+                                 .infer = infer,
+                                 .run = log_softmax_run,
+                                 .grad = log_softmax_grad};
 const sg_op sg_op_logsumexp = {.name = "logsumexp",
                                .min_in = 1,
                                .max_in = 1,
+                               .rows = SG_ROWS_AXIS,
                                .infer = infer_reduced,
                                .run = logsumexp_run,
                                .grad = logsumexp_grad};

@@ -61,6 +61,7 @@ static sg_status apply(const sg_kernel_args *k, sg_loop_fn f32, sg_loop_fn f64, 
                               .min_in = 1,                                                                             \
                               .max_in = 1,                                                                             \
                               .flags = SG_OP_STRIDED | SG_OP_ELEMENTWISE,                                              \
+                              .rows = SG_ROWS_ANY,                                                                     \
                               .infer = infer,                                                                          \
                               .run = op##_run,                                                                         \
                               .grad = op##_grad};                                                                      \
@@ -154,6 +155,7 @@ const sg_op sg_op_sign = {.name = "sign",
                           .min_in = 1,
                           .max_in = 1,
                           .flags = SG_OP_STRIDED | SG_OP_ELEMENTWISE,
+                          .rows = SG_ROWS_ANY,
                           .infer = infer,
                           .run = sign_run};
 

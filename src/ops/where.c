@@ -62,8 +62,14 @@ static void grad(sg_graph *g, sg_value *y, sg_value *dy, sg_value **dx)
     dx[2] = sg_sum_to(g, sg_where(g, y->in[0], zero, dy), y->in[2]->n_dims, y->in[2]->dims);
 }
 
-const sg_op sg_op_where = {
-    .name = "where", .min_in = 3, .max_in = 3, .flags = SG_OP_STRIDED, .infer = infer, .run = run, .grad = grad};
+const sg_op sg_op_where = {.name = "where",
+                           .min_in = 3,
+                           .max_in = 3,
+                           .flags = SG_OP_STRIDED,
+                           .rows = SG_ROWS_ANY,
+                           .infer = infer,
+                           .run = run,
+                           .grad = grad};
 
 sg_value *sg_where(sg_graph *g, sg_value *cond, sg_value *a, sg_value *b)
 {
