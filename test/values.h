@@ -59,6 +59,7 @@ static inline sg_exec_opts values_opts(int n_threads)
 
     opts.n_backends = 0;
     opts.fold = false;
+    opts.fuse = false;
     opts.n_threads = n_threads;
     return opts;
 }

@@ -199,7 +199,7 @@ static sg_status write_on(work *w, long long n, sg_sample_opts opts, uint64_t se
         if (status != SG_OK)
             break;
         const float *logits = (const float *)out[0].data + (length - 1) * in->n_vocab;
-        id = sg_sample(logits, (int32_t)in->n_vocab, opts, &rng, w->scratch);
+        id = sg_sample_next(logits, (int32_t)in->n_vocab, opts, &rng, w->scratch);
         if (id < 0) {
             status = sg_fail(err, SG_ENUMERIC,
                              "the logits after %lld tokens are all NaN (sightglass run --guard names the first node)",

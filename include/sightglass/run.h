@@ -44,6 +44,7 @@ typedef struct sg_exec_opts {
     int n_threads;   /* that kernels may use */
     bool share;      /* compute equal nodes once (true) */
     bool fold;       /* compute what is constant when planning (true) */
+    bool fuse;       /* compute in one step what nobody looks at between (true) */
 } sg_exec_opts;
 /* The best backends this build has and all processors. Environment: SIGHTGLASS_BACKEND=reference leaves the others out,
  * OMP_NUM_THREADS bounds the threads. */

@@ -1,7 +1,7 @@
 /* Choosing the next token from logits.
  *
  *     sg_rng r = sg_rng_new(seed, 0);
- *     int32_t id = sg_sample(logits, n_vocab, sg_sample_defaults(), &r, scratch); */
+ *     int32_t id = sg_sample_next(logits, n_vocab, sg_sample_defaults(), &r, scratch); */
 #ifndef SIGHTGLASS_SAMPLE_H
 #define SIGHTGLASS_SAMPLE_H
 
@@ -25,7 +25,7 @@ typedef struct sg_sample_pair {
     double weight;
     int32_t id;
 } sg_sample_pair;
-int32_t sg_sample(const float *logits, int32_t n, sg_sample_opts opts, sg_rng *r, sg_sample_pair *scratch);
+int32_t sg_sample_next(const float *logits, int32_t n, sg_sample_opts opts, sg_rng *r, sg_sample_pair *scratch);
 
 #ifdef __cplusplus
 }

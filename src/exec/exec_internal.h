@@ -11,13 +11,15 @@
 
 #define SG_PLAN_SYMBOLS 8
 #define SG_BLOCK_ALIGN 64
+#define SG_MAX_THREADS 256 /* of one kernel */
 
 typedef enum sg_home {
     SG_HOME_FEED,     /* the caller's tensor: feed index in `at` */
     SG_HOME_CONST,    /* the graph's or the plan's memory: `data` */
     SG_HOME_VARIABLE, /* the state: slot in `at` */
     SG_HOME_BLOCK,    /* the run's block: byte offset in `offset` */
-    SG_HOME_VIEW      /* inside value `at`, by the op's view rule */
+    SG_HOME_VIEW,     /* inside value `at`, by the op's view rule */
+    SG_HOME_INSIDE    /* nowhere: it is read within the step that computes it */
 } sg_home;
 
 typedef struct sg_plan_value {
@@ -35,9 +37,10 @@ typedef struct sg_plan_value {
 } sg_plan_value;
 
 typedef struct sg_plan_step {
-    int value; /* what it computes */
-    int n_in;
-    const int *in;
+    int value; /* what it computes; the last of `outs` */
+    int n_in, n_out;
+    const int *in, *outs;
+    const char *op; /* the operation's name, or what a fused step is called */
     sg_prepared kernel;
     const char *name, *backend;
     size_t scratch_offset;

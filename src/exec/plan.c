@@ -1,30 +1,21 @@
 /* Planning: from fetches and feeds to the least list of steps.
  *
  * In order: prune (walk back from the fetches, stop at feeds), share equal nodes, fold constants, decide which shape
- * operations are views, order steps so that whoever reads a variable does so before it changes, choose a
- * kernel for each step, lay out memory by lifetime. */
+ * operations are views, join what is better computed together (cluster.c), order steps so that whoever reads a variable
+ * does so before it changes, choose a kernel for each step, lay out memory by lifetime. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "exec/exec_internal.h"
+#include "exec/planner.h"
 #include "ops/copy.h"
 
 #define FOLD_BYTES ((size_t)1 << 20) /* constants larger than this are computed in the run instead */
 
 extern const sg_op sg_op_identity;
 
-typedef struct planner {
-    const sg_graph *g;
-    sg_plan *p;
-    sg_error *err;
-    int *value_of;  /* by graph id: index into p->values, -1 */
-    bool *strided_ok; /* by value: nobody needs it in one piece */
-    int64_t least[SG_PLAN_SYMBOLS], middle[SG_PLAN_SYMBOLS];
-} planner;
-
 /* ---- views ---- */
 
-static bool is_contiguous(const sg_view *v)
+bool sg_view_is_contiguous(const sg_view *v)
 {
     sg_dim stride = 1;
 
@@ -59,7 +50,7 @@ static unsigned symbols_of(const sg_graph *g, const sg_value *v)
     return bits;
 }
 
-static sg_status no_memory(planner *pl)
+static sg_status no_memory(sg_planner *pl)
 {
     return sg_fail(pl->err, SG_ENOMEM, "out of memory for a plan of %d values", pl->p->n_values);
 }
@@ -105,12 +96,17 @@ static void arguments(sg_plan *p, const sg_plan_value *x, int n_in, const int *i
 {
     for (int i = 0; i < n_in; i++)
         ins[i] = &p->values[in[i]].view;
-    *k = (sg_kernel_args){.op = x->v->op, .n_in = n_in, .in = ins, .out = out, .i = x->attr_i, .f = x->v->attrs.f,
+    *k = (sg_kernel_args){.op = x->v->op,
+                          .n_in = n_in,
+                          .in = ins,
+                          .out = out,
+                          .i = x->attr_i,
+                          .f = x->v->attrs.f,
                           .n_threads = p->opts.n_threads};
 }
 
 /* Folds a value whose inputs are all constants with known extents; false: computed in the run. */
-static bool fold(planner *pl, sg_plan_value *x, const int *in)
+static bool fold(sg_planner *pl, sg_plan_value *x, const int *in)
 {
     sg_plan *p = pl->p;
     const sg_op *op = x->v->op;
@@ -122,7 +118,8 @@ static bool fold(planner *pl, sg_plan_value *x, const int *in)
         return false;
     for (int i = 0; i < x->v->n_in; i++) {
         const sg_plan_value *y = &p->values[in[i]];
-        if (p->values[y->root].home != SG_HOME_CONST || (!(op->flags & SG_OP_STRIDED) && !is_contiguous(&y->view)))
+        if (p->values[y->root].home != SG_HOME_CONST ||
+            (!(op->flags & SG_OP_STRIDED) && !sg_view_is_contiguous(&y->view)))
             return false;
     }
     const size_t bytes = x->bytes;
@@ -138,7 +135,8 @@ static bool fold(planner *pl, sg_plan_value *x, const int *in)
         scratch = aligned_alloc(SG_BLOCK_ALIGN, (op->scratch(&k) + SG_BLOCK_ALIGN) / SG_BLOCK_ALIGN * SG_BLOCK_ALIGN);
         k.scratch = scratch;
     }
-    const bool done = (!op->scratch || scratch) && op->run(&k, NULL) == SG_OK; /* an error is left to the run, which can name it */
+    const bool done =
+        (!op->scratch || scratch) && op->run(&k, NULL) == SG_OK; /* an error is left to the run, which can name it */
     free(scratch);
     if (!done) {
         x->view.data = NULL;
@@ -150,7 +148,7 @@ static bool fold(planner *pl, sg_plan_value *x, const int *in)
 }
 
 /* How x would look as a view of its input, were these the extents; false if it cannot be one. */
-static bool probe(const planner *pl, const sg_plan_value *x, int in, const int64_t *symbols, sg_view *out)
+static bool probe(const sg_planner *pl, const sg_plan_value *x, int in, const int64_t *symbols, sg_view *out)
 {
     const sg_plan *p = pl->p;
     const sg_plan_value *y = &p->values[in];
@@ -168,12 +166,13 @@ static bool probe(const planner *pl, const sg_plan_value *x, int in, const int64
     sg_resolve_attrs(p->extents, x->v, symbols, attrs);
     from.data = out->data = NULL;
     const sg_view *ins[1] = {&from};
-    const sg_kernel_args k = {.op = x->v->op, .n_in = 1, .in = ins, .out = out, .i = attrs, .f = x->v->attrs.f, .n_threads = 1};
+    const sg_kernel_args k = {
+        .op = x->v->op, .n_in = 1, .in = ins, .out = out, .i = attrs, .f = x->v->attrs.f, .n_threads = 1};
     return x->v->op->view(&k);
 }
 
 /* Whether value x can be a view of its input for every extent a run may have. */
-static bool as_view(planner *pl, sg_plan_value *x, int in)
+static bool as_view(sg_planner *pl, sg_plan_value *x, int in)
 {
     sg_plan *p = pl->p;
     const sg_plan_value *y = &p->values[in];
@@ -198,12 +197,13 @@ static bool as_view(planner *pl, sg_plan_value *x, int in)
     return true;
 }
 
-/* A view whose extents vary is trusted to be contiguous only if it is a plain renaming of axes of a contiguous value. */
-static bool contiguous_always(const planner *pl, const sg_plan_value *x)
+/* A view whose extents vary is trusted to be contiguous only if it is a plain renaming of axes of a contiguous value.
+ */
+static bool contiguous_always(const sg_planner *pl, const sg_plan_value *x)
 {
     if (x->home != SG_HOME_VIEW)
         return true;
-    if (!is_contiguous(&x->view))
+    if (!sg_view_is_contiguous(&x->view))
         return false;
     const sg_plan_value *y = &pl->p->values[x->at];
     if (!x->varies && !y->varies)
@@ -213,7 +213,7 @@ static bool contiguous_always(const planner *pl, const sg_plan_value *x)
 
 /* ---- the passes ---- */
 
-static sg_status collect(planner *pl, int n_feeds, sg_value *const *feeds, int n_fetches, sg_value *const *fetches)
+static sg_status collect(sg_planner *pl, int n_feeds, sg_value *const *feeds, int n_fetches, sg_value *const *fetches)
 {
     sg_plan *p = pl->p;
     const int size = sg_graph_size(pl->g);
@@ -286,7 +286,8 @@ static sg_status collect(planner *pl, int n_feeds, sg_value *const *feeds, int n
         sg_dim count = 1;
         for (int k = 0; k < v->n_dims; k++) {
             if (x->view.dims[k] < 0 || __builtin_mul_overflow(count, x->view.dims[k], &count)) {
-                status = sg_fail(pl->err, SG_ESHAPE, "%s: an extent is negative or the value too large", sg_value_name(v));
+                status =
+                    sg_fail(pl->err, SG_ESHAPE, "%s: an extent is negative or the value too large", sg_value_name(v));
                 goto done;
             }
         }
@@ -332,18 +333,13 @@ done:
     return status;
 }
 
-static int input_of(const planner *pl, const sg_plan_value *x, int i)
-{
-    return pl->value_of[x->v->in[i]->id];
-}
-
 static bool computed(const sg_plan_value *x)
 {
     return x->home == SG_HOME_BLOCK || x->home == SG_HOME_VIEW;
 }
 
 /* Which values somebody needs in one piece. */
-static void find_readers(planner *pl)
+static void find_readers(sg_planner *pl)
 {
     sg_plan *p = pl->p;
 
@@ -355,14 +351,14 @@ static void find_readers(planner *pl)
             continue;
         for (int i = 0; i < x->v->n_in; i++)
             if (!(x->v->op->flags & (SG_OP_STRIDED | SG_OP_VIEW)))
-                pl->strided_ok[input_of(pl, x, i)] = false;
+                pl->strided_ok[sg_plan_input(pl, x, i)] = false;
     }
     for (int i = 0; i < p->n_fetches; i++)
         pl->strided_ok[p->fetches[i]] = false;
 }
 
 /* Constants are folded, shape operations become views, the rest become steps-to-be. */
-static sg_status place(planner *pl)
+static sg_status place(sg_planner *pl)
 {
     sg_plan *p = pl->p;
 
@@ -373,9 +369,9 @@ static sg_status place(planner *pl)
         const sg_op *op = x->v->op;
         int in[SG_MAX_DIMS];
         for (int i = 0; i < x->v->n_in; i++) {
-            const sg_plan_value *y = &p->values[input_of(pl, x, i)];
+            const sg_plan_value *y = &p->values[sg_plan_input(pl, x, i)];
             if (i < SG_MAX_DIMS)
-                in[i] = input_of(pl, x, i);
+                in[i] = sg_plan_input(pl, x, i);
             x->moves |= y->moves && p->values[y->root].home == SG_HOME_FEED && (op->flags & SG_OP_VIEW);
         }
         x->moves |= x->varies;
@@ -401,7 +397,8 @@ static sg_status place(planner *pl)
                 x->at = -1;
                 sg_view_row_major(&x->view);
                 x->moves = x->varies;
-            } else if (p->values[in[0]].home == SG_HOME_CONST || p->values[p->values[in[0]].root].home == SG_HOME_CONST) {
+            } else if (p->values[in[0]].home == SG_HOME_CONST ||
+                       p->values[p->values[in[0]].root].home == SG_HOME_CONST) {
                 const sg_view *ins[1];
                 sg_kernel_args k;
                 arguments(p, x, 1, in, ins, &x->view, &k); /* again, now for the address */
@@ -417,24 +414,14 @@ static bool changes_input(const sg_plan_value *x, int i)
     return i < 32 && (x->v->op->changes >> i & 1);
 }
 
-/* The version of a variable's storage that a value shows: the variable itself, or the last step that changed it. */
-static int version_of(const planner *pl, int a)
-{
-    const sg_plan *p = pl->p;
-
-    while (p->values[a].home == SG_HOME_VIEW)
-        a = p->values[a].at;
-    return a;
-}
-
 /* A fetch of what a variable held before a step of this run changes it is copied out in time. */
-static sg_status copy_old_fetches(planner *pl)
+static sg_status copy_old_fetches(sg_planner *pl)
 {
     sg_plan *p = pl->p;
     const int n = p->n_values;
 
     for (int f = 0; f < p->n_fetches; f++) {
-        const int version = version_of(pl, p->fetches[f]);
+        const int version = sg_plan_version(pl, p->fetches[f]);
         bool changes = false;
         if (p->values[p->values[p->fetches[f]].root].home != SG_HOME_VARIABLE)
             continue;
@@ -443,7 +430,7 @@ static sg_status copy_old_fetches(planner *pl)
             if (x->home != SG_HOME_BLOCK || !x->v->op->changes)
                 continue;
             for (int i = 0; i < x->v->n_in; i++)
-                changes |= changes_input(x, i) && version_of(pl, input_of(pl, x, i)) == version;
+                changes |= changes_input(x, i) && sg_plan_version(pl, sg_plan_input(pl, x, i)) == version;
         }
         if (!changes)
             continue;
@@ -459,8 +446,15 @@ static sg_status copy_old_fetches(planner *pl)
         copy->attrs = (sg_attrs){0};
         in[0] = sg_graph_at(pl->g, y->v->id);
         const int at = p->n_values++;
-        p->values[at] = (sg_plan_value){.v = copy, .home = SG_HOME_BLOCK, .at = -1, .root = at, .step = -1, .view = y->view,
-                                        .bytes = y->bytes, .varies = y->varies, .moves = y->varies};
+        p->values[at] = (sg_plan_value){.v = copy,
+                                        .home = SG_HOME_BLOCK,
+                                        .at = -1,
+                                        .root = at,
+                                        .step = -1,
+                                        .view = y->view,
+                                        .bytes = y->bytes,
+                                        .varies = y->varies,
+                                        .moves = y->varies};
         sg_view_row_major(&p->values[at].view);
         p->values[at].view.data = NULL;
         p->fetches[f] = at;
@@ -468,9 +462,21 @@ static sg_status copy_old_fetches(planner *pl)
     return SG_OK;
 }
 
-/* Orders the steps: inputs first, and whoever reads a version of a variable before the step that changes it. Among those
- * that are ready the earliest in the walk goes first. */
-static sg_status order_steps(planner *pl)
+/* The value that stands for the step which computes a: a itself, or the first of its cluster. */
+static int step_of(const sg_planner *pl, int a)
+{
+    return pl->cluster_of[a] < 0 ? a : pl->clusters[pl->cluster_of[a]].members[0];
+}
+
+static bool is_computed(const sg_plan_value *x)
+{
+    return x->home == SG_HOME_BLOCK || x->home == SG_HOME_INSIDE;
+}
+
+/* Orders the steps: inputs first, and whoever reads a version of a variable before the step that changes it. Among
+ * those that are ready the earliest in the walk goes first. *circle: they depend on each other, which clusters may be
+ * to blame for. */
+static sg_status order_steps(sg_planner *pl, bool *circle)
 {
     sg_plan *p = pl->p;
     const size_t n = (size_t)SG_MAX(p->n_values, 1);
@@ -482,6 +488,7 @@ static sg_status order_steps(planner *pl)
     bool *done = calloc(n, sizeof *done);
     sg_status status = SG_OK;
 
+    *circle = false;
     if (!waits || !changer || !head || !done) {
         status = no_memory(pl);
         goto out;
@@ -490,13 +497,13 @@ static sg_status order_steps(planner *pl)
     memset(head, -1, n * sizeof *head);
     for (int a = 0; a < p->n_values; a++) {
         const sg_plan_value *x = &p->values[a];
-        if (x->home != SG_HOME_BLOCK)
+        if (!is_computed(x))
             continue;
-        n_steps++;
+        n_steps += step_of(pl, a) == a;
         for (int i = 0; i < x->v->n_in; i++) {
             if (!changes_input(x, i))
                 continue;
-            const int version = version_of(pl, input_of(pl, x, i));
+            const int version = sg_plan_version(pl, sg_plan_input(pl, x, i));
             if (changer[version] >= 0 && changer[version] != a) {
                 status = sg_fail(pl->err, SG_EARG, "one run would store into %s twice",
                                  sg_value_name(p->values[p->values[version].root].v));
@@ -507,15 +514,19 @@ static sg_status order_steps(planner *pl)
     }
     for (int a = 0; a < p->n_values; a++) {
         const sg_plan_value *x = &p->values[a];
-        if (x->home != SG_HOME_BLOCK)
+        if (!is_computed(x))
             continue;
         for (int i = 0; i < x->v->n_in; i++) {
-            const int from = version_of(pl, input_of(pl, x, i));
-            const int after[2] = {p->values[from].home == SG_HOME_BLOCK ? from : -1, changer[from]};
+            const int from = sg_plan_version(pl, sg_plan_input(pl, x, i));
+            const int after[2] = {is_computed(&p->values[from]) ? from : -1, changer[from]};
             for (int e = 0; e < 2; e++) {
                 /* e = 0: x after its input; e = 1: whoever changes x's input after x */
-                const int before = e == 0 ? after[0] : a, later = e == 0 ? a : after[1];
-                if (before < 0 || later < 0 || before == later)
+                int before = e == 0 ? after[0] : a, later = e == 0 ? a : after[1];
+                if (before < 0 || later < 0)
+                    continue;
+                before = step_of(pl, before);
+                later = step_of(pl, later);
+                if (before == later)
                     continue;
                 void *array = edges;
                 if (n_edges == capacity) {
@@ -533,31 +544,37 @@ static sg_status order_steps(planner *pl)
             }
         }
     }
+    p->n_steps = 0;
     p->steps = sg_arena_array(p->arena, (size_t)SG_MAX(n_steps, 1), sizeof *p->steps);
     if (!p->steps) {
         status = no_memory(pl);
         goto out;
     }
-    /* A sweep takes everything ready in order of the walk; only readers that must wait for others are left to the next. */
+    /* A sweep takes everything ready in order of the walk; only readers that must wait for others are left to the next.
+     */
     for (int found = 1; p->n_steps < n_steps && found;) {
         found = 0;
         for (int a = 0; a < p->n_values; a++) {
-            sg_plan_value *x = &p->values[a];
-            if (x->home != SG_HOME_BLOCK || done[a] || waits[a] > 0)
+            const sg_plan_value *x = &p->values[a];
+            if (!is_computed(x) || step_of(pl, a) != a || done[a] || waits[a] > 0)
                 continue;
             done[a] = true;
             found = 1;
-            x->step = p->n_steps;
+            const sg_cluster *c = pl->cluster_of[a] < 0 ? NULL : &pl->clusters[pl->cluster_of[a]];
+            for (int m = 0; m < (c ? c->n : 1); m++)
+                p->values[c ? c->members[m] : a].step = p->n_steps;
             p->steps[p->n_steps++] = (sg_plan_step){.value = a};
             for (int e = head[a]; e >= 0; e = edges[e].next)
                 waits[edges[e].to]--;
         }
     }
     if (p->n_steps < n_steps) {
+        *circle = true;
         for (int a = 0; a < p->n_values; a++)
-            if (p->values[a].home == SG_HOME_BLOCK && !done[a] && p->values[a].v->op->changes) {
-                status = sg_fail(pl->err, SG_EARG, "%s stores into %s, whose old value is read by what depends on the store",
-                                 p->values[a].v->op->name, sg_value_name(p->values[a].v->in[0]));
+            if (is_computed(&p->values[a]) && !done[step_of(pl, a)] && p->values[a].v->op->changes) {
+                status =
+                    sg_fail(pl->err, SG_EARG, "%s stores into %s, whose old value is read by what depends on the store",
+                            p->values[a].v->op->name, sg_value_name(p->values[a].v->in[0]));
                 break;
             }
         if (status == SG_OK)
@@ -572,15 +589,63 @@ out:
     return status;
 }
 
-static sg_status choose_kernels(planner *pl)
+static const char *step_name(const sg_plan *p, const sg_value *v)
+{
+    return v->name ? v->name
+                   : sg_arena_printf(p->arena, "%s%s%s.%d", v->scope, v->scope[0] ? "/" : "", v->op->name, v->id);
+}
+
+/* The inputs of a cluster from outside it, each once, and those of its values that others read. */
+static sg_status gather(sg_planner *pl, const sg_cluster *c, sg_plan_step *step)
+{
+    sg_plan *p = pl->p;
+    int n_reads = 0, *in, *outs;
+
+    for (int m = 0; m < c->n; m++)
+        n_reads += p->values[c->members[m]].v->n_in;
+    in = sg_arena_array(p->arena, (size_t)n_reads + 1, sizeof *in);
+    outs = sg_arena_array(p->arena, (size_t)c->n, sizeof *outs);
+    if (!in || !outs)
+        return no_memory(pl);
+    for (int m = 0; m < c->n; m++) {
+        const sg_plan_value *x = &p->values[c->members[m]];
+        for (int i = 0; i < x->v->n_in; i++) {
+            const int at = sg_plan_input(pl, x, i), version = sg_plan_version(pl, at);
+            bool there = is_computed(&p->values[version]) && pl->cluster_of[version] == pl->cluster_of[c->members[m]];
+            for (int k = 0; k < step->n_in && !there; k++)
+                there = in[k] == at;
+            if (!there)
+                in[step->n_in++] = at;
+        }
+        if (x->home != SG_HOME_INSIDE)
+            outs[step->n_out++] = c->members[m];
+    }
+    step->in = in;
+    step->outs = outs;
+    step->value = outs[step->n_out - 1];
+    return SG_OK;
+}
+
+static sg_status choose_kernels(sg_planner *pl)
 {
     sg_plan *p = pl->p;
 
     for (int s = 0; s < p->n_steps; s++) {
         sg_plan_step *step = &p->steps[s];
         const sg_plan_value *x = &p->values[step->value];
+        if (pl->cluster_of[step->value] >= 0) {
+            const sg_cluster *c = &pl->clusters[pl->cluster_of[step->value]];
+            SG_TRY(gather(pl, c, step));
+            step->name = step_name(p, p->values[step->value].v);
+            step->op = c->op;
+            step->backend = "fused";
+            SG_TRY(c->prepare(pl, c, step));
+            if (!step->name)
+                return no_memory(pl);
+            continue;
+        }
         const int n_in = x->v->n_in;
-        int *in = sg_arena_array(p->arena, (size_t)SG_MAX(n_in, 1), sizeof *in);
+        int *in = sg_arena_array(p->arena, (size_t)n_in + 1, sizeof *in);
         const sg_view **ins = malloc((size_t)SG_MAX(n_in, 1) * sizeof *ins);
         sg_kernel_args k;
         if (!in || !ins) {
@@ -589,14 +654,16 @@ static sg_status choose_kernels(planner *pl)
         }
         step->n_in = n_in;
         step->in = in;
+        in[n_in] = step->value;
+        step->outs = in + n_in;
+        step->n_out = 1;
+        step->op = x->v->op->name;
         step->varies = x->varies;
         for (int i = 0; i < n_in; i++) {
-            in[i] = input_of(pl, x, i);
+            in[i] = sg_plan_input(pl, x, i);
             step->varies |= p->values[in[i]].varies;
         }
-        step->name = x->v->name ? x->v->name
-                                : sg_arena_printf(p->arena, "%s%s%s.%d", x->v->scope, x->v->scope[0] ? "/" : "",
-                                                  x->v->op->name, x->v->id);
+        step->name = step_name(p, x->v);
         step->backend = "reference";
         step->kernel.run = x->v->op->run;
         sg_view out = x->view;
@@ -637,7 +704,8 @@ static bool fits_over(const sg_plan *p, const sg_plan_step *step, int in, int la
     const sg_plan_value *x = &p->values[step->value], *y = &p->values[in];
 
     if (y->home != SG_HOME_BLOCK || y->root != in || (y->v->op->flags & SG_OP_ALIAS) || last_use != x->step ||
-        y->bytes != x->bytes || y->view.dtype != x->view.dtype || y->view.n_dims != x->view.n_dims || x->varies != y->varies ||
+        y->bytes != x->bytes || y->view.dtype != x->view.dtype || y->view.n_dims != x->view.n_dims ||
+        x->varies != y->varies ||
         memcmp(y->view.dims, x->view.dims, (size_t)x->view.n_dims * sizeof x->view.dims[0]) != 0)
         return false;
     if (x->varies && memcmp(y->v->dims, x->v->dims, (size_t)x->view.n_dims * sizeof x->v->dims[0]) != 0)
@@ -648,12 +716,12 @@ static bool fits_over(const sg_plan *p, const sg_plan_step *step, int in, int la
     return true;
 }
 
-static sg_status lay_out(planner *pl)
+static sg_status lay_out(sg_planner *pl)
 {
     sg_plan *p = pl->p;
     const size_t n = (size_t)SG_MAX(p->n_values, 1);
     int *last = malloc(n * sizeof *last), *owner = malloc(n * sizeof *owner), *at = malloc(n * sizeof *at);
-    sg_interval *intervals = malloc((n + (size_t)p->n_steps) * sizeof *intervals);
+    sg_interval *intervals = malloc((n + (size_t)p->n_steps) * sizeof *intervals); /* values, then scratch */
     int n_intervals = 0;
     sg_status status = SG_OK;
 
@@ -675,20 +743,22 @@ static sg_status lay_out(planner *pl)
         last[p->values[p->fetches[i]].root] = p->n_steps;
     for (int s = 0; s < p->n_steps; s++) {
         const sg_plan_step *step = &p->steps[s];
-        const int a = step->value;
-        const sg_plan_value *x = &p->values[a];
-        if (x->v->op->flags & SG_OP_ALIAS)
-            continue;
-        if (x->v->op->flags & SG_OP_ELEMENTWISE)
-            for (int i = 0; i < step->n_in && owner[a] == a; i++)
-                if (fits_over(p, step, step->in[i], last[step->in[i]]))
-                    owner[a] = owner[step->in[i]];
-        if (owner[a] == a) {
-            at[a] = n_intervals;
-            intervals[n_intervals++] = (sg_interval){s, last[a], x->bytes, 0};
-        } else {
-            sg_interval *shared = &intervals[at[owner[a]]];
-            shared->last = SG_MAX(shared->last, last[a]);
+        for (int o = 0; o < step->n_out; o++) {
+            const int a = step->outs[o];
+            const sg_plan_value *x = &p->values[a];
+            if (x->v->op->flags & SG_OP_ALIAS)
+                continue;
+            if ((x->v->op->flags & SG_OP_ELEMENTWISE) && pl->cluster_of[a] < 0)
+                for (int i = 0; i < step->n_in && owner[a] == a; i++)
+                    if (fits_over(p, step, step->in[i], last[step->in[i]]))
+                        owner[a] = owner[step->in[i]];
+            if (owner[a] == a) {
+                at[a] = n_intervals;
+                intervals[n_intervals++] = (sg_interval){s, SG_MAX(s, last[a]), x->bytes, 0};
+            } else {
+                sg_interval *shared = &intervals[at[owner[a]]];
+                shared->last = SG_MAX(shared->last, last[a]);
+            }
         }
     }
     const int n_values = n_intervals;
@@ -723,7 +793,7 @@ sg_status sg_plan_new(sg_plan **out, const sg_graph *g, int n_feeds, sg_value *c
                       sg_value *const *fetches, int n_extents, const sg_extent_value *extents, sg_exec_opts opts,
                       sg_error *err)
 {
-    planner pl = {.g = g, .err = err};
+    sg_planner pl = {.g = g, .err = err};
     sg_arena *arena;
     sg_status status;
 
@@ -787,8 +857,16 @@ sg_status sg_plan_new(sg_plan **out, const sg_graph *g, int n_feeds, sg_value *c
         }
         if (status == SG_OK)
             status = copy_old_fetches(&pl);
+        bool circle = false;
         if (status == SG_OK)
-            status = order_steps(&pl);
+            status = sg_cluster_values(&pl);
+        if (status == SG_OK)
+            status = order_steps(&pl, &circle);
+        if (circle &&
+            pl.n_clusters) { /* a step between may read what another has to store first: then each by itself */
+            sg_clusters_forget(&pl);
+            status = order_steps(&pl, &circle);
+        }
         if (status == SG_OK)
             status = choose_kernels(&pl);
         if (status == SG_OK)
@@ -796,6 +874,7 @@ sg_status sg_plan_new(sg_plan **out, const sg_graph *g, int n_feeds, sg_value *c
     }
     free(pl.value_of);
     free(pl.strided_ok);
+    sg_clusters_free(&pl);
     if (status != SG_OK) {
         sg_arena_free(arena);
         return status;
@@ -822,7 +901,7 @@ const char *sg_plan_step_name(const sg_plan *plan, int i)
 
 const char *sg_plan_step_op(const sg_plan *plan, int i)
 {
-    return plan->values[plan->steps[i].value].v->op->name;
+    return plan->steps[i].op;
 }
 
 const char *sg_plan_step_backend(const sg_plan *plan, int i)

@@ -12,6 +12,7 @@ static sg_exec_opts plain(bool share, bool fold)
     opts.n_threads = 1;
     opts.share = share;
     opts.fold = fold;
+    opts.fuse = false;
     return opts;
 }
 

@@ -12,6 +12,7 @@ typedef struct run_step {
     sg_kernel_fn run;
     sg_kernel_args k;
     const sg_view **in;
+    sg_view **outs;
 } run_step;
 
 struct sg_run {
@@ -57,7 +58,8 @@ sg_status sg_run_new(sg_run **out, const sg_plan *plan, sg_state *state, sg_erro
     for (int a = 0; a < plan->n_values; a++) {
         const sg_plan_value *x = &plan->values[a];
         r->views[a] = x->view;
-        if (x->varies && x->v->attrs.n_i && !(r->attrs[a] = sg_arena_array(arena, (size_t)x->v->attrs.n_i, sizeof(int64_t))))
+        if (x->varies && x->v->attrs.n_i &&
+            !(r->attrs[a] = sg_arena_array(arena, (size_t)x->v->attrs.n_i, sizeof(int64_t))))
             goto out_of_memory;
     }
     for (int s = 0; s < plan->n_steps; s++) {
@@ -65,8 +67,11 @@ sg_status sg_run_new(sg_run **out, const sg_plan *plan, sg_state *state, sg_erro
         const sg_plan_value *x = &plan->values[step->value];
         run_step *own = &r->steps[s];
         own->in = sg_arena_array(arena, (size_t)SG_MAX(step->n_in, 1), sizeof *own->in);
-        if (!own->in)
+        own->outs = sg_arena_array(arena, (size_t)step->n_out, sizeof *own->outs);
+        if (!own->in || !own->outs)
             goto out_of_memory;
+        for (int i = 0; i < step->n_out; i++)
+            own->outs[i] = &r->views[step->outs[i]];
         for (int i = 0; i < step->n_in; i++)
             own->in[i] = &r->views[step->in[i]];
         own->run = step->kernel.run;
@@ -74,6 +79,8 @@ sg_status sg_run_new(sg_run **out, const sg_plan *plan, sg_state *state, sg_erro
                                   .n_in = step->n_in,
                                   .in = own->in,
                                   .out = &r->views[step->value],
+                                  .n_out = step->n_out,
+                                  .outs = own->outs,
                                   .i = r->attrs[step->value] ? r->attrs[step->value] : x->attr_i,
                                   .f = x->v->attrs.f,
                                   .scratch = r->block + step->scratch_offset,
@@ -155,26 +162,39 @@ static sg_status settle(sg_run *r, int a, sg_error *err)
         break;
     case SG_HOME_VARIABLE:
         if (!r->state || x->at >= r->state->n_slots || !r->state->slots[x->at].tensor.data)
-            return sg_fail(err, SG_EARG, "variable %s has no numbers yet (bind it or start the state)", sg_value_name(x->v));
+            return sg_fail(err, SG_EARG, "variable %s has no numbers yet (bind it or start the state)",
+                           sg_value_name(x->v));
         view->data = r->state->slots[x->at].tensor.data;
         break;
     case SG_HOME_BLOCK:
         if (x->root != a) { /* a variable after a step changed it */
             if (r->state && p->values[x->root].home == SG_HOME_VARIABLE && r->state->slots[p->values[x->root].at].bound)
-                return sg_fail(err, SG_EARG, "%s would store into %s, which is bound to read-only memory", x->v->op->name,
-                               sg_value_name(p->values[x->root].v));
+                return sg_fail(err, SG_EARG, "%s would store into %s, which is bound to read-only memory",
+                               x->v->op->name, sg_value_name(p->values[x->root].v));
             view->data = r->views[x->root].data;
         } else {
             view->data = r->block + x->offset;
         }
         break;
+    case SG_HOME_INSIDE:
+        break;
     case SG_HOME_VIEW: {
+        if (p->values[x->root].home == SG_HOME_INSIDE)
+            break;
         const sg_view *in[1] = {&r->views[x->at]};
-        const sg_kernel_args k = {.op = x->v->op, .n_in = 1, .in = in, .out = view,
-                                  .i = r->attrs[a] ? r->attrs[a] : x->attr_i, .f = x->v->attrs.f, .n_threads = 1};
+        const sg_kernel_args k = {.op = x->v->op,
+                                  .n_in = 1,
+                                  .in = in,
+                                  .out = view,
+                                  .i = r->attrs[a] ? r->attrs[a] : x->attr_i,
+                                  .f = x->v->attrs.f,
+                                  .n_threads = 1};
         if (!x->v->op->view(&k)) {
             sg_fail(err, SG_ESHAPE, "%s does not fit its input", x->v->op->name);
-            return x->v->op->run ? (x->v->op->run(&k, err) == SG_OK ? SG_ESHAPE : err ? err->status : SG_ESHAPE) : SG_ESHAPE;
+            return x->v->op->run ? (x->v->op->run(&k, err) == SG_OK ? SG_ESHAPE
+                                    : err                           ? err->status
+                                                                    : SG_ESHAPE)
+                                 : SG_ESHAPE;
         }
         break;
     }
@@ -223,19 +243,22 @@ static sg_status watched_step(sg_run *r, int s, sg_error *err)
     SG_TRY(own->run(&own->k, err));
     if (r->trace) {
         double bytes = 0;
-        for (int i = -1; i < step->n_in; i++) {
-            const sg_view *v = i < 0 ? own->k.out : own->in[i];
+        for (int i = -step->n_out; i < step->n_in; i++) {
+            const sg_view *v = i < 0 ? own->outs[-i - 1] : own->in[i];
             double n = (double)sg_dtype_bytes(v->dtype);
             for (int k = 0; k < v->n_dims; k++)
                 n *= v->strides[k] == 0 ? 1.0 : (double)v->dims[k];
             bytes += n;
         }
-        sg_trace_add(r->trace, step->name, own->k.op->name, step->backend, start, sg_now(), own->k.out, bytes);
+        sg_trace_add(r->trace, step->name, step->op, step->backend, start, sg_now(), own->k.out, bytes);
     }
-    const sg_dim bad = r->guard ? first_nan(own->k.out) : -1;
-    if (bad >= 0)
-        return sg_fail(err, SG_ENUMERIC, "the first NaN is in %s, element %lld (step %d, %s kernel)", step->name,
-                       (long long)bad, s, step->backend);
+    for (int i = 0; i < step->n_out && r->guard; i++) {
+        const sg_dim bad = first_nan(own->outs[i]);
+        if (bad >= 0)
+            return sg_fail(err, SG_ENUMERIC, "the first NaN is in %s, element %lld (step %d, %s kernel)",
+                           step->n_out == 1 ? step->name : sg_value_name(r->plan->values[step->outs[i]].v),
+                           (long long)bad, s, step->backend);
+    }
     return SG_OK;
 }
 

@@ -152,7 +152,9 @@ static sg_status remember(sg_session *s, int n_feeds, const sg_feed *feeds, int 
     for (int i = 0; i < sg_graph_n_symbols(s->g); i++)
         if (extents[i] >= 0)
             values[n_values++] = (sg_extent_value){sg_graph_symbol(s->g, i), extents[i], varying >> i & 1};
-    status = sg_plan_new(&k->plan, s->g, n_feeds, k->feeds, n_fetches, k->fetches, n_values, values, s->opts, err);
+    sg_exec_opts opts = s->opts;
+    opts.fuse &= !s->guard;
+    status = sg_plan_new(&k->plan, s->g, n_feeds, k->feeds, n_fetches, k->fetches, n_values, values, opts, err);
     if (status == SG_OK)
         status = sg_run_new(&k->run, k->plan, s->state, err);
     if (status != SG_OK)
@@ -218,5 +220,12 @@ void sg_session_trace(sg_session *s, sg_trace *trace)
 
 void sg_session_guard(sg_session *s, bool on)
 {
+    if (s->guard == on)
+        return;
     s->guard = on;
+    /* What lies within a fused step cannot be searched: plans of the other kind are no use. */
+    for (int i = 0; i < s->n_entries; i++)
+        release(&s->entries[i]);
+    s->n_entries = 0;
+    s->last = NULL;
 }

@@ -19,7 +19,7 @@ static int by_weight(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-int32_t sg_sample(const float *logits, int32_t n, sg_sample_opts opts, sg_rng *r, sg_sample_pair *scratch)
+int32_t sg_sample_next(const float *logits, int32_t n, sg_sample_opts opts, sg_rng *r, sg_sample_pair *scratch)
 {
     int32_t best = -1, count = 0;
 

@@ -11,6 +11,7 @@ static sg_exec_opts options(int n_backends)
 
     opts.backends = onednn;
     opts.n_backends = n_backends;
+    opts.fuse = false;
     return opts;
 }
 
