@@ -19,6 +19,20 @@ typedef struct search {
     int *beside;       /* by value: a cluster that reads it, -1 */
 } search;
 
+bool sg_plan_is(const sg_planner *pl, int a, const sg_op *op)
+{
+    const sg_plan_value *x = &pl->p->values[a];
+
+    return x->home == SG_HOME_BLOCK && !x->varies && x->v->op == op && x->view.dtype == SG_F32 && pl->cluster_of[a] < 0;
+}
+
+bool sg_plan_only_renamed(const sg_planner *pl, int a, int i)
+{
+    const sg_plan_value *in = &pl->p->values[sg_plan_input(pl, &pl->p->values[a], i)];
+
+    return sg_view_is_contiguous(&in->view) && sg_view_count(&in->view) == sg_view_count(&pl->p->values[in->root].view);
+}
+
 static int unit_of(const sg_planner *pl, int a)
 {
     return pl->cluster_of[a] < 0 ? a : pl->clusters[pl->cluster_of[a]].members[0];
@@ -73,7 +87,7 @@ static bool stays_acyclic(const search *s, int a, int c)
     return true;
 }
 
-static int new_cluster(sg_planner *pl)
+int sg_cluster_new(sg_planner *pl, sg_cluster_prepare prepare, const char *op)
 {
     if (pl->n_clusters == pl->clusters_capacity) {
         const int capacity = pl->clusters_capacity ? pl->clusters_capacity * 2 : 32;
@@ -83,7 +97,7 @@ static int new_cluster(sg_planner *pl)
         pl->clusters = more;
         pl->clusters_capacity = capacity;
     }
-    pl->clusters[pl->n_clusters] = (sg_cluster){0};
+    pl->clusters[pl->n_clusters] = (sg_cluster){.prepare = prepare, .op = op};
     return pl->n_clusters++;
 }
 
@@ -164,11 +178,9 @@ static sg_status find_rows(search *s)
             const sg_dim count = sg_view_count(domain);
             if (pl->cluster_of[a] < 0 && columns > 1 && count >= LEAST_NUMBERS && !sg_rows_is_tail(pl, a) &&
                 sg_rows_fit(pl, a, -1, count / columns, columns)) {
-                c = new_cluster(pl);
+                c = sg_cluster_new(pl, sg_rows_prepare, "rows");
                 if (c < 0 || !sg_cluster_add(pl, c, a))
                     return no_memory(pl);
-                pl->clusters[c].prepare = sg_rows_prepare;
-                pl->clusters[c].op = "rows";
                 pl->clusters[c].rows = count / columns;
                 pl->clusters[c].columns = columns;
             }
@@ -177,6 +189,20 @@ static sg_status find_rows(search *s)
             s->beside[p->values[sg_plan_input(pl, x, i)].root] = c;
     }
     return SG_OK;
+}
+
+/* How often each value is read, or fetched, as it is or through a view. */
+static int *count_readers(const sg_planner *pl)
+{
+    const sg_plan *p = pl->p;
+    int *readers = calloc((size_t)SG_MAX(p->n_values, 1), sizeof *readers);
+
+    for (int a = 0; a < p->n_values && readers; a++)
+        for (int i = 0; i < p->values[a].v->n_in && computed_in_step(&p->values[a]); i++)
+            readers[sg_plan_version(pl, sg_plan_input(pl, &p->values[a], i))]++;
+    for (int i = 0; i < p->n_fetches && readers; i++)
+        readers[sg_plan_version(pl, p->fetches[i])] += 2; /* never the only reader of its value */
+    return readers;
 }
 
 /* Clusters of one are none; who is read from outside keeps a place of its own. */
@@ -220,14 +246,20 @@ sg_status sg_cluster_values(sg_planner *pl)
         return SG_OK;
     s.depends = calloc((size_t)SG_MAX(n, 1) * (size_t)s.words, sizeof *s.depends);
     s.beside = malloc((size_t)SG_MAX(n, 1) * sizeof *s.beside);
-    if (!s.depends || !s.beside) {
+    int *readers = count_readers(pl);
+    if (!s.depends || !s.beside || !readers) {
         status = no_memory(pl);
     } else {
         memset(s.beside, -1, (size_t)n * sizeof *s.beside);
-        status = find_rows(&s);
+        status = sg_attention_find(pl, readers);
+        if (status == SG_OK)
+            status = sg_linear_find(pl, readers);
+        if (status == SG_OK)
+            status = find_rows(&s);
     }
     free(s.depends);
     free(s.beside);
+    free(readers);
     if (status == SG_OK)
         settle(pl);
     return status;

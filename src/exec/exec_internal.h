@@ -10,8 +10,8 @@
 #include "graph/op.h"
 
 #define SG_PLAN_SYMBOLS 8
-#define SG_BLOCK_ALIGN 64
-#define SG_MAX_THREADS 256 /* of one kernel */
+#define SG_BLOCK_ALIGN  64
+#define SG_MAX_THREADS  256 /* of one kernel */
 
 typedef enum sg_home {
     SG_HOME_FEED,     /* the caller's tensor: feed index in `at` */
@@ -28,10 +28,10 @@ typedef struct sg_plan_value {
     int at;
     size_t offset, bytes; /* block */
     const void *data;
-    int root;    /* the value that owns the storage; itself unless a view or an alias */
-    int step;    /* that computes it; -1 */
-    bool moves;  /* extents or address differ from run to run: depends on a feed or a varying extent */
-    bool varies; /* extents depend on a varying symbol */
+    int root;     /* the value that owns the storage; itself unless a view or an alias */
+    int step;     /* that computes it; -1 */
+    bool moves;   /* extents or address differ from run to run: depends on a feed or a varying extent */
+    bool varies;  /* extents depend on a varying symbol */
     sg_view view; /* at the largest extents; data NULL except constants */
     const int64_t *attr_i;
 } sg_plan_value;
@@ -56,7 +56,7 @@ struct sg_plan {
     int n_values, n_steps, n_feeds, n_fetches, n_slots;
     sg_plan_value *values; /* every value comes after what it is computed from */
     sg_plan_step *steps;
-    int *feeds;   /* value of feed i; -1 if nothing needs it */
+    int *feeds; /* value of feed i; -1 if nothing needs it */
     sg_value **feed_of;
     int *fetches; /* value of fetch i */
     size_t block_bytes;
@@ -81,7 +81,7 @@ struct sg_state {
         const sg_value *v;
         sg_tensor tensor;
         bool bound, owned;
-    } *slots;
+    } * slots;
     unsigned generation; /* changes whenever an address does */
 };
 

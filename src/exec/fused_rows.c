@@ -154,7 +154,8 @@ bool sg_rows_fit(const sg_planner *pl, int a, int c, sg_dim rows, sg_dim columns
         const bool inside = c >= 0 && pl->cluster_of[in->root] == c;
         reading r;
         bool per_row;
-        if (in->varies || !reading_of(p, a, &in->view, rows, columns, &r, &per_row) || (tail && (per_row || r.column != 1)))
+        if (in->varies || !reading_of(p, a, &in->view, rows, columns, &r, &per_row) ||
+            (tail && (per_row || r.column != 1)))
             return false;
         if (r.column > 1 && !(op->flags & SG_OP_STRIDED))
             return false;

@@ -15,7 +15,7 @@ static int by_size(const void *a, const void *b)
 
 size_t sg_layout(int n, sg_interval *intervals)
 {
-    sg_interval **todo = malloc((size_t)SG_MAX(n, 1) * sizeof *todo);  /* by falling size */
+    sg_interval **todo = malloc((size_t)SG_MAX(n, 1) * sizeof *todo);     /* by falling size */
     sg_interval **placed = malloc((size_t)SG_MAX(n, 1) * sizeof *placed); /* by rising offset */
     size_t most = 0;
     int n_placed = 0;

@@ -626,6 +626,23 @@ static sg_status gather(sg_planner *pl, const sg_cluster *c, sg_plan_step *step)
     return SG_OK;
 }
 
+sg_status sg_plan_offer(sg_planner *pl, const sg_kernel_args *k, sg_plan_step *step)
+{
+    sg_plan *p = pl->p;
+
+    for (int b = 0; b < p->opts.n_backends; b++) {
+        sg_prepared prepared = {0};
+        if (!p->opts.backends[b]->prepare(p->opts.backends[b], k, &prepared))
+            continue;
+        if (prepared.release && sg_arena_defer(p->arena, prepared.release, prepared.self) != SG_OK)
+            return no_memory(pl);
+        step->kernel = prepared;
+        step->backend = p->opts.backends[b]->name;
+        break;
+    }
+    return SG_OK;
+}
+
 static sg_status choose_kernels(sg_planner *pl)
 {
     sg_plan *p = pl->p;
@@ -677,17 +694,10 @@ static sg_status choose_kernels(sg_planner *pl)
         out.data = NULL;
         if (x->v->op->scratch)
             step->kernel.scratch_bytes = x->v->op->scratch(&k);
-        for (int b = 0; b < p->opts.n_backends && !step->varies && n_in <= SG_MAX_DIMS; b++) {
-            sg_prepared prepared = {0};
-            if (!p->opts.backends[b]->prepare(p->opts.backends[b], &k, &prepared))
-                continue;
-            if (prepared.release && sg_arena_defer(p->arena, prepared.release, prepared.self) != SG_OK) {
-                free(ins);
-                return no_memory(pl);
-            }
-            step->kernel = prepared;
-            step->backend = p->opts.backends[b]->name;
-            break;
+        const sg_status status = step->varies || n_in > SG_MAX_DIMS ? SG_OK : sg_plan_offer(pl, &k, step);
+        if (status != SG_OK) {
+            free(ins);
+            return status;
         }
         free(ins);
         if (!step->name)

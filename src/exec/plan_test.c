@@ -282,20 +282,45 @@ static void random_graph(sg_graph *g, sg_rng *rng, sg_value *v[DAG])
     v[1] = sg_input(g, "y", SG_F32, DIMS(4, 4));
     v[2] = NUMBERS(g, SG_F32, DIMS(4, 4), 1, -1, .5, 0, .25, 1, -.5, 2, 0, 0, 1, 1, -1, 3, .1, .2);
     for (int i = 3; i < DAG; i++) {
-        sg_value *a = v[sg_rng_below(rng, (uint32_t)i)], *b = v[i - 1 - (int)sg_rng_below(rng, (uint32_t)(i < 6 ? i : 6))];
+        sg_value *a = v[sg_rng_below(rng, (uint32_t)i)],
+                 *b = v[i - 1 - (int)sg_rng_below(rng, (uint32_t)(i < 6 ? i : 6))];
         switch (sg_rng_below(rng, 12)) {
-        case 0: v[i] = sg_tanh(g, sg_add(g, a, b)); break;
-        case 1: v[i] = sg_sin(g, sg_mul(g, a, b)); break;
-        case 2: v[i] = sg_sub(g, sg_tanh(g, b), a); break;
-        case 3: v[i] = sg_transpose(g, b, (const int[]){1, 0}); break;
-        case 4: v[i] = sg_tanh(g, sg_matmul(g, a, b, false, true)); break;
-        case 5: v[i] = sg_add(g, b, sg_mean(g, a, 0, true)); break;
-        case 6: v[i] = sg_maximum(g, b, sg_broadcast(g, sg_slice(g, a, 1, 2, 3, 1), DIMS(4, 4))); break;
-        case 7: v[i] = sg_reshape(g, sg_neg(g, sg_reshape(g, b, DIMS(2, 8))), DIMS(4, 4)); break;
-        case 8: v[i] = sg_concat(g, 2, (sg_value *[]){sg_slice(g, a, 0, 0, 2, 1), sg_slice(g, b, 0, 0, 4, 2)}, 0); break;
-        case 9: v[i] = sg_where(g, sg_less(g, a, b), b, sg_neg(g, a)); break;
-        case 10: v[i] = sg_softmax(g, b, (int)sg_rng_below(rng, 2)); break;
-        default: v[i] = sg_rms_norm(g, sg_transpose(g, a, (const int[]){1, 0}), 1); break;
+        case 0:
+            v[i] = sg_tanh(g, sg_add(g, a, b));
+            break;
+        case 1:
+            v[i] = sg_sin(g, sg_mul(g, a, b));
+            break;
+        case 2:
+            v[i] = sg_sub(g, sg_tanh(g, b), a);
+            break;
+        case 3:
+            v[i] = sg_transpose(g, b, (const int[]){1, 0});
+            break;
+        case 4:
+            v[i] = sg_tanh(g, sg_matmul(g, a, b, false, true));
+            break;
+        case 5:
+            v[i] = sg_add(g, b, sg_mean(g, a, 0, true));
+            break;
+        case 6:
+            v[i] = sg_maximum(g, b, sg_broadcast(g, sg_slice(g, a, 1, 2, 3, 1), DIMS(4, 4)));
+            break;
+        case 7:
+            v[i] = sg_reshape(g, sg_neg(g, sg_reshape(g, b, DIMS(2, 8))), DIMS(4, 4));
+            break;
+        case 8:
+            v[i] = sg_concat(g, 2, (sg_value *[]){sg_slice(g, a, 0, 0, 2, 1), sg_slice(g, b, 0, 0, 4, 2)}, 0);
+            break;
+        case 9:
+            v[i] = sg_where(g, sg_less(g, a, b), b, sg_neg(g, a));
+            break;
+        case 10:
+            v[i] = sg_softmax(g, b, (int)sg_rng_below(rng, 2));
+            break;
+        default:
+            v[i] = sg_rms_norm(g, sg_transpose(g, a, (const int[]){1, 0}), 1);
+            break;
         }
     }
 }
@@ -339,7 +364,8 @@ static void reuse_of_memory_changes_no_number(void **state)
                 if (round == 0)
                     memcpy(all[i], t->data, sizeof all[i]);
                 else if (memcmp(all[at[i]], t->data, sizeof all[0]) != 0) {
-                    print_error("graph %u, round %d: value %d (%s) differs\n", seed, round, at[i], sg_value_op(fetches[i]));
+                    print_error("graph %u, round %d: value %d (%s) differs\n", seed, round, at[i],
+                                sg_value_op(fetches[i]));
                     CHECK(false);
                 }
             }
@@ -582,7 +608,8 @@ static void a_trace_has_an_event_per_step(void **state)
         const char *name = json_string_value(json_object_get(e, "name"));
         const double ts = json_number_value(json_object_get(e, "ts"));
         CHECK(strcmp(name, sg_plan_step_name(sg_session_plan(d.s), i % n)) == 0);
-        CHECK(strcmp(json_string_value(json_object_get(args, "op")), sg_plan_step_op(sg_session_plan(d.s), i % n)) == 0);
+        CHECK(strcmp(json_string_value(json_object_get(args, "op")), sg_plan_step_op(sg_session_plan(d.s), i % n)) ==
+              0);
         CHECK(strcmp(json_string_value(json_object_get(e, "ph")), "X") == 0);
         CHECK(ts >= before && json_number_value(json_object_get(e, "dur")) >= 0);
         before = ts;

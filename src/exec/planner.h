@@ -7,15 +7,19 @@
 
 typedef struct sg_planner sg_planner;
 
+/* Fills a step, whose inputs and results are known, with the kernel of a cluster. */
+typedef struct sg_cluster sg_cluster;
+typedef sg_status (*sg_cluster_prepare)(sg_planner *pl, const sg_cluster *c, sg_plan_step *step);
+
 /* Values that one step computes together. What only its members read lies nowhere outside it. */
-typedef struct sg_cluster {
+struct sg_cluster {
     int n, capacity;
     int *members; /* in the order in which they can be computed */
-    /* Fills the step (its inputs and results are known) with a kernel; SG_EUNSUPPORTED: there is none after all. */
-    sg_status (*prepare)(sg_planner *pl, const struct sg_cluster *c, sg_plan_step *step);
-    const char *op; /* what the step is called in traces: "rows" */
+    sg_cluster_prepare prepare;
+    void *self;           /* what prepare wants to know, in the plan's arena */
+    const char *op;       /* what the step is called in traces: "rows" */
     sg_dim rows, columns; /* of a cluster of rows */
-} sg_cluster;
+};
 
 struct sg_planner {
     const sg_graph *g;
@@ -38,8 +42,8 @@ static inline int sg_plan_input(const sg_planner *pl, const sg_plan_value *x, in
 
 bool sg_view_is_contiguous(const sg_view *v);
 
-/* The version of a variable's storage that a value shows: the variable itself, or the last step that changed it. Of any other
- * value: what it is a view of. */
+/* The version of a variable's storage that a value shows: the variable itself, or the last step that changed it. Of any
+ * other value: what it is a view of. */
 static inline int sg_plan_version(const sg_planner *pl, int a)
 {
     while (pl->p->values[a].home == SG_HOME_VIEW)
@@ -51,12 +55,36 @@ static inline int sg_plan_version(const sg_planner *pl, int a)
 sg_status sg_cluster_values(sg_planner *pl);
 void sg_clusters_forget(sg_planner *pl); /* each value in a step of its own */
 void sg_clusters_free(sg_planner *pl);
-bool sg_cluster_add(sg_planner *pl, int c, int a); /* false when memory is out */
+int sg_cluster_new(sg_planner *pl, sg_cluster_prepare prepare, const char *op); /* -1 when memory is out */
+bool sg_cluster_add(sg_planner *pl, int c, int a);                              /* false when memory is out */
+
+/* ---- for those who recognise what may be computed together ---- */
+
+/* The value that input i of value a shows, behind views. */
+static inline int sg_plan_behind(const sg_planner *pl, int a, int i)
+{
+    return sg_plan_version(pl, sg_plan_input(pl, &pl->p->values[a], i));
+}
+
+/* Whether value a is an f32 result of this operation, with extents known and in no cluster yet. */
+bool sg_plan_is(const sg_planner *pl, int a, const sg_op *op);
+
+/* Whether input i of value a shows all numbers of the value behind it in their order, whatever the axes. */
+bool sg_plan_only_renamed(const sg_planner *pl, int a, int i);
+
+/* Offers a node to the backends; the step's kernel is empty if they all decline. */
+sg_status sg_plan_offer(sg_planner *pl, const sg_kernel_args *k, sg_plan_step *step);
+
+/* Finds products with a bias. */
+sg_status sg_linear_find(sg_planner *pl, const int *readers);
+
+/* Finds attention; readers[a]: how often value a is read. */
+sg_status sg_attention_find(sg_planner *pl, const int *readers);
 
 /* The kernel of a cluster of row-wise operations (fused_rows.c). */
 sg_status sg_rows_prepare(sg_planner *pl, const sg_cluster *c, sg_plan_step *step);
-/* Whether value a can be computed row by row in rows of `columns`, given that those of its inputs that are computed beside it
- * are in cluster `c` (-1: none). */
+/* Whether value a can be computed row by row in rows of `columns`, given that those of its inputs that are computed
+ * beside it are in cluster `c` (-1: none). */
 bool sg_rows_fit(const sg_planner *pl, int a, int c, sg_dim rows, sg_dim columns);
 /* Whether a is a sum over all axes but the last, which may end a cluster of rows. */
 bool sg_rows_is_tail(const sg_planner *pl, int a);

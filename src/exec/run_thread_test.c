@@ -6,8 +6,8 @@
 #include "sightglass/run.h"
 
 #define THREADS 4
-#define ROUNDS 50
-#define N 16
+#define ROUNDS  50
+#define N       16
 
 typedef struct job {
     const sg_plan *plan;

@@ -94,9 +94,11 @@ sg_status sg_state_init(sg_state *s, uint64_t seed, sg_error *err)
             continue;
         if (!slot->tensor.data) {
             const size_t bytes = sg_tensor_bytes(&slot->tensor);
-            slot->tensor.data = aligned_alloc(SG_BLOCK_ALIGN, (bytes + SG_BLOCK_ALIGN) / SG_BLOCK_ALIGN * SG_BLOCK_ALIGN);
+            slot->tensor.data =
+                aligned_alloc(SG_BLOCK_ALIGN, (bytes + SG_BLOCK_ALIGN) / SG_BLOCK_ALIGN * SG_BLOCK_ALIGN);
             if (!slot->tensor.data)
-                return sg_fail(err, SG_ENOMEM, "out of memory for variable %s (%zu bytes)", sg_value_name(slot->v), bytes);
+                return sg_fail(err, SG_ENOMEM, "out of memory for variable %s (%zu bytes)", sg_value_name(slot->v),
+                               bytes);
             slot->owned = true;
             s->generation++;
         }

@@ -54,7 +54,12 @@ void sg_trace_add(sg_trace *t, const char *name, const char *op, const char *bac
     }
     char shape[SG_SHAPE_TEXT];
     event *e = &t->events[t->n];
-    *e = (event){.name = sg_arena_strdup(t->arena, name), .op = op, .backend = backend, .start = start, .end = end, .bytes = bytes};
+    *e = (event){.name = sg_arena_strdup(t->arena, name),
+                 .op = op,
+                 .backend = backend,
+                 .start = start,
+                 .end = end,
+                 .bytes = bytes};
     snprintf(e->shape, sizeof e->shape, "%.*s", (int)sizeof e->shape - 1, sg_shape_text(shape, out->n_dims, out->dims));
     if (!e->name)
         t->failed = true;
@@ -83,8 +88,9 @@ sg_status sg_trace_save(const sg_trace *t, const char *path, sg_error *err)
                 fprintf(f, "\\u%04x", (unsigned)(unsigned char)*c);
             else
                 fputc(*c, f);
-        fprintf(f, "\",\"cat\":\"%s\",\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":%.3f,\"dur\":%.3f,\"args\":{\"op\":\"%s\","
-                   "\"backend\":\"%s\",\"shape\":\"%s\",\"bytes\":%.0f,\"GB_per_s\":%.3f}}",
+        fprintf(f,
+                "\",\"cat\":\"%s\",\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":%.3f,\"dur\":%.3f,\"args\":{\"op\":\"%s\","
+                "\"backend\":\"%s\",\"shape\":\"%s\",\"bytes\":%.0f,\"GB_per_s\":%.3f}}",
                 e->op, (e->start - zero) * 1e6, us, e->op, e->backend, e->shape, e->bytes,
                 us > 0 ? e->bytes / us * 1e-3 : 0.0);
     }

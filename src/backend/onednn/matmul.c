@@ -116,13 +116,21 @@ bool sg_onednn_matmul(const sg_kernel_args *k, sg_prepared *out)
         lead_c[d] = size;
         size *= dims[d];
     }
-    sg_onednn_arg args[3] = {{.name = DNNL_ARG_SRC, .view = 0},
+    sg_onednn_arg args[4] = {{.name = DNNL_ARG_SRC, .view = 0},
                              {.name = DNNL_ARG_WEIGHTS, .view = 1},
-                             {.name = DNNL_ARG_DST, .view = SG_ONEDNN_OUT}};
+                             {.name = DNNL_ARG_DST, .view = SG_ONEDNN_OUT},
+                             {.name = DNNL_ARG_BIAS, .view = 2}};
+    const bool biased = k->n_in == 3;
+    dnnl_dims_t row;
+    for (int d = 0; d < n_lead + 2; d++)
+        row[d] = d == n_lead + 1 ? n : 1;
+    if (biased && dnnl_memory_desc_init_by_strides(&args[3].md, n_lead + 2, row, dnnl_f32, NULL) != dnnl_success)
+        return false;
     dnnl_matmul_desc_t desc;
     return describe(&args[0].md, n_lead, dims, lead_a, m, inner, a.row, a.col) &&
            describe(&args[1].md, n_lead, dims, lead_b, inner, n, b.row, b.col) &&
            describe(&args[2].md, n_lead, dims, lead_c, m, n, n, 1) &&
-           dnnl_matmul_desc_init(&desc, &args[0].md, &args[1].md, NULL, &args[2].md) == dnnl_success &&
-           sg_onednn_prepare(&desc, 3, args, product < LEAST_PRODUCT_THREADS ? 1 : k->n_threads, out);
+           dnnl_matmul_desc_init(&desc, &args[0].md, &args[1].md, biased ? &args[3].md : NULL, &args[2].md) ==
+               dnnl_success &&
+           sg_onednn_prepare(&desc, biased ? 4 : 3, args, product < LEAST_PRODUCT_THREADS ? 1 : k->n_threads, out);
 }

@@ -11,7 +11,7 @@
 
 #include "exec/backend.h"
 
-#define SG_ONEDNN_MAX_ARGS 3
+#define SG_ONEDNN_MAX_ARGS 4
 #define SG_ONEDNN_OUT      (-1)
 
 /* What oneDNN calls an argument, which of the step's views it is, and how that lies in memory. */

@@ -1,0 +1,479 @@
+/* Attention in one step: softmax(mask(c q k')) v without storing the scores or the pattern.
+ *
+ * What is recognised is the chain matmul, mul by a number, where, softmax, matmul, if nobody else reads what lies
+ * between. A few queries at a time meet blocks of keys; their softmax is kept as a running maximum and sum (Milakov &
+ * Gimelshein 2018; Dao et al. 2022, algorithm 1). Blocks of keys that no query of the block may see are passed over, so
+ * a causal mask halves the work, whatever made it. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "exec/planner.h"
+#include "ops/exp.h"
+#include "ops/ops.h"
+
+typedef float lanes __attribute__((vector_size(64)));
+
+enum {
+    LANES = 16,
+    QUERIES = 8,       /* rows of a product in registers */
+    MOST_QUERIES = 64, /* of a block, whose scores lie in near memory */
+    CHUNK = 256,       /* queries for which keys and values are packed once */
+    KEYS = 64,         /* of a block */
+    MOST_WIDTH = 256,  /* of a head */
+};
+#define LEAST_WORK 262144 /* multiplications; below, threads take longer to meet */
+
+/* ---- kernel ---- */
+
+/* An operand [lead..., rows, columns]: where the matrix of a lead index begins, and its row stride. */
+typedef struct matrices {
+    int n_lead;
+    sg_dim extents[SG_MAX_DIMS], strides[SG_MAX_DIMS]; /* innermost first */
+    sg_dim row;
+} matrices;
+
+typedef struct attention {
+    sg_dim n_lead, n_queries, n_keys, width, padded; /* padded: to whole vectors */
+    matrices q, k, v, mask;
+    int at_q, at_k, at_v, at_mask; /* inputs of the step; at_mask -1: none */
+    float scale;
+    sg_dim chunks; /* of queries per lead */
+    size_t scratch_each;
+    int n_threads;
+} attention;
+
+static sg_dim begin_of(const matrices *m, sg_dim lead)
+{
+    sg_dim at = 0;
+
+    for (int a = 0; a < m->n_lead; a++) {
+        at += lead % m->extents[a] * m->strides[a];
+        lead /= m->extents[a];
+    }
+    return at;
+}
+
+/* c[i][0..32) (+)= sum_p a[i][p] b[p][0..32) for eight rows; b has `stride` numbers a row, c `c_stride`. */
+static inline void product_8x32(const float *a, sg_dim a_stride, const float *b, sg_dim stride, float *c,
+                                sg_dim c_stride, sg_dim inner, bool add)
+{
+    lanes acc[QUERIES][2];
+
+    for (int i = 0; i < QUERIES; i++)
+        for (int x = 0; x < 2; x++)
+            if (add)
+                memcpy(&acc[i][x], c + i * c_stride + x * LANES, sizeof(lanes));
+            else
+                acc[i][x] = (lanes){0};
+    for (sg_dim p = 0; p < inner; p++) {
+        lanes b0, b1;
+        memcpy(&b0, b + p * stride, sizeof b0);
+        memcpy(&b1, b + p * stride + LANES, sizeof b1);
+#pragma GCC unroll 8
+        for (int i = 0; i < QUERIES; i++) {
+            const float s = a[i * a_stride + p];
+            acc[i][0] += s * b0;
+            acc[i][1] += s * b1;
+        }
+    }
+    for (int i = 0; i < QUERIES; i++)
+        for (int x = 0; x < 2; x++)
+            memcpy(c + i * c_stride + x * LANES, &acc[i][x], sizeof(lanes));
+}
+
+static inline void product_8x16(const float *a, sg_dim a_stride, const float *b, sg_dim stride, float *c,
+                                sg_dim c_stride, sg_dim inner, bool add)
+{
+    lanes acc[QUERIES];
+
+    for (int i = 0; i < QUERIES; i++)
+        if (add)
+            memcpy(&acc[i], c + i * c_stride, sizeof(lanes));
+        else
+            acc[i] = (lanes){0};
+    for (sg_dim p = 0; p < inner; p++) {
+        lanes b0;
+        memcpy(&b0, b + p * stride, sizeof b0);
+#pragma GCC unroll 8
+        for (int i = 0; i < QUERIES; i++)
+            acc[i] += a[i * a_stride + p] * b0;
+    }
+    for (int i = 0; i < QUERIES; i++)
+        memcpy(c + i * c_stride, &acc[i], sizeof(lanes));
+}
+
+/* rows (a multiple of 8) x columns (a multiple of 16) */
+static void product(const float *a, sg_dim a_stride, const float *b, sg_dim stride, float *c, sg_dim c_stride,
+                    sg_dim rows, sg_dim columns, sg_dim inner, bool add)
+{
+    for (sg_dim x = 0; x < columns; x += 2 * LANES)
+        for (sg_dim i = 0; i < rows; i += QUERIES)
+            if (x + 2 * LANES <= columns)
+                product_8x32(a + i * a_stride, a_stride, b + x, stride, c + i * c_stride + x, c_stride, inner, add);
+            else
+                product_8x16(a + i * a_stride, a_stride, b + x, stride, c + i * c_stride + x, c_stride, inner, add);
+}
+
+typedef enum seen { NONE, SOME, ALL } seen;
+
+/* What of keys [first, first + n) is seen by queries [row, row + rows). */
+static seen look(const uint8_t *mask, sg_dim stride, sg_dim rows, sg_dim first, sg_dim n)
+{
+    bool any = false, all = true;
+
+    if (!mask)
+        return ALL;
+    for (sg_dim r = 0; r < rows; r++) {
+        unsigned sum = 0;
+        SG_SIMD
+        for (sg_dim s = 0; s < n; s++)
+            sum += mask[r * stride + first + s] != 0;
+        any |= sum > 0;
+        all &= sum == (unsigned)n;
+    }
+    return all ? ALL : any ? SOME : NONE;
+}
+
+/* One thread's buffers. */
+typedef struct desk {
+    float *keys, *values; /* packed: per block of keys [width][KEYS], and [KEYS][padded] */
+    float *q, *scores, *out, *most, *factor;
+    double *sum;
+} desk;
+
+static size_t numbers_of(sg_dim n_keys, sg_dim padded)
+{
+    const sg_dim blocks = (n_keys + KEYS - 1) / KEYS;
+
+    return (size_t)(blocks * KEYS * padded * 2 + MOST_QUERIES * (padded * 2 + KEYS + 2));
+}
+
+static desk desk_at(char *scratch, const attention *t)
+{
+    const sg_dim blocks = (t->n_keys + KEYS - 1) / KEYS;
+    float *at = (float *)(void *)scratch;
+    desk d;
+
+    d.keys = at;
+    at += blocks * KEYS * t->padded;
+    d.values = at;
+    at += blocks * KEYS * t->padded;
+    d.q = at;
+    at += MOST_QUERIES * t->padded;
+    d.out = at;
+    at += MOST_QUERIES * t->padded;
+    d.scores = at;
+    at += MOST_QUERIES * KEYS;
+    d.most = at;
+    at += MOST_QUERIES;
+    d.factor = at;
+    at += MOST_QUERIES;
+    d.sum = (double *)(void *)at;
+    return d;
+}
+
+/* Keys transposed and values, each block in one piece, filled up with zeros. */
+static void pack(const attention *t, const desk *d, const float *k, const float *v)
+{
+    for (sg_dim first = 0; first < t->n_keys; first += KEYS) {
+        const sg_dim n = SG_MIN((sg_dim)KEYS, t->n_keys - first);
+        float *keys = d->keys + first * t->padded, *values = d->values + first * t->padded;
+        if (n < KEYS) {
+            memset(keys, 0, (size_t)(KEYS * t->padded) * sizeof *keys);
+            memset(values, 0, (size_t)(KEYS * t->padded) * sizeof *values);
+        }
+        for (sg_dim s = 0; s < n; s++) {
+            const float *from = k + (first + s) * t->k.row, *value = v + (first + s) * t->v.row;
+            for (sg_dim p = 0; p < t->width; p++)
+                keys[p * KEYS + s] = from[p];
+            memcpy(values + s * t->padded, value, (size_t)t->width * sizeof *value);
+            memset(values + s * t->padded + t->width, 0, (size_t)(t->padded - t->width) * sizeof *value);
+        }
+    }
+}
+
+/* The scores of a block become weights exp(score - most); the running maximum, sum and result follow. */
+static void soften(const attention *t, const desk *d, sg_dim rows, sg_dim n, const uint8_t *mask)
+{
+    for (sg_dim r = 0; r < rows; r++) {
+        float *x = d->scores + r * KEYS, most = d->most[r];
+        if (mask) {
+            const uint8_t *m = mask + r * t->mask.row;
+            SG_SIMD
+            for (sg_dim s = 0; s < n; s++)
+                x[s] = m[s] ? x[s] : -INFINITY;
+        }
+        for (sg_dim s = n; s < KEYS; s++)
+            x[s] = -INFINITY;
+        float best[LANES];
+        for (int l = 0; l < LANES; l++)
+            best[l] = x[l];
+        for (sg_dim s = LANES; s < KEYS; s += LANES)
+            SG_SIMD
+        for (int l = 0; l < LANES; l++)
+            best[l] = x[s + l] > best[l] ? x[s + l] : best[l];
+        for (int l = 0; l < LANES; l++)
+            most = best[l] > most ? best[l] : most;
+        const float shift = most > -INFINITY && most < INFINITY ? most : 0;
+        const float was = d->most[r] > -INFINITY && d->most[r] < INFINITY ? d->most[r] : 0;
+        float sums[LANES] = {0};
+        for (sg_dim s = 0; s < KEYS; s += LANES)
+            SG_SIMD
+        for (int l = 0; l < LANES; l++) {
+            x[s + l] = sg_expf(x[s + l] - shift);
+            sums[l] += x[s + l];
+        }
+        double sum = 0;
+        for (int l = 0; l < LANES; l++)
+            sum += (double)sums[l];
+        const float factor = d->sum[r] > 0 || d->sum[r] != d->sum[r] ? sg_expf(was - shift) : 1;
+        d->sum[r] = d->sum[r] * (double)factor + sum;
+        d->most[r] = most;
+        if (factor != 1) {
+            float *out = d->out + r * t->padded;
+            SG_SIMD
+            for (sg_dim p = 0; p < t->padded; p++)
+                out[p] *= factor;
+        }
+    }
+}
+
+static void attend(const attention *t, const desk *d, const float *q, float *out, const uint8_t *mask, sg_dim rows)
+{
+    const sg_dim whole = (rows + QUERIES - 1) / QUERIES * QUERIES;
+
+    for (sg_dim r = 0; r < whole; r++) {
+        float *to = d->q + r * t->width;
+        for (sg_dim p = 0; p < t->width; p++)
+            to[p] = r < rows ? q[r * t->q.row + p] * t->scale : 0;
+        d->most[r] = -INFINITY;
+        d->sum[r] = 0;
+    }
+    memset(d->out, 0, (size_t)(whole * t->padded) * sizeof *d->out);
+    for (sg_dim first = 0; first < t->n_keys; first += KEYS) {
+        const sg_dim n = SG_MIN((sg_dim)KEYS, t->n_keys - first);
+        const seen what = look(mask, t->mask.row, rows, first, n);
+        if (what == NONE)
+            continue;
+        product(d->q, t->width, d->keys + first * t->padded, KEYS, d->scores, KEYS, whole, KEYS, t->width, false);
+        soften(t, d, rows, n, what == SOME ? mask + first : NULL);
+        for (sg_dim r = rows; r < whole; r++)
+            memset(d->scores + r * KEYS, 0, KEYS * sizeof *d->scores);
+        product(d->scores, KEYS, d->values + first * t->padded, t->padded, d->out, t->padded, whole, t->padded, n,
+                true);
+    }
+    for (sg_dim r = 0; r < rows; r++) {
+        const float scale = d->sum[r] == 0 ? 0 : (float)(1 / d->sum[r]);
+        for (sg_dim p = 0; p < t->width; p++)
+            out[r * t->width + p] = d->out[r * t->padded + p] * scale;
+    }
+}
+
+typedef struct job {
+    const attention *t;
+    const sg_kernel_args *args;
+} job;
+
+static void part(void *context, sg_dim first, sg_dim last)
+{
+    const job *j = context;
+    const attention *t = j->t;
+    const float *q = j->args->in[t->at_q]->data, *k = j->args->in[t->at_k]->data, *v = j->args->in[t->at_v]->data;
+    const uint8_t *mask = t->at_mask < 0 ? NULL : j->args->in[t->at_mask]->data;
+    const sg_dim items = t->n_lead * t->chunks, each = (items + t->n_threads - 1) / t->n_threads;
+
+    for (sg_dim thread = first; thread < last; thread++) {
+        const desk d = desk_at((char *)j->args->scratch + (size_t)thread * t->scratch_each, t);
+        sg_dim packed = -1;
+        /* Neighbouring items in turn, so that heavy and light ends of a causal mask fall to every thread alike. */
+        for (sg_dim i = 0; i < each; i++) {
+            const sg_dim item = i * t->n_threads + thread;
+            if (item >= items)
+                break;
+            const sg_dim lead = item / t->chunks, chunk = item % t->chunks * CHUNK;
+            if (packed != lead)
+                pack(t, &d, k + begin_of(&t->k, lead), v + begin_of(&t->v, lead));
+            packed = lead;
+            const sg_dim stop = SG_MIN(chunk + CHUNK, t->n_queries);
+            for (sg_dim row = chunk; row < stop; row += MOST_QUERIES)
+                attend(t, &d, q + begin_of(&t->q, lead) + row * t->q.row,
+                       (float *)j->args->out->data + (lead * t->n_queries + row) * t->width,
+                       mask ? mask + begin_of(&t->mask, lead) + row * t->mask.row : NULL,
+                       SG_MIN((sg_dim)MOST_QUERIES, stop - row));
+        }
+    }
+}
+
+static sg_status run(const sg_kernel_args *args, sg_error *err)
+{
+    const attention *t = args->self;
+    job j = {t, args};
+
+    (void)err;
+    if (t->n_lead * t->n_queries * t->width > 0)
+        sg_split(t->n_threads, t->n_threads > 1 ? SG_PARALLEL : 0, t->n_threads, part, &j);
+    return SG_OK;
+}
+
+/* ---- recognising ---- */
+
+static bool scalar_const(const sg_planner *pl, int a, int i, float *x)
+{
+    const sg_plan_value *in = &pl->p->values[sg_plan_input(pl, &pl->p->values[a], i)];
+
+    if (pl->p->values[in->root].home != SG_HOME_CONST || in->view.dtype != SG_F32 || !in->view.data ||
+        (sg_view_count(&in->view) != 1 && !(in->view.n_dims == 0)))
+        return false;
+    *x = *(const float *)in->view.data;
+    return true;
+}
+
+typedef struct chain {
+    int scores, scaled, masked, pattern, z; /* masked: -1 if there is no mask */
+    float scale;
+} chain;
+
+static bool find_chain(const sg_planner *pl, int z, chain *c)
+{
+    const sg_plan *p = pl->p;
+    float low;
+
+    c->z = z;
+    if (!sg_plan_is(pl, z, &sg_op_matmul) || p->values[z].attr_i[0] || p->values[z].attr_i[1])
+        return false;
+    c->pattern = sg_plan_behind(pl, z, 0);
+    if (!sg_plan_is(pl, c->pattern, &sg_op_softmax) || !sg_plan_only_renamed(pl, z, 0))
+        return false;
+    const sg_plan_value *pattern = &p->values[c->pattern];
+    if (pattern->attr_i[0] != pattern->view.n_dims - 1 || !sg_plan_only_renamed(pl, c->pattern, 0))
+        return false;
+    int at = sg_plan_behind(pl, c->pattern, 0);
+    c->masked = -1;
+    if (sg_plan_is(pl, at, &sg_op_where)) {
+        if (!scalar_const(pl, at, 2, &low) || low != -INFINITY || !sg_plan_only_renamed(pl, at, 1))
+            return false;
+        c->masked = at;
+        at = sg_plan_behind(pl, at, 1);
+    }
+    c->scaled = -1;
+    c->scale = 1;
+    if (sg_plan_is(pl, at, &sg_op_mul)) {
+        if (!scalar_const(pl, at, 1, &c->scale) || !sg_plan_only_renamed(pl, at, 0))
+            return false;
+        c->scaled = at;
+        at = sg_plan_behind(pl, at, 0);
+    }
+    c->scores = at;
+    return sg_plan_is(pl, at, &sg_op_matmul) && !p->values[at].attr_i[0] && p->values[at].attr_i[1];
+}
+
+/* x as matrices over the lead axes `dims`; false if a matrix' rows are not in one piece. */
+static bool matrices_of(const sg_view *x, int n_lead, const sg_dim *dims, bool broadcast_rows, matrices *m)
+{
+    const int shift = n_lead + 2 - x->n_dims, last = x->n_dims - 1;
+
+    if (shift < 0 || x->n_dims < 2 || (x->dims[last] != 1 && x->strides[last] != 1))
+        return false;
+    m->row = broadcast_rows && x->dims[last - 1] == 1 ? 0 : x->strides[last - 1];
+    m->n_lead = n_lead;
+    for (int a = 0; a < n_lead; a++) {
+        const int axis = n_lead - 1 - a;
+        m->extents[a] = dims[axis];
+        m->strides[a] = axis < shift || x->dims[axis - shift] == 1 ? 0 : x->strides[axis - shift];
+    }
+    return true;
+}
+
+static bool describe(const sg_planner *pl, const chain *c, attention *t)
+{
+    const sg_plan *p = pl->p;
+    const sg_plan_value *scores = &p->values[c->scores], *z = &p->values[c->z];
+    const sg_view *q = &p->values[sg_plan_input(pl, scores, 0)].view,
+                  *k = &p->values[sg_plan_input(pl, scores, 1)].view, *v = &p->values[sg_plan_input(pl, z, 1)].view;
+    const int n = z->view.n_dims, n_lead = n - 2;
+
+    if (scores->view.n_dims != n || n < 2 ||
+        memcmp(scores->view.dims, z->view.dims, (size_t)(n - 1) * sizeof(sg_dim)) != 0)
+        return false;
+    t->n_queries = z->view.dims[n - 2];
+    t->width = z->view.dims[n - 1];
+    t->n_keys = scores->view.dims[n - 1];
+    t->padded = (t->width + LANES - 1) / LANES * LANES;
+    t->n_lead = 1;
+    for (int a = 0; a < n_lead; a++)
+        t->n_lead *= z->view.dims[a];
+    t->scale = c->scale;
+    t->at_q = sg_plan_input(pl, scores, 0); /* as values, until the step has its inputs */
+    t->at_k = sg_plan_input(pl, scores, 1);
+    t->at_v = sg_plan_input(pl, z, 1);
+    t->at_mask = c->masked < 0 ? -1 : sg_plan_input(pl, &p->values[c->masked], 0);
+    if (t->width > MOST_WIDTH || t->width < 1 || t->n_keys < 1 || q->dims[q->n_dims - 1] != t->width)
+        return false;
+    if (!matrices_of(q, n_lead, z->view.dims, false, &t->q) || !matrices_of(k, n_lead, z->view.dims, false, &t->k) ||
+        !matrices_of(v, n_lead, z->view.dims, false, &t->v))
+        return false;
+    if (c->masked >= 0) {
+        const sg_plan_value *masked = &p->values[c->masked];
+        const sg_view *mask = &p->values[sg_plan_input(pl, masked, 0)].view;
+        if (mask->n_dims < 2 || mask->dims[mask->n_dims - 1] != t->n_keys || mask->strides[mask->n_dims - 1] != 1 ||
+            !matrices_of(mask, masked->view.n_dims - 2, masked->view.dims, true, &t->mask))
+            return false;
+    }
+    return true;
+}
+
+static bool read_once(const sg_planner *pl, const int *readers, int a)
+{
+    return a < 0 || (readers[a] == 1 && pl->cluster_of[a] < 0);
+}
+
+static int index_of(const sg_plan_step *step, int value)
+{
+    for (int i = 0; i < step->n_in; i++)
+        if (step->in[i] == value)
+            return i;
+    return -1;
+}
+
+static sg_status prepare(sg_planner *pl, const sg_cluster *cluster, sg_plan_step *step)
+{
+    attention *t = cluster->self;
+
+    t->at_q = index_of(step, t->at_q);
+    t->at_k = index_of(step, t->at_k);
+    t->at_v = index_of(step, t->at_v);
+    t->at_mask = t->at_mask < 0 ? -1 : index_of(step, t->at_mask);
+    t->chunks = (t->n_queries + CHUNK - 1) / CHUNK;
+    const double work = (double)t->n_lead * (double)t->n_queries * (double)t->n_keys * (double)t->width;
+    t->n_threads = work < LEAST_WORK ? 1 : (int)SG_MIN((sg_dim)pl->p->opts.n_threads, t->n_lead * t->chunks);
+    t->n_threads = SG_MAX(1, SG_MIN(t->n_threads, SG_MAX_THREADS));
+    t->scratch_each = numbers_of(t->n_keys, t->padded) * sizeof(float) + MOST_QUERIES * sizeof(double);
+    t->scratch_each = (t->scratch_each + SG_BLOCK_ALIGN - 1) / SG_BLOCK_ALIGN * SG_BLOCK_ALIGN;
+    step->kernel = (sg_prepared){.run = run, .self = t, .scratch_bytes = t->scratch_each * (size_t)t->n_threads};
+    return SG_OK;
+}
+
+sg_status sg_attention_find(sg_planner *pl, const int *readers)
+{
+    for (int a = 0; a < pl->p->n_values; a++) {
+        attention t = {0};
+        chain c;
+        if (!find_chain(pl, a, &c) || !describe(pl, &c, &t) || !read_once(pl, readers, c.scores) ||
+            !read_once(pl, readers, c.scaled) || !read_once(pl, readers, c.masked) ||
+            !read_once(pl, readers, c.pattern))
+            continue;
+        const int members[5] = {c.scores, c.scaled, c.masked, c.pattern, c.z},
+                  at = sg_cluster_new(pl, prepare, "attention");
+        attention *self = sg_arena_alloc(pl->p->arena, sizeof *self);
+        bool ok = at >= 0 && self;
+        for (int m = 0; m < 5 && ok; m++)
+            if (members[m] >= 0)
+                ok = sg_cluster_add(pl, at, members[m]);
+        if (!ok)
+            return sg_fail(pl->err, SG_ENOMEM, "out of memory for a plan");
+        *self = t;
+        pl->clusters[at].self = self;
+    }
+    return SG_OK;
+}
