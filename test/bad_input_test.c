@@ -569,8 +569,18 @@ static void memory_that_runs_out_is_said(void **state)
     for (int r = 0; f && r < 64; r++)
         fprintf(f, "%s\n", line);
     CHECK(f && fclose(f) == 0);
-    char *big[] = {strdup("sightglass"), strdup("run"), strdup(model), strdup("--tokens"), strdup(path), NULL};
+    char *big[] = {strdup("sightglass"),
+                   strdup("run"),
+                   strdup(model),
+                   strdup("--tokens"),
+                   strdup(path),
+                   strdup("--fetch"),
+                   strdup("blocks.0.attn.hook_pattern"),
+                   NULL};
     refused(command_within((size_t)256 << 20, big), FAILED, "out of memory", "bytes");
+    free(big[5]);
+    free(big[6]);
+    big[5] = NULL;
     free(big[3]);
     free(big[4]);
     big[3] = strdup("--text");
