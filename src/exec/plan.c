@@ -794,9 +794,52 @@ out:
     return status;
 }
 
-static void free_extents(void *g)
+static void free_graph(void *g)
 {
     sg_graph_free(g);
+}
+
+/* Plans from a fork of the graph in which less is computed, where there is one: ids, and so feeds and fetches, stay. */
+static sg_status use_narrowed(sg_planner *pl, int n_feeds, sg_value *const *feeds, int n_fetches,
+                              sg_value *const **fetches)
+{
+    sg_plan *p = pl->p;
+    sg_graph *fork = NULL;
+
+    if (!p->opts.fuse || p->varying)
+        return SG_OK;
+    for (int s = 0; s < p->n_symbols; s++)
+        if (p->most[s] < 0)
+            return SG_OK;
+    SG_TRY(sg_narrow(&fork, pl->g, n_feeds, feeds, n_fetches, *fetches, p->most, pl->err));
+    if (!fork)
+        return SG_OK;
+    if (sg_arena_defer(p->arena, free_graph, fork) != SG_OK) {
+        sg_graph_free(fork);
+        return no_memory(pl);
+    }
+    sg_value **same = sg_arena_array(p->arena, (size_t)n_fetches + 1, sizeof *same);
+    int *value_of = realloc(pl->value_of, ((size_t)sg_graph_size(fork) + (size_t)n_fetches + 1) * sizeof *value_of);
+    if (value_of)
+        pl->value_of = value_of;
+    bool *ok = realloc(pl->strided_ok, (size_t)sg_graph_size(fork) + (size_t)n_fetches + 1);
+    if (ok)
+        pl->strided_ok = ok;
+    if (!same || !value_of || !ok)
+        return no_memory(pl);
+    for (int i = 0; i < n_fetches; i++)
+        same[i] = sg_graph_at(fork, (*fetches)[i]->id);
+    memset(value_of, -1, ((size_t)sg_graph_size(fork) + (size_t)n_fetches + 1) * sizeof *value_of);
+    pl->g = fork;
+    *fetches = same;
+    /* What is built on the fork may have new extents in it. */
+    sg_graph *extents = sg_graph_copy_extents(fork);
+    if (!extents || sg_arena_defer(p->arena, free_graph, extents) != SG_OK) {
+        sg_graph_free(extents);
+        return no_memory(pl);
+    }
+    p->extents = extents;
+    return SG_OK;
 }
 
 sg_status sg_plan_new(sg_plan **out, const sg_graph *g, int n_feeds, sg_value *const *feeds, int n_fetches,
@@ -826,7 +869,7 @@ sg_status sg_plan_new(sg_plan **out, const sg_graph *g, int n_feeds, sg_value *c
     p->n_slots = sg_graph_n_slots(g);
     p->n_symbols = sg_graph_n_symbols(g);
     p->extents = sg_graph_copy_extents(g);
-    if (p->extents && sg_arena_defer(arena, free_extents, p->extents) != SG_OK)
+    if (p->extents && sg_arena_defer(arena, free_graph, p->extents) != SG_OK)
         p->extents = NULL;
     p->feeds = sg_arena_array(arena, (size_t)n_feeds + 1, sizeof *p->feeds);
     p->feed_of = sg_arena_array(arena, (size_t)n_feeds + 1, sizeof *p->feed_of);
@@ -859,6 +902,8 @@ sg_status sg_plan_new(sg_plan **out, const sg_graph *g, int n_feeds, sg_value *c
             pl.least[s] = (p->varying >> s & 1) ? 0 : p->most[s];
             pl.middle[s] = (p->varying >> s & 1) ? (p->most[s] + 1) / 2 : p->most[s];
         }
+        if (status == SG_OK)
+            status = use_narrowed(&pl, n_feeds, feeds, n_fetches, &fetches);
         if (status == SG_OK)
             status = collect(&pl, n_feeds, feeds, n_fetches, fetches);
         if (status == SG_OK) {

@@ -51,6 +51,11 @@ static inline int sg_plan_version(const sg_planner *pl, int a)
     return a;
 }
 
+/* *out: a fork of g (values keep their ids) in which slices are taken as early as can be, so that less is computed; NULL if there
+ * is nothing to gain. symbols: every extent, >= 0. */
+sg_status sg_narrow(sg_graph **out, const sg_graph *g, int n_feeds, sg_value *const *feeds, int n_fetches,
+                    sg_value *const *fetches, const int64_t *symbols, sg_error *err);
+
 /* Joins values into clusters. */
 sg_status sg_cluster_values(sg_planner *pl);
 void sg_clusters_forget(sg_planner *pl); /* each value in a step of its own */
