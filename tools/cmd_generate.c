@@ -6,6 +6,7 @@
 
 #include "cli.h"
 #include "sightglass/safetensors.h"
+#include "sightglass/ops.h"
 #include "sightglass/sample.h"
 
 static const char help[] =
@@ -40,6 +41,7 @@ typedef struct collected {
 typedef struct work {
     sg_model *model;
     sg_glass *glass;
+    sg_value *last; /* logits behind the last token */
     sg_edit_list *edits;
     cli_rows rows;
     sg_tokens ids; /* prompt and what was written */
@@ -169,7 +171,7 @@ static sg_status write_on(work *w, long long n, sg_sample_opts opts, uint64_t se
     if (status == SG_OK && !w->scratch)
         status = sg_fail(err, SG_ENOMEM, "out of memory");
     if (status == SG_OK) {
-        fetches[0] = sg_graph_find(sg_glass_graph(w->glass), "logits");
+        fetches[0] = w->last;
         for (int i = 0; i < w->n_fetched; i++)
             fetches[i + 1] = w->fetched[i].value;
     }
@@ -198,8 +200,7 @@ static sg_status write_on(work *w, long long n, sg_sample_opts opts, uint64_t se
             status = keep_piece(&w->fetched[f], &out[f + 1], err);
         if (status != SG_OK)
             break;
-        const float *logits = (const float *)out[0].data + (length - 1) * in->n_vocab;
-        id = sg_sample_next(logits, (int32_t)in->n_vocab, opts, &rng, w->scratch);
+        id = sg_sample_next(out[0].data, (int32_t)in->n_vocab, opts, &rng, w->scratch);
         if (id < 0) {
             status = sg_fail(err, SG_ENUMERIC,
                              "the logits after %lld tokens are all NaN (sightglass run --guard names the first node)",
@@ -277,7 +278,11 @@ static sg_status prepare(work *w, const char *model, const char *text, const cha
         SG_TRY(sg_edit_list_open(&w->edits, edits, err));
         SG_TRY(sg_glass_edit_list(w->glass, w->edits, err));
     }
-    sg_status status = SG_OK;
+    /* Of a long prompt only the last token's successor is asked for. */
+    sg_graph *g = sg_glass_graph(w->glass);
+    const sg_dim time = sg_extent(g, "time");
+    w->last = sg_slice(g, sg_graph_find(g, "logits"), 1, sg_dim_sub(g, time, 1), time, 1);
+    sg_status status = sg_graph_status(g, err);
     for (int i = 0; i < n_fetch && status == SG_OK; i++)
         status = cli_match(sg_glass_graph(w->glass), fetch[i], &found, &n_found, err);
     if (status == SG_OK && !(w->fetched = calloc((size_t)n_found + 1, sizeof *w->fetched)))

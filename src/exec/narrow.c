@@ -24,6 +24,7 @@ typedef struct part {
 typedef struct work {
     sg_graph *g;
     const int64_t *symbols;
+    unsigned varying; /* bit i: extent i may be another in the next run */
     bool *fed;
     part *wanted;    /* by id, for the values there were when the pass began */
     sg_value **part; /* by id: the value of that part */
@@ -47,6 +48,14 @@ static sg_dim product(sg_graph *g, int n, const sg_dim *dims)
     for (int k = 0; k < n; k++)
         p = sg_dim_mul(g, p, dims[k]);
     return p;
+}
+
+static bool varies(const work *w, int n, const sg_dim *dims)
+{
+    for (int k = 0; k < n; k++)
+        if (dims[k] < 0 && (sg_dim_symbols(w->g, dims[k]) & w->varying))
+            return true;
+    return false;
 }
 
 static int64_t number_of(const work *w, int n, const sg_dim *dims)
@@ -86,7 +95,7 @@ static mapping through_reshape(const work *w, const sg_value *v, const sg_value 
     const int n = v->n_dims;
     int64_t passed = 1;
 
-    if (extent < 2 || before * extent == 0)
+    if (extent < 2 || before * extent == 0 || varies(w, n, v->dims))
         return CANNOT;
     for (int j = 0; j < in->n_dims; passed *= number(w, in->dims[j++])) {
         const int64_t here = number(w, in->dims[j]);
@@ -207,7 +216,7 @@ static bool small_slice(const work *w, const sg_value *v, part *d)
 {
     const sg_dim *i = v->attrs.i;
 
-    if (v->op != &sg_op_slice || w->fed[v->id])
+    if (v->op != &sg_op_slice || w->fed[v->id] || varies(w, 4, i) || varies(w, 1, &v->in[0]->dims[i[0]]))
         return false;
     const sg_dim extent = v->in[0]->dims[i[0]];
     *d = (part){SLICE, (int)i[0], 1, extent, 1, i[1], i[2], i[3], v->dims[i[0]]};
@@ -379,9 +388,9 @@ static sg_status narrow(work *w, const sg_graph *g, int n_fetches, sg_value *con
 }
 
 sg_status sg_narrow(sg_graph **out, const sg_graph *g, int n_feeds, sg_value *const *feeds, int n_fetches,
-                    sg_value *const *fetches, const int64_t *symbols, sg_error *err)
+                    sg_value *const *fetches, const int64_t *symbols, unsigned varying, sg_error *err)
 {
-    work w = {.symbols = symbols, .fed = calloc((size_t)sg_graph_size(g) + 1, sizeof *w.fed)};
+    work w = {.symbols = symbols, .varying = varying, .fed = calloc((size_t)sg_graph_size(g) + 1, sizeof *w.fed)};
 
     *out = NULL;
     if (!w.fed)

@@ -806,12 +806,12 @@ static sg_status use_narrowed(sg_planner *pl, int n_feeds, sg_value *const *feed
     sg_plan *p = pl->p;
     sg_graph *fork = NULL;
 
-    if (!p->opts.fuse || p->varying)
+    if (!p->opts.fuse)
         return SG_OK;
     for (int s = 0; s < p->n_symbols; s++)
         if (p->most[s] < 0)
             return SG_OK;
-    SG_TRY(sg_narrow(&fork, pl->g, n_feeds, feeds, n_fetches, *fetches, p->most, pl->err));
+    SG_TRY(sg_narrow(&fork, pl->g, n_feeds, feeds, n_fetches, *fetches, p->most, p->varying, pl->err));
     if (!fork)
         return SG_OK;
     if (sg_arena_defer(p->arena, free_graph, fork) != SG_OK) {

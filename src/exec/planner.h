@@ -52,9 +52,9 @@ static inline int sg_plan_version(const sg_planner *pl, int a)
 }
 
 /* *out: a fork of g (values keep their ids) in which slices are taken as early as can be, so that less is computed; NULL if there
- * is nothing to gain. symbols: every extent, >= 0. */
+ * is nothing to gain. symbols: every extent, >= 0; varying: those that may be less in a run. */
 sg_status sg_narrow(sg_graph **out, const sg_graph *g, int n_feeds, sg_value *const *feeds, int n_fetches,
-                    sg_value *const *fetches, const int64_t *symbols, sg_error *err);
+                    sg_value *const *fetches, const int64_t *symbols, unsigned varying, sg_error *err);
 
 /* Joins values into clusters. */
 sg_status sg_cluster_values(sg_planner *pl);
