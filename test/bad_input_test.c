@@ -534,7 +534,7 @@ static void wrong_words_are_refused(void **state)
     refused(command("run", model, "--text", NULL), WRONG_USE, "run", "text");
     refused(RUN("--top", "0"), WRONG_USE, "--top", "1 to 64");
     refused(RUN("--pad", "up"), WRONG_USE, "--pad", "left or right");
-    refused(RUN("--dtype", "f16"), WRONG_USE, "--dtype", "f32 or f64");
+    refused(RUN("--dtype", "f16"), WRONG_USE, "--dtype", "f32, f64 or bf16");
     refused(command("generate", model, "--text", "a", "-n", "abc", NULL), WRONG_USE, "-n", "abc");
     refused(command("generate", model, "--text", "a", "--top-p", "2", NULL), WRONG_USE, "--top-p", "0 to 1");
     refused(command("generate", model, "--text", "a", "--temperature", "nan", NULL), WRONG_USE, "--temperature", "nan");

@@ -53,17 +53,20 @@ sg_status cli_match(const sg_graph *g, const char *pattern, sg_value ***out, int
     if (any)
         return SG_OK;
     const char *nearest = sg_graph_nearest(g, pattern);
-    return sg_fail(err, SG_EARG, "no value is named %.120s; the nearest name is %s", pattern, nearest ? nearest : "none");
+    return sg_fail(err, SG_EARG, "no value is named %.120s; the nearest name is %s", pattern,
+                   nearest ? nearest : "none");
 }
 
-sg_status cli_whole(const char *option, const char *text, long long least, long long most, long long *out, sg_error *err)
+sg_status cli_whole(const char *option, const char *text, long long least, long long most, long long *out,
+                    sg_error *err)
 {
     char *end;
 
     errno = 0;
     *out = strtoll(text, &end, 10);
     if (errno || end == text || *end || *out < least || *out > most)
-        return sg_fail(err, SG_EARG, "%s is \"%.40s\", wanted a whole number from %lld to %lld", option, text, least, most);
+        return sg_fail(err, SG_EARG, "%s is \"%.40s\", wanted a whole number from %lld to %lld", option, text, least,
+                       most);
     return SG_OK;
 }
 
@@ -157,7 +160,8 @@ sg_status cli_rows_text(cli_rows *r, const sg_model *m, const char *text, sg_err
     sg_tokens ids = {0};
 
     if (!t)
-        return sg_fail(err, SG_EARG, "%s has no tokenizer.json: give --tokens instead of --text", sg_model_get_info(m)->path);
+        return sg_fail(err, SG_EARG, "%s has no tokenizer.json: give --tokens instead of --text",
+                       sg_model_get_info(m)->path);
     sg_status status = sg_tokenizer_encode(t, text, sg_encode_defaults(), &ids, err);
     if (status == SG_OK)
         status = add_row(r, ids.ids, ids.n, err);
@@ -189,7 +193,8 @@ static sg_status json_row(cli_rows *r, const char *path, const json_t *list, sg_
     sg_status status = SG_OK;
 
     for (size_t i = 0; i < json_array_size(list) && status == SG_OK; i++)
-        status = push_id(&ids, path, json_is_number(json_array_get(list, i)) ? json_number_value(json_array_get(list, i)) : -1, err);
+        status = push_id(
+            &ids, path, json_is_number(json_array_get(list, i)) ? json_number_value(json_array_get(list, i)) : -1, err);
     if (status == SG_OK)
         status = add_row(r, ids.ids, ids.n, err);
     sg_tokens_free(&ids);

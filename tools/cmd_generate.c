@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "cli.h"
-#include "sightglass/safetensors.h"
 #include "sightglass/ops.h"
+#include "sightglass/safetensors.h"
 #include "sightglass/sample.h"
 
 static const char help[] =
@@ -19,6 +19,7 @@ static const char help[] =
     "  --top-k K             sample from the K most likely (0: all)\n"
     "  --top-p P             sample from the fewest that together reach P (1)\n"
     "  --seed S              of the sampling (0)\n"
+    "  --dtype f32|bf16      what the prompt's large products are computed in (f32)\n"
     "  --edits FILE.json     splice edits into values while it writes\n"
     "  --fetch PATTERN       collect values over all positions, with --out; may be repeated\n"
     "  --out FILE.safetensors\n"
@@ -255,8 +256,8 @@ static void release(work *w)
     sg_model_close(w->model);
 }
 
-static sg_status prepare(work *w, const char *model, const char *text, const char *tokens, const char *edits,
-                         long long n, const char *const *fetch, int n_fetch, sg_error *err)
+static sg_status prepare(work *w, sg_dtype compute, const char *model, const char *text, const char *tokens,
+                         const char *edits, long long n, const char *const *fetch, int n_fetch, sg_error *err)
 {
     sg_glass_opts opts = sg_glass_defaults();
     sg_value **found = NULL;
@@ -272,6 +273,7 @@ static sg_status prepare(work *w, const char *model, const char *text, const cha
     if (w->rows.lengths[0] > in->n_context)
         return sg_fail(err, SG_EARG, "the prompt has %lld tokens, the model's context is %lld",
                        (long long)w->rows.lengths[0], (long long)in->n_context);
+    opts.exec.compute = compute;
     opts.capacity = SG_MIN(in->n_context, w->rows.lengths[0] + n);
     SG_TRY(sg_glass_new(&w->glass, w->model, opts, err));
     if (edits) {
@@ -302,6 +304,7 @@ int cmd_generate(int argc, char **argv)
                                             {"top-k", required_argument, NULL, 'k'},
                                             {"top-p", required_argument, NULL, 'p'},
                                             {"seed", required_argument, NULL, 's'},
+                                            {"dtype", required_argument, NULL, 'd'},
                                             {"edits", required_argument, NULL, 'e'},
                                             {"fetch", required_argument, NULL, 'f'},
                                             {"out", required_argument, NULL, 'o'},
@@ -316,6 +319,7 @@ int cmd_generate(int argc, char **argv)
     bool json = false;
     int n_fetch = 0;
     sg_error err = {SG_OK, ""};
+    sg_dtype compute = SG_F32;
     sg_status status = SG_OK;
 
     if (!fetch)
@@ -342,6 +346,11 @@ int cmd_generate(int argc, char **argv)
             break;
         case 's':
             status = cli_whole("--seed", optarg, 0, INT64_MAX, &seed, &err);
+            break;
+        case 'd':
+            compute = strcmp(optarg, "bf16") == 0 ? SG_BF16 : SG_F32;
+            if (compute == SG_F32 && strcmp(optarg, "f32") != 0)
+                status = sg_fail(&err, SG_EARG, "--dtype is \"%.20s\", wanted f32 or bf16", optarg);
             break;
         case 'e':
             edits = optarg;
@@ -378,7 +387,7 @@ int cmd_generate(int argc, char **argv)
         sigaction(SIGINT, &stop, NULL);
         status = sg_writer_check(out, &err);
         if (status == SG_OK)
-            status = prepare(&w, argv[optind], text, tokens, edits, n, fetch, n_fetch, &err);
+            status = prepare(&w, compute, argv[optind], text, tokens, edits, n, fetch, n_fetch, &err);
         const double start = sg_now();
         if (status == SG_OK) {
             cli_warnings(w.model);

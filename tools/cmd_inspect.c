@@ -4,11 +4,10 @@
 
 #include "cli.h"
 
-static const char help[] =
-    "usage: sightglass inspect MODEL [--json]\n\n"
-    "Shows a model's sizes and the name, type and shape of every value in it.\n"
-    "MODEL is a folder with config.json, model.safetensors and tokenizer.json.\n\n"
-    "  --json   for machines\n";
+static const char help[] = "usage: sightglass inspect MODEL [--json]\n\n"
+                           "Shows a model's sizes and the name, type and shape of every value in it.\n"
+                           "MODEL is a folder with config.json, model.safetensors and tokenizer.json.\n\n"
+                           "  --json   for machines\n";
 
 static int as_json(const sg_model *m, const sg_graph *g)
 {
@@ -20,21 +19,23 @@ static int as_json(const sg_model *m, const sg_graph *g)
         const sg_value *v = sg_graph_named(g, i);
         json_t *dims = json_array();
         for (int k = 0; k < sg_value_n_dims(v); k++)
-            json_array_append_new(dims, sg_value_dim(v, k) >= 0 ? json_integer(sg_value_dim(v, k))
-                                                                : json_string(sg_dim_text(g, sg_value_dim(v, k), shape)));
+            json_array_append_new(dims, sg_value_dim(v, k) >= 0
+                                            ? json_integer(sg_value_dim(v, k))
+                                            : json_string(sg_dim_text(g, sg_value_dim(v, k), shape)));
         json_array_append_new(values, json_pack("{s:s, s:s, s:o, s:s, s:s}", "name", sg_value_name(v), "dtype",
-                                                sg_dtype_name(sg_value_dtype(v)), "shape", dims, "axes", sg_value_axes(v),
-                                                "kind", sg_value_op(v)));
+                                                sg_dtype_name(sg_value_dtype(v)), "shape", dims, "axes",
+                                                sg_value_axes(v), "kind", sg_value_op(v)));
     }
     for (int i = 0; sg_model_warning(m, i); i++)
         json_array_append_new(warnings, json_string(sg_model_warning(m, i)));
     return cli_print_json(json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:b, s:o, s:o}", "path", in->path, "family",
-        in->family, "architecture", in->architecture, "n_layers", (json_int_t)in->n_layers, "d_model", (json_int_t)in->d_model,
-        "n_heads", (json_int_t)in->n_heads, "n_kv_heads", (json_int_t)in->n_kv_heads, "d_head", (json_int_t)in->d_head, "d_mlp",
-        (json_int_t)in->d_mlp, "n_vocab", (json_int_t)in->n_vocab, "n_context", (json_int_t)in->n_context, "n_parameters",
-        (json_int_t)in->n_parameters, "weight_bytes", (json_int_t)in->weight_bytes, "stored", sg_dtype_name(in->stored), "tied",
-        (int)in->tied, "tokenizer", sg_model_tokenizer(m) != NULL, "values", values, "warnings", warnings));
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:b, s:o, s:o}", "path", in->path,
+        "family", in->family, "architecture", in->architecture, "n_layers", (json_int_t)in->n_layers, "d_model",
+        (json_int_t)in->d_model, "n_heads", (json_int_t)in->n_heads, "n_kv_heads", (json_int_t)in->n_kv_heads, "d_head",
+        (json_int_t)in->d_head, "d_mlp", (json_int_t)in->d_mlp, "n_vocab", (json_int_t)in->n_vocab, "n_context",
+        (json_int_t)in->n_context, "n_parameters", (json_int_t)in->n_parameters, "weight_bytes",
+        (json_int_t)in->weight_bytes, "stored", sg_dtype_name(in->stored), "tied", (int)in->tied, "tokenizer",
+        sg_model_tokenizer(m) != NULL, "values", values, "warnings", warnings));
 }
 
 static int for_people(const sg_model *m, const sg_graph *g)
@@ -63,7 +64,8 @@ static int for_people(const sg_model *m, const sg_graph *g)
     for (int i = 0; i < sg_graph_n_names(g); i++) {
         const sg_value *v = sg_graph_named(g, i);
         if (strcmp(sg_value_op(v), "variable") == 0)
-            printf("  %-50s %-5s %s\n", sg_value_name(v), sg_dtype_name(sg_value_dtype(v)), sg_value_shape_text(v, shape));
+            printf("  %-50s %-5s %s\n", sg_value_name(v), sg_dtype_name(sg_value_dtype(v)),
+                   sg_value_shape_text(v, shape));
     }
     return 0;
 }

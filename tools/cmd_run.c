@@ -20,7 +20,7 @@ static const char help[] =
     "  --json                for machines, with the nodes that ran\n"
     "  --top N               predictions shown per position (3)\n"
     "  --pad left|right      where shorter rows are filled up (right)\n"
-    "  --dtype f32|f64       what is computed in (f32)\n"
+    "  --dtype f32|f64|bf16  what is computed in (f32); bf16: large products, with sums and values in f32\n"
     "  --trace FILE          time per node, in the Chrome trace format\n"
     "  --guard               stop at the first node that yields NaN, and name it\n";
 
@@ -30,7 +30,7 @@ typedef struct request {
     int n_fetch, n_feed, n_grad, n_text;
     const char *tokens;
     bool json, pad_left, guard;
-    sg_dtype dtype;
+    sg_dtype dtype, compute;
     long long top;
 } request;
 
@@ -166,7 +166,9 @@ static sg_status prepare(work *w, const request *r, sg_error *err)
         SG_TRY(cli_rows_text(&w->rows, w->model, r->text[i], err));
     if (r->tokens)
         SG_TRY(cli_rows_file(&w->rows, r->tokens, err));
-    SG_TRY(sg_glass_new(&w->glass, w->model, sg_glass_defaults(), err));
+    sg_glass_opts opts = sg_glass_defaults();
+    opts.exec.compute = r->compute;
+    SG_TRY(sg_glass_new(&w->glass, w->model, opts, err));
     if (r->edits) {
         SG_TRY(sg_edit_list_open(&w->edits, r->edits, err));
         SG_TRY(sg_glass_edit_list(w->glass, w->edits, err));
@@ -400,7 +402,7 @@ int cmd_run(int argc, char **argv)
                                             {"guard", no_argument, NULL, 'G'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
-    request r = {.dtype = SG_F32, .top = 3};
+    request r = {.dtype = SG_F32, .compute = SG_F32, .top = 3};
     sg_error err = {SG_OK, ""};
     const size_t room = (size_t)argc + 1;
     const char **lists = calloc(4 * room, sizeof *lists);
@@ -455,8 +457,9 @@ int cmd_run(int argc, char **argv)
             break;
         case 'd':
             r.dtype = strcmp(optarg, "f64") == 0 ? SG_F64 : SG_F32;
-            if (r.dtype == SG_F32 && strcmp(optarg, "f32") != 0)
-                status = cli_usage("run", "--dtype is \"%.20s\", wanted f32 or f64", optarg);
+            r.compute = strcmp(optarg, "bf16") == 0 ? SG_BF16 : SG_F32;
+            if (r.dtype == SG_F32 && r.compute == SG_F32 && strcmp(optarg, "f32") != 0)
+                status = cli_usage("run", "--dtype is \"%.20s\", wanted f32, f64 or bf16", optarg);
             break;
         case 'h':
             fputs(help, stdout);

@@ -14,7 +14,8 @@ static void help(FILE *to)
         const sg_world *world = sg_world_at(w);
         fprintf(to, "\n%s: %s\n", world->name, world->help);
         for (int i = 0; i < world->n_options; i++)
-            fprintf(to, "  --%-16s %s (%s)\n", world->options[i].name, world->options[i].help, world->options[i].standard);
+            fprintf(to, "  --%-16s %s (%s)\n", world->options[i].name, world->options[i].help,
+                    world->options[i].standard);
     }
 }
 

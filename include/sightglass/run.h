@@ -38,6 +38,8 @@ sg_tensor *sg_state_tensor(sg_state *s, const sg_value *variable);
 
 typedef struct sg_backend sg_backend; /* faster kernels, see src/exec/backend.h */
 
+#define SG_EXEC_HAS_COMPUTE 1
+
 typedef struct sg_exec_opts {
     const sg_backend *const *backends; /* asked in this order; the reference kernels come last by themselves */
     int n_backends;
@@ -45,6 +47,8 @@ typedef struct sg_exec_opts {
     bool share;      /* compute equal nodes once (true) */
     bool fold;       /* compute what is constant when planning (true) */
     bool fuse;       /* compute in one step what nobody looks at between (true) */
+    sg_dtype compute; /* in which large products multiply: SG_F32, or SG_BF16 with sums in f32, where the processor has it; every
+                       * value is stored as f32 all the same (SG_F32) */
 } sg_exec_opts;
 /* The best backends this build has and all processors. Environment: SIGHTGLASS_BACKEND=reference leaves the others out,
  * OMP_NUM_THREADS bounds the threads. */

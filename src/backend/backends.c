@@ -16,7 +16,13 @@ static const sg_backend *const all[] = {
 
 sg_exec_opts sg_exec_defaults(void)
 {
-    sg_exec_opts opts = {.backends = all, .n_backends = (int)SG_COUNT_OF(all) - 1, .n_threads = 1, .share = true, .fold = true, .fuse = true};
+    sg_exec_opts opts = {.backends = all,
+                         .n_backends = (int)SG_COUNT_OF(all) - 1,
+                         .n_threads = 1,
+                         .share = true,
+                         .fold = true,
+                         .fuse = true,
+                         .compute = SG_F32};
     const char *wanted = getenv("SIGHTGLASS_BACKEND");
 
 #ifdef _OPENMP

@@ -71,7 +71,8 @@ static sg_status prepare(sg_planner *pl, const sg_cluster *cluster, sg_plan_step
                               .out = &out,
                               .i = product->attr_i,
                               .f = product->v->attrs.f,
-                              .n_threads = p->opts.n_threads};
+                              .n_threads = p->opts.n_threads,
+                              .compute = p->opts.compute};
     SG_TRY(sg_plan_offer(pl, &k, step));
     if (step->kernel.run)
         return SG_OK;

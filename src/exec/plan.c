@@ -102,7 +102,8 @@ static void arguments(sg_plan *p, const sg_plan_value *x, int n_in, const int *i
                           .out = out,
                           .i = x->attr_i,
                           .f = x->v->attrs.f,
-                          .n_threads = p->opts.n_threads};
+                          .n_threads = p->opts.n_threads,
+                          .compute = p->opts.compute};
 }
 
 /* Folds a value whose inputs are all constants with known extents; false: computed in the run. */

@@ -53,7 +53,8 @@ typedef struct sg_kernel_args {
     void *scratch; /* op->scratch(args) bytes, 64-aligned, contents undefined */
     int n_threads; /* how many threads the kernel may use */
     const void *self; /* a backend's prepared object; NULL in reference kernels */
-    int n_out; /* of a fused step, which may have several results: outs[0] is out */
+    sg_dtype compute; /* in which f32 operands may be multiplied: SG_F32, SG_BF16 */
+    int n_out;        /* of a fused step, which may have several results: outs[0] is out */
     sg_view *const *outs;
 } sg_kernel_args;
 

@@ -10,6 +10,8 @@
 #define LEAST_COLUMNS_FEW_ROWS 64
 #define MOST_INNER_ONE_ROW     64
 #define MOST_INNER_FEW_ROWS    256
+#define LEAST_PRODUCT_BF16     2097152 /* below, rounding the operands takes longer than it saves */
+#define LEAST_ROWS_BF16        16
 #define LEAST_PRODUCT_THREADS  524288 /* below, threads take longer to meet than to multiply */
 
 /* op(a) or op(b): its two matrix axes and, for each leading axis of out, a stride (0: broadcast). */
@@ -126,11 +128,24 @@ bool sg_onednn_matmul(const sg_kernel_args *k, sg_prepared *out)
         row[d] = d == n_lead + 1 ? n : 1;
     if (biased && dnnl_memory_desc_init_by_strides(&args[3].md, n_lead + 2, row, dnnl_f32, NULL) != dnnl_success)
         return false;
+    if (!describe(&args[0].md, n_lead, dims, lead_a, m, inner, a.row, a.col) ||
+        !describe(&args[1].md, n_lead, dims, lead_b, inner, n, b.row, b.col) ||
+        !describe(&args[2].md, n_lead, dims, lead_c, m, n, n, 1))
+        return false;
+    const dnnl_memory_desc_t *bias = biased ? &args[3].md : NULL;
+    const int n_threads = product < LEAST_PRODUCT_THREADS ? 1 : k->n_threads;
     dnnl_matmul_desc_t desc;
-    return describe(&args[0].md, n_lead, dims, lead_a, m, inner, a.row, a.col) &&
-           describe(&args[1].md, n_lead, dims, lead_b, inner, n, b.row, b.col) &&
-           describe(&args[2].md, n_lead, dims, lead_c, m, n, n, 1) &&
-           dnnl_matmul_desc_init(&desc, &args[0].md, &args[1].md, biased ? &args[3].md : NULL, &args[2].md) ==
-               dnnl_success &&
-           sg_onednn_prepare(&desc, biased ? 4 : 3, args, product < LEAST_PRODUCT_THREADS ? 1 : k->n_threads, out);
+    if (k->compute == SG_BF16 && product >= LEAST_PRODUCT_BF16 && m >= LEAST_ROWS_BF16 && n_lead == 0) {
+        /* The operands are rounded on the way into the layout that oneDNN likes best; sums and result stay f32. */
+        dnnl_memory_desc_t low[2];
+        bool ok = true;
+        for (int i = 0; i < 2; i++)
+            ok = ok && dnnl_memory_desc_init_by_tag(&low[i], 2, args[i].md.dims, dnnl_bf16, dnnl_format_tag_any) ==
+                           dnnl_success;
+        if (ok && dnnl_matmul_desc_init(&desc, &low[0], &low[1], bias, &args[2].md) == dnnl_success &&
+            sg_onednn_prepare_any(&desc, NULL, biased ? 4 : 3, args, n_threads, out))
+            return true;
+    }
+    return dnnl_matmul_desc_init(&desc, &args[0].md, &args[1].md, bias, &args[2].md) == dnnl_success &&
+           sg_onednn_prepare(&desc, biased ? 4 : 3, args, n_threads, out);
 }
