@@ -13,6 +13,7 @@
 #include "bench.h"
 
 #define MOST_ROUNDS  100
+#define MOST_ROWS    64
 #define LEAST_ROUNDS 3
 #define LONG         40.0 /* seconds, after which no further round of a row is begun */
 #define CLOSE_ENOUGH 1e-3
@@ -120,30 +121,58 @@ static summary sum_up(double *x, int n)
     return (summary){middle, n ? x[0] : (double)NAN}; /* sorted by now */
 }
 
-static void put_row(FILE *json, const bench_row *row, summary ours_all, summary peer_all, double share)
-{
-    const double ours = ours_all.middle, peer = peer_all.middle;
-    const double ratio = peer / ours, a = shown(row, ours), b = shown(row, peer);
-    const int decimals = (isnan(a) ? b : a) < 100 ? 2 : 1;
+typedef struct result {
+    const bench_row *row;
+    summary ours, peer;
+} result;
 
-    printf("%-20s", row->name);
-    put_cell(a, 12, decimals, "");
-    put_cell(b, 12, decimals, "");
-    printf(" %-9s", row->unit);
-    put_cell(ratio, 7, 2, "");
-    put_cell(share * 100, 7, 1, "%");
+typedef struct results {
+    result all[MOST_ROWS];
+    int n;
+} results;
+
+static double share_of_peak(const bench *b, const result *r)
+{
+    const double peak = r->row->peak == BENCH_NO_PEAK ? 0 : b->peak[r->row->peak];
+    return peak > 0 && r->row->work > 0 ? r->row->work / r->ours.middle / peak : (double)NAN;
+}
+
+static void put_row(const bench *b, const result *r)
+{
+    const double x = shown(r->row, r->ours.middle), y = shown(r->row, r->peer.middle);
+    const int decimals = (isnan(x) ? y : x) < 100 ? 2 : 1;
+
+    printf("%-20s", r->row->name);
+    put_cell(x, 12, decimals, "");
+    put_cell(y, 12, decimals, "");
+    printf(" %-9s", r->row->unit);
+    put_cell(r->peer.middle / r->ours.middle, 7, 2, "");
+    put_cell(share_of_peak(b, r) * 100, 7, 1, "%");
     printf("\n");
     fflush(stdout);
-    fprintf(json, "%s\n {\"name\": \"%s\"", ftell(json) > 1 ? "," : "", row->name);
-    put_json(json, "ours_s", ours);
-    put_json(json, "peer_s", peer);
-    put_json(json, "ratio", ratio);
-    put_json(json, "peak_share", share);
-    put_json(json, "ours_best_s", ours_all.best);
-    put_json(json, "peer_best_s", peer_all.best);
-    put_json(json, "ours", a);
-    put_json(json, "peer", b);
-    fprintf(json, ", \"unit\": \"%s\"}", row->unit);
+}
+
+static sg_status write_json(const bench *b, const results *all, const char *path, sg_error *err)
+{
+    FILE *f = fopen(path, "w");
+    if (!f)
+        return sg_fail(err, SG_EIO, "%s cannot be written", path);
+    fputc('[', f);
+    for (int i = 0; i < all->n; i++) {
+        const result *r = &all->all[i];
+        fprintf(f, "%s\n {\"name\": \"%s\"", i ? "," : "", r->row->name);
+        put_json(f, "ours_s", r->ours.middle);
+        put_json(f, "peer_s", r->peer.middle);
+        put_json(f, "ratio", r->peer.middle / r->ours.middle);
+        put_json(f, "peak_share", share_of_peak(b, r));
+        put_json(f, "ours_best_s", r->ours.best);
+        put_json(f, "peer_best_s", r->peer.best);
+        put_json(f, "ours", shown(r->row, r->ours.middle));
+        put_json(f, "peer", shown(r->row, r->peer.middle));
+        fprintf(f, ", \"unit\": \"%s\"}", r->row->unit);
+    }
+    fputs("\n]\n", f);
+    return fclose(f) == 0 ? SG_OK : sg_fail(err, SG_EIO, "%s cannot be written", path);
 }
 
 /* ---- a row ---- */
@@ -229,7 +258,7 @@ static sg_status measure(bench *b, bench_peer *peer, const bench_row *row, void 
     return peer && !command ? bench_peer_ask(peer, &ignored, err, "close") : SG_OK;
 }
 
-static sg_status one_row(bench *b, bench_peer *peer, const bench_row *row, const options *o, FILE *json, double *ours,
+static sg_status one_row(bench *b, bench_peer *peer, const bench_row *row, const options *o, results *all,
                          sg_error *err)
 {
     times t = {.n_ours = 0};
@@ -254,11 +283,12 @@ static sg_status one_row(bench *b, bench_peer *peer, const bench_row *row, const
     if (self)
         row->close(self);
     SG_TRY(status);
-    const summary all = sum_up(t.ours, t.n_ours);
-    *ours = all.middle;
-    const double per_second = row->work / *ours;
-    put_row(json, row, all, sum_up(t.peer, t.n_peer),
-            row->peak != BENCH_NO_PEAK && b->peak[row->peak] > 0 ? per_second / b->peak[row->peak] : (double)NAN);
+    SG_ASSERT(all->n < MOST_ROWS);
+    result *r = &all->all[all->n++];
+    *r = (result){row, sum_up(t.ours, t.n_ours), sum_up(t.peer, t.n_peer)};
+    if (row->peak != BENCH_NO_PEAK)
+        SG_TRY(bench_measure_peaks(b, err)); /* again: what else the machine does changes */
+    put_row(b, r);
     return SG_OK;
 }
 
@@ -270,35 +300,47 @@ static bool asked(const options *o, const char *name)
     return o->n_names == 0;
 }
 
-static sg_status all_rows(bench *b, bench_peer *peer, const options *o, FILE *json, sg_error *err)
+/* The peaks are the best of the whole run, so they come last. */
+static sg_status peak_rows(bench *b, bench_peer *peer, results *all, sg_error *err)
 {
     static const bench_row peaks[BENCH_N_PEAKS] = {
         [BENCH_F32] = {.name = "peak_f32", .unit = "GFLOP/s", .scale = 1e-9, .rate = true},
         [BENCH_BF16] = {.name = "peak_bf16", .unit = "GFLOP/s", .scale = 1e-9, .rate = true},
         [BENCH_MEMORY] = {.name = "peak_memory_read", .unit = "GB/s", .scale = 1e-9, .rate = true},
     };
-    double none = NAN, all = NAN;
 
+    for (int k = 1; k < BENCH_N_PEAKS; k++) {
+        double theirs = NAN;
+        if (!(b->peak[k] > 0))
+            continue;
+        if (peer)
+            SG_TRY(bench_peer_ask(peer, &theirs, err, "peak %s", peaks[k].name));
+        result *r = &all->all[all->n++];
+        *r = (result){&peaks[k], {1 / b->peak[k], 1 / b->peak[k]}, {theirs, theirs}};
+        put_row(b, r);
+    }
+    return SG_OK;
+}
+
+static double of(const results *all, const char *name)
+{
+    for (int i = 0; i < all->n; i++)
+        if (strcmp(all->all[i].row->name, name) == 0)
+            return all->all[i].ours.middle;
+    return NAN;
+}
+
+static sg_status all_rows(bench *b, bench_peer *peer, const options *o, results *all, sg_error *err)
+{
     printf("%-20s %12s %12s %-9s %7s %7s\n", "", "ours", peer ? "PyTorch" : "", "", "ratio", "peak");
-    for (int k = 1; k < BENCH_N_PEAKS; k++)
-        if (b->peak[k] > 0) {
-            double theirs = NAN;
-            if (peer)
-                SG_TRY(bench_peer_ask(peer, &theirs, err, "peak %s", peaks[k].name));
-            put_row(json, &peaks[k], (summary){1 / b->peak[k], 1 / b->peak[k]}, (summary){theirs, theirs}, NAN);
-        }
     for (size_t t = 0; t < SG_COUNT_OF(themes); t++)
-        for (int i = 0; i < *themes[t].n; i++) {
-            const bench_row *row = &themes[t].rows[i];
-            double ours = NAN;
-            if (!asked(o, row->name))
-                continue;
-            SG_TRY(one_row(b, peer, row, o, json, &ours, err));
-            none = strcmp(row->name, "observe_none") == 0 ? ours : none;
-            all = strcmp(row->name, "observe_all") == 0 ? ours : all;
-        }
-    if (!isnan(all / none))
-        printf("observe_all / observe_none = %.3f\n", all / none);
+        for (int i = 0; i < *themes[t].n; i++)
+            if (asked(o, themes[t].rows[i].name))
+                SG_TRY(one_row(b, peer, &themes[t].rows[i], o, all, err));
+    SG_TRY(peak_rows(b, peer, all, err));
+    const double looking = of(all, "observe_all") / of(all, "observe_none");
+    if (!isnan(looking))
+        printf("observe_all / observe_none = %.3f\n", looking);
     return SG_OK;
 }
 
@@ -336,9 +378,10 @@ static bool parse(int argc, char **argv, options *o, const char **names)
     return o->rounds >= 1 && o->rounds <= MOST_ROUNDS;
 }
 
-static sg_status go(bench *b, const options *o, FILE *json, sg_error *err)
+static sg_status go(bench *b, const options *o, sg_error *err)
 {
     bench_peer *peer = NULL;
+    results all = {.n = 0};
 
     b->n_threads = sg_exec_defaults().n_threads;
     b->python = o->no_peer ? NULL : bench_find_python();
@@ -349,9 +392,11 @@ static sg_status go(bench *b, const options *o, FILE *json, sg_error *err)
     printf("ours: %d threads\n", b->n_threads);
     sg_status status = bench_measure_peaks(b, err);
     if (status == SG_OK)
-        status = all_rows(b, peer, o, json, err);
+        status = all_rows(b, peer, o, &all, err);
     bench_peer_stop(peer);
-    return status;
+    /* What was measured is kept, also where a later row failed. */
+    const sg_status written = write_json(b, &all, o->json, status == SG_OK ? err : NULL);
+    return status == SG_OK ? written : status;
 }
 
 int main(int argc, char **argv)
@@ -365,13 +410,6 @@ int main(int argc, char **argv)
         free(names);
         return usage();
     }
-    FILE *json = fopen(o.json, "w");
-    if (!json) {
-        fprintf(stderr, "bench: %s cannot be written\n", o.json);
-        free(names);
-        return 1;
-    }
-    fputc('[', json);
     if (o.trace)
         mkdir(o.trace, 0777); /* there already is fine; a file that cannot be written in it is told */
     snprintf(state.folder, sizeof state.folder, "%s/sightglass-bench-XXXXXX", temporary ? temporary : "/tmp");
@@ -379,16 +417,16 @@ int main(int argc, char **argv)
         state.folder[0] = 0;
         sg_fail(&err, SG_EIO, "no temporary folder could be made");
     }
+    setvbuf(stdout, NULL, _IOLBF, 0); /* a log shows each row as it is done */
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     signal(SIGPIPE, SIG_IGN);
-    if (err.status == SG_OK && go(&state, &o, json, &err) == SG_OK)
-        err.status = SG_OK;
+    sg_status status = err.status;
+    if (status == SG_OK)
+        status = go(&state, &o, &err);
     remove_folder();
-    fputs("\n]\n", json);
-    fclose(json);
     free(names);
-    if (err.status != SG_OK)
+    if (status != SG_OK)
         fprintf(stderr, "bench: %s\n", err.text);
-    return err.status != SG_OK;
+    return status != SG_OK;
 }

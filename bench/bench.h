@@ -44,7 +44,7 @@ extern const int bench_n_model_rows, bench_n_training_rows, bench_n_small_rows;
 
 /* ---- the machine ---- */
 
-/* What it can do at best: multiply matrices of a good size, read more memory than its caches hold. */
+/* What it can do at best: multiply matrices of a good size, read more memory than its caches hold. Raises b->peak. */
 sg_status bench_measure_peaks(bench *b, sg_error *err) SG_MUST_CHECK;
 
 /* ---- models of random weights ---- */

@@ -23,18 +23,24 @@ def flops(shape, n_bytes):
     return 0.0
 
 
-def main():
-    with open(sys.argv[1]) as f:
-        events = json.load(f)["traceEvents"]
-    most = int(sys.argv[2]) if len(sys.argv) > 2 else 16
-    best = {}  # by step: the shortest time of its runs
+def executions(events):
+    """Splits a trace where a step comes again: one list of events for each execution of a plan."""
+    run, seen = [], set()
     for e in events:
-        key = (e["name"], e["args"]["shape"])
-        if key not in best or e["dur"] < best[key]["dur"]:
-            best[key] = e
+        if e["name"] in seen:
+            yield run
+            run, seen = [], set()
+        run.append(e)
+        seen.add(e["name"])
+    if run:
+        yield run
+
+
+def show(runs, most):
     total = defaultdict(lambda: [0, 0.0, 0.0, 0.0])
     by_op = defaultdict(float)
-    for e in best.values():
+    for step in zip(*runs):
+        e = min(step, key=lambda e: e["dur"])
         a = e["args"]
         shape = [int(x) for x in a["shape"].strip("[]").split(",") if x]
         name = re.sub(r"\.\d+$", "", re.sub(r"\.\d+\.", ".*.", e["name"]))
@@ -45,13 +51,23 @@ def main():
         t[3] += flops(shape, a["bytes"]) if a["op"] == "matmul" and len(shape) > 1 else 0
         by_op[a["op"]] += e["dur"] / 1e3
     whole = sum(by_op.values())
-    print(f"{whole:.2f} ms in {len(best)} steps, the best of each; by operation, ms:")
+    print(f"{whole:.2f} ms in {len(runs[0])} steps, the best of {len(runs)} runs each; by operation, ms:")
     print("  " + ", ".join(f"{op} {ms:.2f}" for op, ms in sorted(by_op.items(), key=lambda x: -x[1])[:14]))
     print(f"{'ms':>10} {'share':>6} {'n':>5} {'GFLOP/s':>8} {'GB/s':>7}  operation (backend) name shape")
     for (op, backend, name, shape), (n, ms, n_bytes, work) in sorted(total.items(), key=lambda x: -x[1][1])[:most]:
         rate = f"{work / ms / 1e6:8.1f}" if work and ms else f"{'':8}"
         speed = f"{n_bytes / ms / 1e6:7.1f}" if ms else ""
         print(f"{ms:10.3f} {100 * ms / whole:5.1f}% {n:5d} {rate} {speed}  {op} ({backend}) {name} {shape}")
+
+
+def main():
+    with open(sys.argv[1]) as f:
+        events = json.load(f)["traceEvents"]
+    plans = defaultdict(list)  # executions of one plan have the same steps and a last one of the same shape
+    for run in executions(events):
+        plans[(tuple(e["name"] for e in run), run[-1]["args"]["shape"])].append(run)
+    for runs in plans.values():
+        show(runs, int(sys.argv[2]) if len(sys.argv) > 2 else 16)
 
 
 main()
