@@ -1,7 +1,7 @@
 # A front for CMake; `make help` lists the targets.
 #   CC=clang       another compiler          JOBS=2     how many jobs at once
 #   WERROR=ON|OFF  warnings as errors        V=1        show the commands
-#   MODEL=DIR, PROMPT="..."                  for `make run`
+#   MODEL=DIR, PROMPT="..."                  for `make run`; MODEL also for `make bench`
 
 MODEL  ?=
 PROMPT ?= Once upon a time
@@ -38,12 +38,9 @@ run: ## install what is needed, build, run: a small study, or MODEL=DIR's inspec
 test: ## everything that decides whether the tree is good; the last line is the verdict
 	@scripts/test
 
-bench: ## build and run the timings; they leave build/bench.json
+bench: ## build and run the timings, beside PyTorch where it is installed; BENCH="NAME ..." picks rows; build/bench.json
 	@scripts/build build $(OPTIONS) benches
-	@found=; for source in bench/*.c; do \
-	    [ -e "$$source" ] || continue; \
-	    found=1; build/$$(basename "$$source" .c) || exit 1; \
-	done; [ -n "$$found" ] || { echo "bench/ holds no programs" >&2; exit 1; }
+	@build/bench $(BENCH)
 
 asan: ## the tests under the address and undefined-behaviour sanitizers, in build-asan/
 	@scripts/test asan

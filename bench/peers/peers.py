@@ -1,0 +1,343 @@
+"""PyTorch's side of the bench. usage: peers.py FOLDER THREADS
+
+Reads lines on stdin and answers each with one line that begins with a number:
+    open NAME           makes the row and warms it up
+    run NAME            one measurement, seconds
+    compare NAME FILE   the largest difference between the row's numbers and the f32 numbers in FILE
+    close               forgets the row
+    peak NAME           seconds of an operation, or of a byte read, at best
+The model is GPT-2 as people write it: modules, softmax(q k^T / sqrt(d)) v, a causal mask, hooks to look and to patch.
+"""
+import json
+import math
+import os
+import sys
+import time
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+FOLDER = sys.argv[1]
+torch.set_num_threads(int(sys.argv[2]))
+torch.manual_seed(0)
+
+
+def token(i, n_vocab):
+    return (i * i % 7919 * 31 + i * 13 + 5) % n_vocab
+
+
+def tokens(rows, time_, n_vocab, start=0):
+    ids = [token(start + i, n_vocab) for i in range(rows * time_)]
+    return torch.tensor(ids).view(rows, time_)
+
+
+# ---- the model ----
+
+
+class Attention(nn.Module):
+    def __init__(self, d, n_heads, n_context):
+        super().__init__()
+        self.n_heads = n_heads
+        self.qkv = nn.Linear(d, 3 * d)
+        self.proj = nn.Linear(d, d)
+        self.hook_pattern = nn.Identity()
+        self.register_buffer("causal", torch.ones(n_context, n_context, dtype=torch.bool).tril())
+
+    def forward(self, x, past=None):
+        B, T, D = x.shape
+        q, k, v = (y.view(B, T, self.n_heads, -1).transpose(1, 2) for y in self.qkv(x).split(D, dim=2))
+        if past is not None:
+            if past:
+                k, v = torch.cat((past[0], k), dim=2), torch.cat((past[1], v), dim=2)
+            past[:] = [k, v]
+        S = k.shape[2]
+        scores = (q @ k.transpose(-2, -1)) * (1 / math.sqrt(q.shape[-1]))
+        if T > 1:
+            scores = scores.masked_fill(~self.causal[S - T : S, :S], float("-inf"))
+        pattern = self.hook_pattern(F.softmax(scores, dim=-1))
+        return self.proj((pattern @ v).transpose(1, 2).reshape(B, T, D))
+
+
+class Block(nn.Module):
+    def __init__(self, d, n_heads, hidden, n_context):
+        super().__init__()
+        self.ln_1, self.ln_2 = nn.LayerNorm(d, eps=1e-5), nn.LayerNorm(d, eps=1e-5)
+        self.attn = Attention(d, n_heads, n_context)
+        self.fc, self.proj = nn.Linear(d, hidden), nn.Linear(hidden, d)
+
+    def forward(self, x, past=None):
+        x = x + self.attn(self.ln_1(x), past)
+        return x + self.proj(F.gelu(self.fc(self.ln_2(x)), approximate="tanh"))
+
+
+class GPT(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.n_vocab = c["vocab_size"]
+        self.wte, self.wpe = nn.Embedding(c["vocab_size"], c["n_embd"]), nn.Embedding(c["n_positions"], c["n_embd"])
+        self.blocks = nn.ModuleList(
+            Block(c["n_embd"], c["n_head"], c["n_inner"], c["n_positions"]) for _ in range(c["n_layer"])
+        )
+        self.ln_f = nn.LayerNorm(c["n_embd"], eps=1e-5)
+
+    def trunk(self, ids, pasts=None):
+        start = pasts[0][0].shape[2] if pasts and pasts[0] else 0
+        x = self.wte(ids) + self.wpe(torch.arange(start, start + ids.shape[1]))
+        for i, block in enumerate(self.blocks):
+            x = block(x, pasts[i] if pasts else None)
+        return self.ln_f(x)
+
+    def unembed(self, x):
+        return F.linear(x, self.wte.weight)
+
+    def forward(self, ids, pasts=None):
+        return self.unembed(self.trunk(ids, pasts))
+
+
+def read_safetensors(path):
+    raw = open(path, "rb").read()
+    n = int.from_bytes(raw[:8], "little")
+    out = {}
+    for name, t in json.loads(raw[8 : 8 + n]).items():
+        if name != "__metadata__":
+            begin, end = t["data_offsets"]
+            flat = torch.frombuffer(bytearray(raw[8 + n + begin : 8 + n + end]), dtype=torch.float32)
+            out[name.removeprefix("transformer.")] = flat.view(t["shape"])
+    return out
+
+
+def gpt(folder):
+    path = os.path.join(FOLDER, folder)
+    with open(os.path.join(path, "config.json")) as f:
+        model = GPT(json.load(f))
+    w = read_safetensors(os.path.join(path, "model.safetensors"))
+    own = {"wte.weight": w["wte.weight"], "wpe.weight": w["wpe.weight"]}
+    for kind in ("weight", "bias"):
+        own[f"ln_f.{kind}"] = w[f"ln_f.{kind}"]
+        for i, b in enumerate(model.blocks):
+            own[f"blocks.{i}.ln_1.{kind}"] = w[f"h.{i}.ln_1.{kind}"]
+            own[f"blocks.{i}.ln_2.{kind}"] = w[f"h.{i}.ln_2.{kind}"]
+            for ours, theirs in (
+                ("attn.qkv", "attn.c_attn"),
+                ("attn.proj", "attn.c_proj"),
+                ("fc", "mlp.c_fc"),
+                ("proj", "mlp.c_proj"),
+            ):  # stored [in,out], nn.Linear has [out,in]
+                own[f"blocks.{i}.{ours}.{kind}"] = w[f"h.{i}.{theirs}.{kind}"].t().contiguous()
+    for i, b in enumerate(model.blocks):
+        own[f"blocks.{i}.attn.causal"] = b.attn.causal
+    model.load_state_dict(own)
+    return model
+
+
+# ---- rows: a function that returns (run, numbers to compare); run returns seconds, or None to be timed whole ----
+
+
+def prefill(bf16):
+    model = gpt("gpt2").eval()
+    ids = tokens(1, 1024, model.n_vocab)
+    last = []
+
+    def run():
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            last[:] = [model(ids)]
+
+    return run, lambda: last[0][0, -1].float()
+
+
+def decode():
+    model = gpt("gpt2").eval()
+    prompt = tokens(1, 128, model.n_vocab)
+    last = []
+
+    @torch.inference_mode()
+    def run():
+        pasts = [[] for _ in model.blocks]
+        id_ = model.unembed(model.trunk(prompt, pasts)[:, -1:]).argmax(-1)
+        begin = time.perf_counter()
+        for _ in range(128):
+            last[:] = [model(id_, pasts)]
+            id_ = last[0].argmax(-1)
+        return (time.perf_counter() - begin) / 128
+
+    return run, lambda: last[0][0, -1]
+
+
+def train(folder, bf16=False):
+    model = gpt(folder).train()
+    ids = tokens(128, 59, model.n_vocab)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01)
+    losses = []
+
+    def run():
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            logits = model(ids)
+            loss = F.cross_entropy(logits[:, :-1].reshape(-1, model.n_vocab), ids[:, 1:].reshape(-1))
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+
+    return run, lambda: torch.tensor(losses[:1])
+
+
+def sae():
+    D, M, B = 768, 12288, 2048
+    w_enc, b_enc = nn.Parameter(torch.randn(D, M) * 0.02), nn.Parameter(torch.zeros(M))
+    w_dec, b_dec = nn.Parameter(torch.randn(M, D) * 0.02), nn.Parameter(torch.zeros(D))
+    optimizer = torch.optim.Adam([w_enc, b_enc, w_dec, b_dec], lr=1e-4)
+    x = torch.randn(B, D)
+
+    def run():
+        optimizer.zero_grad(set_to_none=True)
+        h = F.relu(x @ w_enc + b_enc)
+        y = h @ w_dec + b_dec
+        loss = (y - x).square().sum(1).mean() + 1e-3 * h.sum(1).mean()  # h >= 0: its sum is the L1 norm
+        loss.backward()
+        optimizer.step()
+        loss.item()
+
+    return run, None
+
+
+def mlp_tiny():
+    model = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 2), nn.Tanh(), nn.Linear(2, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.03)
+    x, y = torch.randn(10, 2), torch.randn(10, 1)
+
+    def run():
+        begin = time.perf_counter()
+        for _ in range(1000):
+            optimizer.zero_grad(set_to_none=True)
+            F.mse_loss(model(x), y).backward()
+            optimizer.step()
+        return (time.perf_counter() - begin) / 1000
+
+    return run, None
+
+
+def patch_sweep():
+    model = gpt("gpt2").eval()
+    clean, other = tokens(1, 64, model.n_vocab), tokens(1, 64, model.n_vocab, 1000)
+    at = torch.arange(64)
+    last = []
+
+    @torch.inference_mode()
+    def run():
+        kept = []
+        handle = model.blocks[9].register_forward_pre_hook(lambda m, args: kept.append(args[0]))
+        model.trunk(clean)
+        handle.remove()
+
+        def patch(module, args):
+            x = args[0].clone()
+            x[at, at] = kept[0][0]
+            return (x,)
+
+        handle = model.blocks[9].register_forward_pre_hook(patch)
+        last[:] = [model.unembed(model.trunk(other.expand(64, 64))[:, -1])]
+        handle.remove()
+
+    return run, lambda: last[0].reshape(-1)
+
+
+def observe(hooks):
+    model = gpt("gpt2").eval()
+    ids = tokens(1, 512, model.n_vocab)
+    seen, last = {}, []
+
+    def keep(name):
+        return lambda module, args, out: seen.__setitem__(name, out)
+
+    if hooks:
+        for i, block in enumerate(model.blocks):
+            block.register_forward_hook(keep(f"blocks.{i}.hook_resid_post"))
+            block.attn.hook_pattern.register_forward_hook(keep(f"blocks.{i}.attn.hook_pattern"))
+
+    @torch.inference_mode()
+    def run():
+        seen.clear()
+        last[:] = [model(ids)]
+
+    return run, lambda: last[0][0, -1]
+
+
+ROWS = {
+    "gpt2_prefill_f32": lambda: prefill(False),
+    "gpt2_prefill_bf16": lambda: prefill(True),
+    "gpt2_decode_f32": decode,
+    "train_512_f32": lambda: train("train_512"),
+    "train_512_bf16": lambda: train("train_512", True),
+    "train_128_f32": lambda: train("train_128"),
+    "sae_f32": sae,
+    "mlp_tiny": mlp_tiny,
+    "patch_sweep": patch_sweep,
+    "observe_all": lambda: observe(True),
+    "observe_none": lambda: observe(False),
+}
+
+
+def measure(run):
+    begin = time.perf_counter()
+    seconds = run()
+    return time.perf_counter() - begin if seconds is None else seconds
+
+
+def peak(name):
+    best = math.inf
+    with torch.inference_mode():
+        if name == "peak_memory_read":
+            x, work = torch.ones(1 << 27), 4.0 * (1 << 27)
+        else:
+            x, work = torch.randn(2048, 2048), 2 * 2048.0**3
+            x = x.to(torch.bfloat16) if name == "peak_bf16" else x
+
+        def read():
+            x.sum()
+
+        def multiply():
+            x @ x
+
+        for _ in range(8):
+            best = min(best, measure(read if x.dim() == 1 else multiply) / work)
+    return best
+
+
+def blas():
+    try:
+        maps = open("/proc/self/maps").read().split()
+    except OSError:
+        return "?"
+    return ", ".join(sorted({os.path.basename(p) for p in maps if "blas" in p or "dnnl" in p}))
+
+
+def main():
+    torch.ones(512, 512) @ torch.ones(512, 512)
+    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {blas()}", flush=True)
+    run = numbers = None
+    for line in sys.stdin:
+        what, *rest = line.split()
+        try:
+            if what == "open":
+                run, numbers = ROWS[rest[0]]()
+                measure(run)
+                answer = 0
+            elif what == "run":
+                answer = measure(run)
+            elif what == "peak":
+                answer = peak(rest[0])
+            elif what == "compare":
+                ours = torch.frombuffer(bytearray(open(rest[1], "rb").read()), dtype=torch.float32)
+                answer = (ours - numbers()).abs().max().item()
+            else:
+                run = numbers = None
+                answer = 0
+            print(answer, flush=True)
+        except BrokenPipeError:  # nobody listens any more
+            os._exit(1)
+        except Exception as e:  # one row's failure is that row's
+            print("error", type(e).__name__, str(e).replace("\n", " "), flush=True)
+
+
+main()
