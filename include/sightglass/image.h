@@ -1,0 +1,47 @@
+/* Operations on images, [B,C,H,W]: batch, channels, rows, columns.
+ *
+ *     sg_value *x = sg_input(g, "x", SG_F32, 4, (sg_dim[]){batch, 3, 32, 32});
+ *     sg_value *w = sg_variable(g, "w", SG_F32, 4, (sg_dim[]){16, 3, 3, 3}, sg_init_normal(0.2));
+ *     sg_value *h = sg_conv2d(g, x, w, NULL, sg_conv2d_strided(2, 1)); // [batch,16,16,16]
+ *
+ * Floats are f32 or f64, pairs are (down, across), and everything has gradients, and they have gradients. Any extent of
+ * x may be symbolic; where a stride other than 1 meets a symbolic H or W, it is SG_EUNSUPPORTED, since no polynomial
+ * says how many windows there are. Failures are the graph's, as with all builders: SG_ESHAPE for what does not fit,
+ * SG_ETYPE, SG_EARG for options out of range. */
+#ifndef SIGHTGLASS_IMAGE_H
+#define SIGHTGLASS_IMAGE_H
+
+#include "sightglass/graph.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- convolution ---- */
+
+typedef struct sg_conv2d_opts {
+    sg_dim stride[2];         /* 1, 1: pixels from one window to the next */
+    sg_dim before[2];         /* 0, 0: rows of zeros above, columns of zeros to the left */
+    sg_dim after[2];          /* 0, 0: below, to the right */
+    sg_dim dilation[2];       /* 1, 1: pixels from one tap of the kernel to the next */
+    sg_dim groups;            /* 1: channels come in this many groups that do not mix; C: depthwise */
+    sg_dim output_padding[2]; /* 0, 0: transposed only, below the stride: rows and columns more that come out */
+} sg_conv2d_opts;
+sg_conv2d_opts sg_conv2d_defaults(void);
+/* The defaults with this stride, and this padding on all four sides: (2, 1) halves an image under a kernel of 3 or 4.
+ */
+sg_conv2d_opts sg_conv2d_strided(sg_dim stride, sg_dim padding);
+
+/* x [B,C,H,W], w [O,C/groups,KH,KW], b [O] or NULL -> [B,O,OH,OW] with
+ * OH = (H + before + after - (KH - 1) dilation - 1) / stride + 1, rounded down. The kernel is not flipped. */
+sg_value *sg_conv2d(sg_graph *g, sg_value *x, sg_value *w, sg_value *b, sg_conv2d_opts opts);
+
+/* The adjoint of sg_conv2d with the same w and opts, which enlarges by the stride ("deconvolution"):
+ * x [B,O,H,W], w [O,C/groups,KH,KW], b [C] or NULL -> [B,C,TH,TW] with
+ * TH = (H - 1) stride - before - after + (KH - 1) dilation + 1 + output_padding. */
+sg_value *sg_conv2d_transpose(sg_graph *g, sg_value *x, sg_value *w, sg_value *b, sg_conv2d_opts opts);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
