@@ -41,6 +41,22 @@ sg_value *sg_conv2d(sg_graph *g, sg_value *x, sg_value *w, sg_value *b, sg_conv2
  * TH = (H - 1) stride - before - after + (KH - 1) dilation + 1 + output_padding. */
 sg_value *sg_conv2d_transpose(sg_graph *g, sg_value *x, sg_value *w, sg_value *b, sg_conv2d_opts opts);
 
+/* ---- pooling ---- */
+
+typedef struct sg_pool2d_opts {
+    sg_dim kernel[2], stride[2];
+    sg_dim before[2], after[2]; /* 0, 0: padding, less than the kernel; never the largest */
+    bool count_padding;         /* true: a mean is over the whole kernel, padding being 0; false: over what is inside */
+} sg_pool2d_opts;
+/* Square windows without padding. */
+sg_pool2d_opts sg_pool2d_strided(sg_dim kernel, sg_dim stride);
+
+/* x [B,C,H,W] -> [B,C,OH,OW] with OH = (H + before + after - kernel) / stride + 1, rounded down. */
+sg_value *sg_max_pool2d(sg_graph *g, sg_value *x,
+                        sg_pool2d_opts opts); /* NaN wins; a tie's gradient goes to the first */
+sg_value *sg_avg_pool2d(sg_graph *g, sg_value *x, sg_pool2d_opts opts);
+sg_value *sg_global_avg_pool2d(sg_graph *g, sg_value *x); /* -> [B,C] */
+
 #ifdef __cplusplus
 }
 #endif

@@ -49,6 +49,42 @@ BUILD(conv2d_transpose, sg_conv2d_transpose(g, x[0], x[1], NULL, sg_conv2d_strid
 BUILD(conv2d_transpose_groups,
       sg_conv2d_transpose(g, x[0], x[1], NULL, conv_opts(PAIR(2, 1), PAIR(0, 1), PAIR(0, 0), PAIR(3, 1), 2)))
 
+static sg_pool2d_opts pool_opts(const sg_dim *kernel, const sg_dim *stride, const sg_dim *before, const sg_dim *after,
+                                bool count_padding)
+{
+    sg_pool2d_opts o = {.count_padding = count_padding};
+
+    for (int d = 0; d < 2; d++) {
+        o.kernel[d] = kernel[d];
+        o.stride[d] = stride[d];
+        o.before[d] = before[d];
+        o.after[d] = after[d];
+    }
+    return o;
+}
+
+/* The gradient of a mean by its input, itself differentiated by the incoming gradient. */
+static sg_value *avg_pool2d_gradient(sg_graph *g, sg_value *const *x)
+{
+    sg_value *dx, *in = sg_full(g, SG_F64, 4, (const sg_dim[]){2, 1, 5, 4}, 0.5);
+    const sg_pool2d_opts o = pool_opts(PAIR(3, 2), PAIR(2, 1), PAIR(1, 1), PAIR(1, 0), false);
+
+    sg_gradients(g, sg_avg_pool2d(g, in, o), x[0], 1, &in, &dx);
+    return sg_square(g, dx);
+}
+
+BUILD(max_pool2d, sg_square(g, sg_max_pool2d(g, x[0], sg_pool2d_strided(2, 2))))
+BUILD(max_pool2d_odd,
+      sg_square(g, sg_max_pool2d(g, x[0], pool_opts(PAIR(3, 2), PAIR(2, 1), PAIR(1, 1), PAIR(1, 0), false))))
+BUILD(max_pool2d_dense, sg_square(g, sg_max_pool2d(g, x[0], sg_pool2d_strided(2, 1))))
+BUILD(avg_pool2d, sg_square(g, sg_avg_pool2d(g, x[0], sg_pool2d_strided(2, 2))))
+BUILD(avg_pool2d_dense, sg_square(g, sg_avg_pool2d(g, x[0], sg_pool2d_strided(2, 1))))
+BUILD(avg_pool2d_odd,
+      sg_square(g, sg_avg_pool2d(g, x[0], pool_opts(PAIR(3, 2), PAIR(2, 1), PAIR(1, 1), PAIR(1, 0), false))))
+BUILD(avg_pool2d_counted,
+      sg_square(g, sg_avg_pool2d(g, x[0], pool_opts(PAIR(3, 2), PAIR(2, 1), PAIR(1, 1), PAIR(1, 0), true))))
+BUILD(global_avg_pool2d, sg_square(g, sg_global_avg_pool2d(g, x[0])))
+
 static const gradcheck_case image_cases[] = {
     {"conv2d",
      conv2d_plain,
@@ -87,4 +123,14 @@ static const gradcheck_case image_cases[] = {
      2,
      {{4, {-2, 1, 4, 4}, -1, 1, false}, {4, {-2, 2, 2, 3}, -1, 1, false}},
      0},
+
+    {"max_pool2d", max_pool2d, 1, {{4, {-2, 2, 4, 5}, -1, 1, true}}, 0},
+    {"max_pool2d", max_pool2d_odd, 1, {{4, {2, 1, 5, 4}, -1, 1, true}}, 0},
+    {"max_pool2d", max_pool2d_dense, 1, {{4, {2, 1, -4, -3}, -1, 1, true}}, 0},
+    {"avg_pool2d", avg_pool2d, 1, {{4, {-2, 2, 4, 5}, -1, 1, false}}, 0},
+    {"avg_pool2d", avg_pool2d_dense, 1, {{4, {2, 1, -4, -3}, -1, 1, false}}, 0},
+    {"avg_pool2d", avg_pool2d_odd, 1, {{4, {2, 1, 5, 4}, -1, 1, false}}, 0},
+    {"avg_pool2d", avg_pool2d_counted, 1, {{4, {2, 1, 5, 4}, -1, 1, false}}, 0},
+    {"avg_pool2d_back", avg_pool2d_gradient, 1, {{4, {2, 1, 3, 4}, -1, 1, false}}, 0},
+    {"mean", global_avg_pool2d, 1, {{4, {-2, 3, 2, -3}, -1, 1, false}}, 0},
 };
