@@ -57,6 +57,40 @@ sg_value *sg_max_pool2d(sg_graph *g, sg_value *x,
 sg_value *sg_avg_pool2d(sg_graph *g, sg_value *x, sg_pool2d_opts opts);
 sg_value *sg_global_avg_pool2d(sg_graph *g, sg_value *x); /* -> [B,C] */
 
+/* ---- normalisation: channels along axis 1, [B,C,...] with any axes after; w, b [C], each may be NULL ---- */
+
+/* What a batch says of each channel, [C]. */
+typedef struct sg_batch_stats {
+    sg_value *mean;
+    sg_value
+        *var; /* the unbiased estimate, n / (n - 1) times the batch's own, as running averages want it; for n = 1, 0 */
+} sg_batch_stats;
+
+/* For training: (x - mean) / sqrt(var + eps) w + b with the batch's own mean and variance of each channel.
+ * stats, unless NULL, gets them; running averages are the caller's:
+ *     sg_assign(g, running, sg_add(g, sg_mul_scalar(g, running, 0.9), sg_mul_scalar(g, stats.mean, 0.1))) */
+sg_value *sg_batch_norm(sg_graph *g, sg_value *x, sg_value *w, sg_value *b, double eps, sg_batch_stats *stats);
+/* For inference: the same with given mean, var [C]. */
+sg_value *sg_batch_norm_given(sg_graph *g, sg_value *x, sg_value *mean, sg_value *var, sg_value *w, sg_value *b,
+                              double eps);
+/* Mean and variance over each group of C / n_groups neighbouring channels of each image. n_groups = C is instance norm,
+ * 1 is layer norm over all of an image. */
+sg_value *sg_group_norm(sg_graph *g, sg_value *x, sg_dim n_groups, sg_value *w, sg_value *b, double eps);
+
+/* ---- resizing ---- */
+
+typedef enum sg_resize {                          /* what PyTorch calls it */
+                         SG_RESIZE_NEAREST,       /* "nearest": element i H / h, rounded down */
+                         SG_RESIZE_NEAREST_EXACT, /* "nearest-exact": the pixel under the middle of the new one */
+                         SG_RESIZE_BILINEAR, /* "bilinear", align_corners=False: middles of pixels are half way between
+                                                their edges */
+                         SG_RESIZE_BILINEAR_CORNERS /* "bilinear", align_corners=True: the middles of the corner pixels
+                                                       stay */
+} sg_resize;
+
+/* x [B,C,H,W] -> [B,C,h,w]; h and w may be symbolic. When shrinking, pixels between are passed over. */
+sg_value *sg_resize2d(sg_graph *g, sg_value *x, sg_dim h, sg_dim w, sg_resize how);
+
 #ifdef __cplusplus
 }
 #endif

@@ -85,6 +85,42 @@ BUILD(avg_pool2d_counted,
       sg_square(g, sg_avg_pool2d(g, x[0], pool_opts(PAIR(3, 2), PAIR(2, 1), PAIR(1, 1), PAIR(1, 0), true))))
 BUILD(global_avg_pool2d, sg_square(g, sg_global_avg_pool2d(g, x[0])))
 
+/* The gradient of resizing by its input, itself differentiated by the incoming gradient. */
+static sg_value *resize2d_gradient(sg_graph *g, sg_value *const *x)
+{
+    sg_value *dx, *in = sg_full(g, SG_F64, 4, (const sg_dim[]){sg_value_dim(x[0], 0), 2, 3, 4}, 0.5);
+
+    sg_gradients(g, sg_resize2d(g, in, sg_value_dim(x[0], 2), sg_value_dim(x[0], 3), SG_RESIZE_BILINEAR), x[0], 1, &in,
+                 &dx);
+    return sg_square(g, dx);
+}
+
+BUILD(resize2d_nearest, sg_square(g, sg_resize2d(g, x[0], 5, 3, SG_RESIZE_NEAREST)))
+BUILD(resize2d_exact, sg_square(g, sg_resize2d(g, x[0], 5, 3, SG_RESIZE_NEAREST_EXACT)))
+BUILD(resize2d_bilinear, sg_square(g, sg_resize2d(g, x[0], 7, 2, SG_RESIZE_BILINEAR)))
+BUILD(resize2d_corners, sg_square(g, sg_resize2d(g, x[0], 2, 7, SG_RESIZE_BILINEAR_CORNERS)))
+BUILD(resize2d_symbol,
+      sg_square(g, sg_resize2d(g, x[0], sg_dim_mul(g, sg_value_dim(x[0], 2), 2), 3, SG_RESIZE_BILINEAR)))
+
+BUILD(batch_norm, sg_batch_norm(g, x[0], x[1], x[2], 0.1, NULL))
+BUILD(group_norm, sg_group_norm(g, x[0], 2, x[1], x[2], 0.1))
+BUILD(batch_norm_given, sg_batch_norm_given(g, x[0], x[1], sg_square(g, x[1]), x[1], x[2], 0.5))
+static sg_value *batch_stats(sg_graph *g, sg_value *const *x)
+{
+    sg_batch_stats s;
+
+    (void)sg_batch_norm(g, x[0], NULL, NULL, 0.1, &s);
+    return sg_mul(g, s.mean, s.var);
+}
+
+static sg_value *dropout(sg_graph *g, sg_value *const *x)
+{
+    const int32_t three = 3;
+    const sg_tensor step = {.dtype = SG_I32, .data = (void *)(uintptr_t)&three};
+
+    return sg_square(g, sg_dropout(g, x[0], 0.4, (sg_random){.seed = 1}, sg_const(g, &step)));
+}
+
 static const gradcheck_case image_cases[] = {
     {"conv2d",
      conv2d_plain,
@@ -133,4 +169,21 @@ static const gradcheck_case image_cases[] = {
     {"avg_pool2d", avg_pool2d_counted, 1, {{4, {2, 1, 5, 4}, -1, 1, false}}, 0},
     {"avg_pool2d_back", avg_pool2d_gradient, 1, {{4, {2, 1, 3, 4}, -1, 1, false}}, 0},
     {"mean", global_avg_pool2d, 1, {{4, {-2, 3, 2, -3}, -1, 1, false}}, 0},
+
+    {"resize2d", resize2d_nearest, 1, {{4, {-2, 2, 3, 4}, -1, 1, false}}, 0},
+    {"resize2d", resize2d_exact, 1, {{4, {1, 2, 3, 4}, -1, 1, false}}, 0},
+    {"resize2d", resize2d_bilinear, 1, {{4, {-2, 1, 3, 5}, -1, 1, false}}, 0},
+    {"resize2d", resize2d_corners, 1, {{4, {2, 2, 3, 5}, -1, 1, false}}, 0},
+    {"resize2d", resize2d_symbol, 1, {{4, {1, 2, -3, -4}, -1, 1, false}}, 0},
+    {"resize2d_back", resize2d_gradient, 1, {{4, {-2, 2, 5, 3}, -1, 1, false}}, 0},
+    {"mul", batch_norm, 3, {{4, {-2, 3, 2, 2}, -1, 1, false}, {1, {3}, -1, 1, false}, {1, {3}, -1, 1, false}}, 0},
+    {"mul", batch_norm, 3, {{2, {4, 3}, -1, 1, false}, {1, {3}, -1, 1, false}, {1, {3}, -1, 1, false}}, 0},
+    {"mul", batch_norm_given, 3, {{4, {-2, 3, 2, 2}, -1, 1, false}, {1, {3}, .3, 1, false}, {1, {3}, -1, 1, false}}, 0},
+    {"mul", batch_stats, 1, {{4, {-2, 3, 2, 2}, -1, 1, false}}, 0},
+    {"layer_norm",
+     group_norm,
+     3,
+     {{4, {-2, 4, 2, -3}, -1, 1, false}, {1, {4}, -1, 1, false}, {1, {4}, -1, 1, false}},
+     0},
+    {"where", dropout, 1, {{2, {-3, 7}, -1, 1, false}}, 0},
 };
