@@ -74,31 +74,36 @@ static sg_status infer_back(sg_infer *s, sg_error *err)
 
 /* ---- kernels ---- */
 
-#define CHUNK 256
+#define CHUNK  256  /* windows of a row that are computed together */
+#define TAPS   512  /* elements across a kernel that are looked at together */
+#define BUFFER 1024 /* elements under such windows */
 
 typedef struct job {
     sg_window_axis window[2];
     sg_dim x[2], y[2]; /* extents of image and windows */
     const void *x_data, *y_in;
     void *y_data, *x_out;
-    bool index, count_padding;
+    bool count_padding;
 } job;
 
-typedef struct range {
-    sg_dim first, last; /* last is outside */
-} range;
-
-/* Of the windows u0..u0+n-1, numbered from u0, those whose element k along an axis of extent x is inside. */
-static inline range windows_inside(const sg_window_axis *w, sg_dim k, sg_dim x, sg_dim u0, sg_dim n)
+/* How many of `left` windows go together: what is under them, TAPS of each, fits BUFFER. */
+static inline sg_dim windows_together(const sg_window_axis *w, sg_dim left)
 {
-    const sg_dim at = u0 * w->stride - w->before + k; /* of the first */
-    sg_dim low = SG_MAX(-at, 0), high = SG_MAX(x - at, 0);
+    return SG_MIN(left, SG_MIN((sg_dim)CHUNK, (BUFFER - TAPS) / w->stride + 1));
+}
 
-    if (w->stride != 1) {
-        low = (low + w->stride - 1) / w->stride;
-        high = (high + w->stride - 1) / w->stride;
-    }
-    return (range){SG_MIN(low, n), SG_MIN(high, n)};
+/* The columns under elements k0..k0+taps-1 of windows u0..u0+n-1: how many, and which of them are inside the image. */
+typedef struct columns {
+    sg_dim n;
+    sg_dim skip, n_inside, at; /* padding before, columns inside, and the first of these in the image */
+} columns;
+
+static inline columns columns_under(const sg_window_axis *w, sg_dim u0, sg_dim n, sg_dim k0, sg_dim taps, sg_dim x)
+{
+    const sg_dim left = u0 * w->stride - w->before + k0, count = (n - 1) * w->stride + taps;
+    const sg_dim at = SG_MIN(SG_MAX(left, 0), x), end = SG_MAX(SG_MIN(left + count, x), at);
+
+    return (columns){.n = count, .skip = SG_MIN(at - left, count), .n_inside = end - at, .at = at};
 }
 
 /* Elements of window t that are inside. */
@@ -135,7 +140,6 @@ static sg_status apply(const sg_kernel_args *k, const sg_view *x, const sg_view 
              .x_out = k->out->data,
              .y_data = k->out->data,
              .y_in = y->data,
-             .index = index,
              .count_padding = k->i[COUNT] != 0};
 
     for (int d = 0; d < 2; d++) {
@@ -149,7 +153,8 @@ static sg_status apply(const sg_kernel_args *k, const sg_view *x, const sg_view 
     if (index && j.x[0] > INT32_MAX / j.x[1])
         return sg_fail(err, SG_ESHAPE, "%s: a plane of %lld by %lld is too large for an i32 index", k->op->name,
                        (long long)j.x[0], (long long)j.x[1]);
-    sg_split(x->dims[0] * x->dims[1], j.y[0] * j.y[1] * j.window[0].kernel * j.window[1].kernel, k->n_threads, fn, &j);
+    sg_split(x->dims[0] * x->dims[1], j.y[0] * j.y[1] * (j.window[0].kernel + j.window[1].kernel), k->n_threads, fn,
+             &j);
     return SG_OK;
 }
 
@@ -160,7 +165,7 @@ static sg_status run_max(const sg_kernel_args *k, sg_error *err)
 
 static sg_status run_index(const sg_kernel_args *k, sg_error *err)
 {
-    return apply(k, k->in[0], k->out, true, k->in[0]->dtype == SG_F32 ? max_part_f32 : max_part_f64, err);
+    return apply(k, k->in[0], k->out, true, k->in[0]->dtype == SG_F32 ? index_part_f32 : index_part_f64, err);
 }
 
 static sg_status run_mean(const sg_kernel_args *k, sg_error *err)

@@ -101,6 +101,46 @@ static void long_rows_on_threads(void **state)
     sg_graph_free(g);
 }
 
+/* Ties everywhere, kernels longer than what is looked at together, by three threads: where the gradient of ones goes.
+ */
+static void firsts_by_definition(void **state)
+{
+    (void)state;
+    static const struct {
+        sg_dim h, w;
+        sg_pool2d_opts opts;
+    } shapes[] = {
+        {9, 8, {{3, 3}, {1, 1}, {1, 1}, {1, 1}, false}},    {9, 8, {{3, 2}, {2, 2}, {0, 1}, {2, 0}, false}},
+        {7, 11, {{2, 4}, {3, 3}, {1, 3}, {1, 3}, false}},   {2, 900, {{2, 700}, {1, 1}, {1, 600}, {0, 650}, false}},
+        {1, 1500, {{1, 3}, {1, 2}, {0, 1}, {0, 1}, false}}, {1, 2000, {{1, 2}, {1, 700}, {0, 0}, {0, 0}, false}},
+    };
+
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        enum { MOST = 2000 };
+        const sg_pool2d_opts *o = &shapes[s].opts;
+        const sg_dim h = shapes[s].h, w = shapes[s].w;
+        double x[MOST], want[MOST] = {0};
+        for (sg_dim i = 0; i < h * w; i++)
+            x[i] = (double)((i * i * 7 + i * 3) % 5);
+        sg_graph *g = sg_graph_new();
+        const sg_tensor t = sg_tensor_of(SG_F64, DIMS(1, 1, h, w), x);
+        sg_value *in = sg_cast(g, sg_const(g, &t), s % 2 ? SG_F64 : SG_F32), *dx;
+        sg_value *y = sg_max_pool2d(g, in, *o);
+        for (sg_dim a = 0; a < sg_value_dim(y, 2); a++)
+            for (sg_dim b = 0; b < sg_value_dim(y, 3); b++) {
+                sg_dim best = -1;
+                for (sg_dim r = a * o->stride[0] - o->before[0], i = 0; i < o->kernel[0]; i++, r++)
+                    for (sg_dim c = b * o->stride[1] - o->before[1], j = 0; j < o->kernel[1]; j++, c++)
+                        if (r >= 0 && r < h && c >= 0 && c < w && (best < 0 || x[r * w + c] > x[best]))
+                            best = r * w + c;
+                want[best] += 1;
+            }
+        sg_gradients(g, y, NULL, 1, &in, &dx);
+        check_values(g, dx, 0, (int)(h * w), want, "where the largest are", __FILE__, __LINE__);
+        sg_graph_free(g);
+    }
+}
+
 static void wrong_shapes_say_so(void **state)
 {
     (void)state;
@@ -146,7 +186,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pools_as_pytorch_has_them), cmocka_unit_test(a_mean_shares_its_gradient),
         cmocka_unit_test(a_tie_goes_to_the_first),   cmocka_unit_test(long_rows_on_threads),
-        cmocka_unit_test(wrong_shapes_say_so),
+        cmocka_unit_test(firsts_by_definition),      cmocka_unit_test(wrong_shapes_say_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
