@@ -103,7 +103,7 @@ static inline columns columns_under(const sg_window_axis *w, sg_dim u0, sg_dim n
     const sg_dim left = u0 * w->stride - w->before + k0, count = (n - 1) * w->stride + taps;
     const sg_dim at = SG_MIN(SG_MAX(left, 0), x), end = SG_MAX(SG_MIN(left + count, x), at);
 
-    return (columns){.n = count, .skip = SG_MIN(at - left, count), .n_inside = end - at, .at = at};
+    return (columns){.n = count, .skip = SG_MIN(SG_MAX(at - left, 0), count), .n_inside = end - at, .at = at};
 }
 
 /* Elements of window t that are inside. */

@@ -10,11 +10,30 @@
 
 #include "backend/onednn/prepared.h"
 
+/* The primitive, and one to change the layout of each of its arguments; each may want a scratchpad. */
+#define MAX_STAGES (SG_ONEDNN_MAX_ARGS + 1)
+#define MAX_PLACES (2 * SG_ONEDNN_MAX_ARGS + MAX_STAGES)
+#define IN_SCRATCH (-2)
+
+/* Memory of some layout: one of the step's views, or a part of its scratch. */
+typedef struct place {
+    dnnl_memory_desc_t md;
+    int view; /* index into k->in, SG_ONEDNN_OUT or IN_SCRATCH */
+    size_t offset;
+} place;
+
+typedef struct stage {
+    dnnl_primitive_t primitive;
+    int n_args;
+    int name[SG_ONEDNN_MAX_ARGS + 1], place[SG_ONEDNN_MAX_ARGS + 1];
+} stage;
+
 typedef struct context {
     atomic_flag busy;
     struct context *next; /* fixed once the context is in the list */
     dnnl_stream_t stream;
-    dnnl_exec_arg_t args[SG_ONEDNN_MAX_ARGS + 1]; /* the scratchpad last */
+    dnnl_memory_t memory[MAX_PLACES];
+    dnnl_exec_arg_t args[MAX_STAGES][SG_ONEDNN_MAX_ARGS + 1];
 } context;
 
 typedef struct pool {
@@ -23,13 +42,11 @@ typedef struct pool {
 
 typedef struct prepared {
     dnnl_engine_t engine;
-    dnnl_primitive_t primitive;
     pool *pool;
-    int n_threads;
-    int n_args; /* without the scratchpad */
-    sg_onednn_arg args[SG_ONEDNN_MAX_ARGS];
-    dnnl_memory_desc_t scratchpad;
-    bool has_scratchpad;
+    int n_threads, n_stages, n_places;
+    stage stages[MAX_STAGES];
+    place places[MAX_PLACES];
+    size_t scratch_bytes;
 } prepared;
 
 /* oneDNN asks OpenMP for the number of threads, when a primitive is made and again when it runs; the scratchpad is
@@ -51,9 +68,9 @@ static int set_threads(int n)
 
 static void context_free(context *c)
 {
-    for (int i = 0; i <= SG_ONEDNN_MAX_ARGS; i++)
-        if (c->args[i].memory)
-            dnnl_memory_destroy(c->args[i].memory);
+    for (int i = 0; i < MAX_PLACES; i++)
+        if (c->memory[i])
+            dnnl_memory_destroy(c->memory[i]);
     if (c->stream)
         dnnl_stream_destroy(c->stream);
     free(c);
@@ -67,11 +84,11 @@ static context *context_new(const prepared *p)
         return NULL;
     atomic_flag_clear(&c->busy);
     bool ok = dnnl_stream_create(&c->stream, p->engine, dnnl_stream_default_flags) == dnnl_success;
-    for (int i = 0; i < p->n_args + p->has_scratchpad && ok; i++) {
-        c->args[i].arg = i < p->n_args ? p->args[i].name : DNNL_ARG_SCRATCHPAD;
-        ok = dnnl_memory_create(&c->args[i].memory, i < p->n_args ? &p->args[i].md : &p->scratchpad, p->engine,
-                                DNNL_MEMORY_NONE) == dnnl_success;
-    }
+    for (int i = 0; i < p->n_places && ok; i++)
+        ok = dnnl_memory_create(&c->memory[i], &p->places[i].md, p->engine, DNNL_MEMORY_NONE) == dnnl_success;
+    for (int s = 0; s < p->n_stages; s++)
+        for (int i = 0; i < p->stages[s].n_args; i++)
+            c->args[s][i] = (dnnl_exec_arg_t){p->stages[s].name[i], c->memory[p->stages[s].place[i]]};
     if (!ok) {
         context_free(c);
         return NULL;
@@ -110,15 +127,17 @@ static sg_status execute(const sg_kernel_args *k, sg_error *err)
 
     if (!c)
         return sg_fail(err, SG_ENOMEM, "%s: out of memory for a oneDNN context", k->op->name);
-    for (int i = 0; i < p->n_args + p->has_scratchpad && ok; i++) {
-        const int view = i < p->n_args ? p->args[i].view : 0;
-        void *data = i == p->n_args ? k->scratch : view == SG_ONEDNN_OUT ? k->out->data : k->in[view]->data;
-        ok = dnnl_memory_set_data_handle_v2(c->args[i].memory, data, c->stream) == dnnl_success;
+    for (int i = 0; i < p->n_places && ok; i++) {
+        const place *at = &p->places[i];
+        void *data = at->view == IN_SCRATCH      ? (char *)k->scratch + at->offset
+                     : at->view == SG_ONEDNN_OUT ? k->out->data
+                                                 : k->in[at->view]->data;
+        ok = dnnl_memory_set_data_handle_v2(c->memory[i], data, c->stream) == dnnl_success;
     }
     const int before = set_threads(p->n_threads);
-    ok = ok &&
-         dnnl_primitive_execute(p->primitive, c->stream, p->n_args + p->has_scratchpad, c->args) == dnnl_success &&
-         dnnl_stream_wait(c->stream) == dnnl_success;
+    for (int s = 0; s < p->n_stages && ok; s++)
+        ok = dnnl_primitive_execute(p->stages[s].primitive, c->stream, p->stages[s].n_args, c->args[s]) == dnnl_success;
+    ok = ok && dnnl_stream_wait(c->stream) == dnnl_success;
     set_threads(before);
     context_give(c);
     return ok ? SG_OK : sg_fail(err, SG_ENOMEM, "%s: oneDNN failed to execute it", k->op->name);
@@ -133,8 +152,9 @@ static void release(void *self)
         context_free(c);
         c = next;
     }
-    if (p->primitive)
-        dnnl_primitive_destroy(p->primitive);
+    for (int s = 0; s < MAX_STAGES; s++)
+        if (p->stages[s].primitive)
+            dnnl_primitive_destroy(p->stages[s].primitive);
     if (p->engine)
         dnnl_engine_destroy(p->engine);
     free(p->pool);
@@ -161,45 +181,106 @@ static bool is_reference(const_dnnl_primitive_desc_t pd)
            strncmp(name, "ref", 3) == 0;
 }
 
-static bool make(prepared *p, const_dnnl_op_desc_t desc, size_t *scratch_bytes)
+static int add_place(prepared *p, const dnnl_memory_desc_t *md, int view)
+{
+    const size_t bytes = dnnl_memory_desc_get_size(md);
+
+    p->places[p->n_places] = (place){.md = *md, .view = view, .offset = p->scratch_bytes};
+    if (view == IN_SCRATCH)
+        p->scratch_bytes += (bytes + 63) / 64 * 64;
+    return p->n_places++;
+}
+
+/* Adds a stage that runs pd, whose arguments s tells so far; takes pd. */
+static bool add_stage(prepared *p, dnnl_primitive_desc_t pd, stage s)
+{
+    const dnnl_memory_desc_t *pad = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    stage *to = &p->stages[p->n_stages];
+
+    if (pad && dnnl_memory_desc_get_size(pad) > 0) {
+        s.name[s.n_args] = DNNL_ARG_SCRATCHPAD;
+        s.place[s.n_args++] = add_place(p, pad, IN_SCRATCH);
+    }
+    *to = s;
+    const bool ok = !is_reference(pd) && dnnl_primitive_create(&to->primitive, pd) == dnnl_success;
+    p->n_stages += ok;
+    dnnl_primitive_desc_destroy(pd);
+    return ok;
+}
+
+/* A stage that copies from one place to another. */
+static bool add_copy(prepared *p, const_dnnl_primitive_attr_t attr, int from, int to)
+{
+    dnnl_primitive_desc_t pd = NULL;
+
+    return dnnl_reorder_primitive_desc_create(&pd, &p->places[from].md, p->engine, &p->places[to].md, p->engine,
+                                              attr) == dnnl_success &&
+           add_stage(p, pd, (stage){.n_args = 2, .name = {DNNL_ARG_FROM, DNNL_ARG_TO}, .place = {from, to}});
+}
+
+/* The stages around pd, which it takes. */
+static bool make_stages(prepared *p, dnnl_primitive_desc_t pd, const_dnnl_primitive_attr_t attr, int n_args,
+                        const sg_onednn_arg *args)
+{
+    stage own = {.n_args = n_args};
+    int given = -1, made = -1; /* the result's place, and where it is made if that is another */
+    bool ok = true;
+
+    for (int i = 0; i < n_args && ok; i++) {
+        const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, args[i].name);
+        int at = add_place(p, &args[i].md, args[i].view);
+        ok = md != NULL;
+        if (ok && !dnnl_memory_desc_equal(md, &args[i].md)) {
+            const int other = add_place(p, md, IN_SCRATCH);
+            if (args[i].view == SG_ONEDNN_OUT) {
+                given = at;
+                made = other;
+            } else {
+                ok = add_copy(p, attr, at, other);
+            }
+            at = other;
+        }
+        own.name[i] = args[i].name;
+        own.place[i] = at;
+    }
+    if (!ok) {
+        dnnl_primitive_desc_destroy(pd);
+        return false;
+    }
+    return add_stage(p, pd, own) && (given < 0 || add_copy(p, attr, made, given));
+}
+
+static bool make(prepared *p, const_dnnl_op_desc_t desc, const_dnnl_op_desc_t hint, int n_args,
+                 const sg_onednn_arg *args)
 {
     dnnl_primitive_attr_t attr = NULL;
-    dnnl_primitive_desc_t pd = NULL;
-    bool ok = dnnl_engine_create(&p->engine, dnnl_cpu, 0) == dnnl_success &&
-              dnnl_primitive_attr_create(&attr) == dnnl_success &&
-              dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user) == dnnl_success &&
-              dnnl_primitive_desc_create(&pd, desc, attr, p->engine, NULL) == dnnl_success && !is_reference(pd) &&
-              dnnl_primitive_create(&p->primitive, pd) == dnnl_success;
+    dnnl_primitive_desc_t pd = NULL, hint_pd = NULL;
+    const bool ok = dnnl_engine_create(&p->engine, dnnl_cpu, 0) == dnnl_success &&
+                    dnnl_primitive_attr_create(&attr) == dnnl_success &&
+                    dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user) == dnnl_success &&
+                    (!hint || dnnl_primitive_desc_create(&hint_pd, hint, attr, p->engine, NULL) == dnnl_success) &&
+                    dnnl_primitive_desc_create(&pd, desc, attr, p->engine, hint_pd) == dnnl_success &&
+                    make_stages(p, pd, attr, n_args, args);
 
-    if (ok) {
-        const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-        *scratch_bytes = md ? dnnl_memory_desc_get_size(md) : 0;
-        p->has_scratchpad = *scratch_bytes > 0;
-        if (md)
-            p->scratchpad = *md;
-    }
-    if (pd)
-        dnnl_primitive_desc_destroy(pd);
+    if (hint_pd)
+        dnnl_primitive_desc_destroy(hint_pd);
     if (attr)
         dnnl_primitive_attr_destroy(attr);
     return ok;
 }
 
-bool sg_onednn_prepare(const_dnnl_op_desc_t desc, int n_args, const sg_onednn_arg *args, int n_threads,
-                       sg_prepared *out)
+bool sg_onednn_prepare_any(const_dnnl_op_desc_t desc, const_dnnl_op_desc_t hint, int n_args, const sg_onednn_arg *args,
+                           int n_threads, sg_prepared *out)
 {
     prepared *p = calloc(1, sizeof *p);
-    size_t scratch_bytes = 0;
 
     SG_ASSERT(n_args <= SG_ONEDNN_MAX_ARGS);
     if (!p)
         return false;
     p->n_threads = n_threads;
-    p->n_args = n_args;
-    memcpy(p->args, args, (size_t)n_args * sizeof *args);
     p->pool = calloc(1, sizeof *p->pool);
     const int before = set_threads(n_threads);
-    const bool made = p->pool && memory_to_spare() && make(p, desc, &scratch_bytes);
+    const bool made = p->pool && memory_to_spare() && make(p, desc, hint, n_args, args);
     set_threads(before);
     context *c = made ? context_new(p) : NULL;
     if (!c) {
@@ -207,6 +288,12 @@ bool sg_onednn_prepare(const_dnnl_op_desc_t desc, int n_args, const sg_onednn_ar
         return false;
     }
     atomic_init(&p->pool->first, c);
-    *out = (sg_prepared){.run = execute, .self = p, .release = release, .scratch_bytes = scratch_bytes};
+    *out = (sg_prepared){.run = execute, .self = p, .release = release, .scratch_bytes = p->scratch_bytes};
     return true;
+}
+
+bool sg_onednn_prepare(const_dnnl_op_desc_t desc, int n_args, const sg_onednn_arg *args, int n_threads,
+                       sg_prepared *out)
+{
+    return sg_onednn_prepare_any(desc, NULL, n_args, args, n_threads, out);
 }

@@ -26,8 +26,16 @@ typedef struct sg_onednn_arg {
 bool sg_onednn_prepare(const_dnnl_op_desc_t desc, int n_args, const sg_onednn_arg *args, int n_threads,
                        sg_prepared *out);
 
+/* The same where `desc` leaves layouts to oneDNN (format "any"): what it wants laid out otherwise than args say is
+ * copied into that layout, in scratch, before or after. `hint`: for the backward pass of something, its forward pass;
+ * else NULL. */
+bool sg_onednn_prepare_any(const_dnnl_op_desc_t desc, const_dnnl_op_desc_t hint, int n_args, const sg_onednn_arg *args,
+                           int n_threads, sg_prepared *out);
+
 /* One per kind of operation: as sg_backend's prepare, with types and extents already looked at. */
 bool sg_onednn_matmul(const sg_kernel_args *k, sg_prepared *out);
 bool sg_onednn_eltwise(const sg_kernel_args *k, sg_prepared *out);
+bool sg_onednn_conv(const sg_kernel_args *k, sg_prepared *out); /* conv2d and its two derivatives */
+bool sg_onednn_pool(const sg_kernel_args *k, sg_prepared *out);
 
 #endif
