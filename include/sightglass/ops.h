@@ -179,6 +179,9 @@ sg_value *sg_random_uniform(sg_graph *g, sg_dtype dtype, int n_dims, const sg_di
 sg_value *sg_random_normal(sg_graph *g, sg_dtype dtype, int n_dims, const sg_dim *dims, sg_random from, sg_value *step);
 /* true with probability p */
 sg_value *sg_random_bernoulli(sg_graph *g, double p, int n_dims, const sg_dim *dims, sg_random from, sg_value *step);
+/* 0 with probability p, else x / (1 - p); x itself for p = 0. 0 <= p < 1, or it is SG_EARG. For training: at inference
+ * leave it out. */
+sg_value *sg_dropout(sg_graph *g, sg_value *x, double p, sg_random from, sg_value *step);
 
 /* ---- state ---- */
 

@@ -93,3 +93,14 @@ sg_value *sg_cross_entropy(sg_graph *g, sg_value *logits, sg_value *targets)
 
     return sg_sub(g, sg_logsumexp(g, logits, -1, false), sg_squeeze(g, own, -1));
 }
+
+sg_value *sg_dropout(sg_graph *g, sg_value *x, double p, sg_random from, sg_value *step)
+{
+    if (!(p >= 0 && p < 1))
+        return sg_graph_fail(g, SG_EARG, "dropout: probability %g", p);
+    if (p == 0)
+        return x;
+    /* Chosen rather than multiplied, so that what is dropped is 0 also where x is not finite. */
+    return sg_where(g, sg_random_bernoulli(g, p, x->n_dims, x->dims, from, step), sg_scalar_like(g, x, 0),
+                    sg_mul_scalar(g, x, 1 / (1 - p)));
+}

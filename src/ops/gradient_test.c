@@ -4,6 +4,7 @@
 #include "check.h"
 #include "gradcheck.h"
 #include "graph/op.h"
+#include "sightglass/image.h"
 
 #define BUILD(name, expression)                                                                                        \
     static sg_value *name(sg_graph *g, sg_value *const *x)                                                             \
@@ -295,6 +296,8 @@ static const gradcheck_case cases[] = {
     {"concat", concat_symbol, 2, {{2, {-2, 3}, -1, 1, false}, {2, {-3, 3}, -1, 1, false}}, 0},
 };
 
+#include "ops/gradient_image.h"
+
 /* ---- running them ---- */
 
 static void check(const gradcheck_case *c)
@@ -346,8 +349,18 @@ static void each_with_its_shapes(void **state)
         check(&cases[i]);
 }
 
+static void images(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SG_COUNT_OF(image_cases); i++)
+        check(&image_cases[i]);
+}
+
 static bool has_case(const char *op)
 {
+    for (size_t i = 0; i < SG_COUNT_OF(image_cases); i++)
+        if (strcmp(image_cases[i].op, op) == 0)
+            return true;
     for (size_t i = 0; i < SG_COUNT_OF(unary); i++)
         if (strcmp(unary[i].op, op) == 0)
             return true;
@@ -399,6 +412,8 @@ static void every_differentiable_op_has_a_case(void **state)
         CHECK(uses_op(binary[i].op, binary[i].build, 2, pairs[1]));
     for (size_t i = 0; i < SG_COUNT_OF(cases); i++)
         CHECK(uses_op(cases[i].op, cases[i].build, cases[i].n_in, cases[i].in));
+    for (size_t i = 0; i < SG_COUNT_OF(image_cases); i++)
+        CHECK(uses_op(image_cases[i].op, image_cases[i].build, image_cases[i].n_in, image_cases[i].in));
     CHECK(n_missing == 0);
 }
 
@@ -497,6 +512,7 @@ int main(void)
         cmocka_unit_test(one_input),
         cmocka_unit_test(two_inputs_broadcast),
         cmocka_unit_test(each_with_its_shapes),
+        cmocka_unit_test(images),
         cmocka_unit_test(every_differentiable_op_has_a_case),
         cmocka_unit_test(wrong_gradients_are_found_out),
         cmocka_unit_test(gradients_that_stop_are_zero),

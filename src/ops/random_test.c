@@ -156,6 +156,29 @@ static void certain_and_impossible(void **state)
     sg_graph_free(g);
 }
 
+/* What is kept is scaled, so that the mean stays; another step drops others; what is dropped is 0 whatever it was. */
+static void dropout_keeps_the_mean(void **state)
+{
+    (void)state;
+    sg_graph *g = sg_graph_new();
+    sg_value *step = sg_scalar(g, SG_I32, 4), *x = sg_ones_like(g, sg_iota(g, SG_F32, 4096));
+    const sg_random from = {7, 0, false};
+    sg_value *y = sg_dropout(g, x, 0.2, from, step), *mask = sg_random_bernoulli(g, 0.2, DIMS(4096), from, step);
+
+    /* sqrt(.2 .8 / 4096) / .8 = .0078; four of those */
+    CHECK_VALUES(g, sg_sub(g, sg_mean_all(g, y), sg_scalar(g, SG_F32, 1)), 0.032, 0);
+    sg_value *want = sg_where(g, mask, sg_scalar(g, SG_F32, 0), sg_scalar(g, SG_F32, 1.25));
+    CHECK_VALUES(g, sg_max_axes(g, sg_abs(g, sg_sub(g, y, want)), SG_ALL_AXES, false), 0, 0);
+    sg_value *other = sg_dropout(g, x, 0.2, from, sg_scalar(g, SG_I32, 5));
+    CHECK_VALUES(g, sg_max_axes(g, sg_abs(g, sg_sub(g, y, other)), SG_ALL_AXES, false), 0, 1.25);
+    y = sg_dropout(g, sg_full(g, SG_F32, DIMS(64), (double)INFINITY), 0.9, from, step);
+    CHECK_VALUES(g, sg_min_axes(g, y, SG_ALL_AXES, false), 0, 0);
+    CHECK(sg_dropout(g, x, 0, from, step) == x);
+    sg_dropout(g, x, 1, from, step);
+    CHECK_BUILD_FAILS(g, SG_EARG, "dropout: probability 1");
+    sg_graph_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -164,6 +187,7 @@ int main(void)
         cmocka_unit_test(moments),
         cmocka_unit_test(seeds_streams_and_steps_differ),
         cmocka_unit_test(certain_and_impossible),
+        cmocka_unit_test(dropout_keeps_the_mean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,6 +28,10 @@ static bool prepare(const sg_backend *self, const sg_kernel_args *k, sg_prepared
             return false;
     if (strcmp(k->op->name, "matmul") == 0)
         return sg_onednn_matmul(k, out);
+    if (strncmp(k->op->name, "conv2d", 6) == 0)
+        return sg_onednn_conv(k, out);
+    if (strstr(k->op->name, "_pool2d"))
+        return sg_onednn_pool(k, out);
     return k->n_in == 1 && sg_onednn_eltwise(k, out);
 }
 

@@ -1,6 +1,7 @@
 /* The oneDNN backend against the reference kernels, through sessions. */
 #include "backend/backends.h"
 #include "check.h"
+#include "sightglass/image.h"
 #include "sightglass/ops.h"
 
 static const sg_backend *const onednn[] = {&sg_backend_onednn};
@@ -316,6 +317,103 @@ static void masked_rows_and_far_rows_keep_their_meaning(void **state)
     free(numbers);
 }
 
+/* Runs v, which is computed by op, over inputs filled with noise. */
+static void compare_over(sg_graph *g, sg_value *v, int n_in, sg_value *const *in, const char *op, const char *backend,
+                         double tolerance)
+{
+    sg_feed feeds[3];
+
+    for (int i = 0; i < n_in; i++) {
+        feeds[i] = (sg_feed){in[i], sg_tensor_of(SG_F32, sg_value_n_dims(in[i]), sg_value_dims(in[i]), NULL)};
+        feeds[i].tensor.data = noise(sg_tensor_count(&feeds[i].tensor), (uint32_t)i + 1);
+    }
+    compare(g, v, n_in, feeds, op, backend, tolerance);
+    for (int i = 0; i < n_in; i++)
+        free(feeds[i].tensor.data);
+}
+
+typedef struct image {
+    sg_dim b, c, h, w, o, kh, kw;
+    sg_conv2d_opts opts;
+    const char *backend;
+} image;
+
+static void convolve(const image *s)
+{
+    sg_graph *g = sg_graph_new();
+    const sg_dim each = s->c / s->opts.groups, n = s->b * s->o * s->h * s->w;
+    sg_value *in[3] = {sg_input(g, "x", SG_F32, 4, (sg_dim[]){s->b, s->c, s->h, s->w}),
+                       sg_input(g, "w", SG_F32, 4, (sg_dim[]){s->o, each, s->kh, s->kw})};
+    sg_value *y = sg_conv2d(g, in[0], in[1], NULL, s->opts), *back[2];
+    in[2] = sg_input(g, "y", SG_F32, 4, sg_value_dims(y));
+    sg_gradients(g, y, in[2], 2, in, back);
+    compare_over(g, y, 2, in, "conv2d", s->backend, sum_tolerance(each * s->kh * s->kw));
+    compare_over(g, back[0], 2, (sg_value *[]){in[1], in[2]}, "conv2d_transpose", s->backend,
+                 sum_tolerance(s->o * s->kh * s->kw));
+    compare_over(g, back[1], 2, (sg_value *[]){in[0], in[2]}, "conv2d_weight", s->backend, sum_tolerance(n));
+    sg_graph_free(g);
+}
+
+static void convolutions_agree_with_the_reference(void **state)
+{
+    (void)state;
+    static const image images[] = {
+        {2, 16, 14, 14, 32, 3, 3, {{1, 1}, {1, 1}, {1, 1}, {1, 1}, 1, {0, 0}}, "onednn"},
+        {4, 32, 24, 24, 32, 3, 3, {{1, 1}, {1, 1}, {1, 1}, {1, 1}, 1, {0, 0}}, "onednn"}, /* enough for threads */
+        {2, 17, 13, 11, 19, 3, 3, {{1, 1}, {1, 0}, {0, 1}, {1, 1}, 1, {0, 0}}, "onednn"}, /* nothing divides anything */
+        {2, 32, 17, 18, 24, 4, 4, {{2, 2}, {1, 1}, {1, 1}, {1, 1}, 1, {0, 0}}, "onednn"},
+        {1, 16, 20, 20, 16, 3, 3, {{1, 1}, {2, 2}, {2, 2}, {2, 2}, 1, {0, 0}}, "onednn"},
+        {1, 16, 21, 20, 16, 3, 2, {{3, 2}, {2, 0}, {1, 3}, {2, 3}, 1, {0, 0}}, "onednn"},
+        {2, 64, 9, 9, 64, 1, 1, {{1, 1}, {0, 0}, {0, 0}, {1, 1}, 1, {0, 0}}, "onednn"},
+        {2, 32, 12, 12, 64, 3, 3, {{1, 1}, {1, 1}, {1, 1}, {1, 1}, 4, {0, 0}}, "onednn"},
+        {2, 32, 16, 16, 32, 3, 3, {{1, 1}, {1, 1}, {1, 1}, {1, 1}, 32, {0, 0}}, "onednn"}, /* depthwise */
+        {2, 32, 16, 16, 32, 3, 3, {{2, 2}, {1, 1}, {1, 1}, {1, 1}, 32, {0, 0}}, "onednn"},
+        {1, 1, 5, 5, 1, 3, 3, {{1, 1}, {0, 0}, {0, 0}, {1, 1}, 1, {0, 0}}, "reference"}, /* too little to do */
+        {4, 3, 16, 16, 3, 1, 1, {{1, 1}, {0, 0}, {0, 0}, {1, 1}, 1, {0, 0}}, "reference"},
+    };
+
+    for (size_t i = 0; i < sizeof images / sizeof *images; i++)
+        convolve(&images[i]);
+}
+
+/* NaN and infinity reach the windows they are in, and no others. */
+static void a_convolution_keeps_nan_where_it_belongs(void **state)
+{
+    (void)state;
+    const sg_dim dims[2][4] = {{2, 17, 10, 10}, {19, 17, 3, 3}};
+    sg_graph *g = sg_graph_new();
+    sg_value *x = sg_input(g, "x", SG_F32, 4, dims[0]), *w = sg_input(g, "w", SG_F32, 4, dims[1]);
+    float *numbers[2] = {noise(2 * 17 * 100, 1), noise(19 * 17 * 9, 2)};
+    const sg_feed feeds[2] = {{x, sg_tensor_of(SG_F32, 4, dims[0], numbers[0])},
+                              {w, sg_tensor_of(SG_F32, 4, dims[1], numbers[1])}};
+
+    numbers[0][345] = NAN;
+    numbers[0][17 * 100 + 55] = INFINITY;
+    numbers[1][7 * 17 * 9 + 4] = 0.0f; /* the middle tap on channel 0: 0 * inf */
+    compare(g, sg_conv2d(g, x, w, NULL, sg_conv2d_strided(1, 1)), 2, feeds, "conv2d", "onednn", sum_tolerance(153));
+    sg_graph_free(g);
+    free(numbers[0]);
+    free(numbers[1]);
+}
+
+static void means_of_windows_agree_with_the_reference(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 12; i++) {
+        sg_graph *g = sg_graph_new();
+        const bool uneven = i & 1;
+        const sg_dim dims[] = {i < 8 ? 2 : 12, i < 4 ? 3 : 16, 21, 22};
+        const sg_pool2d_opts o = {{uneven ? 3 : 2, 2}, {2, uneven ? 1 : 2}, {uneven, 0}, {uneven, uneven}, i & 2};
+        sg_value *x = sg_input(g, "x", SG_F32, 4, dims), *y = sg_avg_pool2d(g, x, o), *dx;
+        sg_value *dy = sg_input(g, "dy", SG_F32, 4, sg_value_dims(y));
+        sg_gradients(g, y, dy, 1, &x, &dx);
+        compare_over(g, y, 1, &x, "avg_pool2d", "onednn", 1e-6);
+        compare_over(g, dx, 1, &dy, "avg_pool2d_back", "onednn", 1e-6);
+        compare_over(g, sg_max_pool2d(g, x, o), 1, &x, "max_pool2d", "reference", 0);
+        sg_graph_free(g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -326,6 +424,9 @@ int main(void)
         cmocka_unit_test(f64_is_left_to_the_reference),
         cmocka_unit_test(gelu_and_sigmoid_agree_with_the_reference),
         cmocka_unit_test(masked_rows_and_far_rows_keep_their_meaning),
+        cmocka_unit_test(convolutions_agree_with_the_reference),
+        cmocka_unit_test(a_convolution_keeps_nan_where_it_belongs),
+        cmocka_unit_test(means_of_windows_agree_with_the_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

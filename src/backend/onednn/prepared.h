@@ -35,5 +35,7 @@ bool sg_onednn_prepare_any(const_dnnl_op_desc_t desc, const_dnnl_op_desc_t hint,
 /* One per kind of operation: as sg_backend's prepare, with types and extents already looked at. */
 bool sg_onednn_matmul(const sg_kernel_args *k, sg_prepared *out);
 bool sg_onednn_eltwise(const sg_kernel_args *k, sg_prepared *out);
+bool sg_onednn_conv(const sg_kernel_args *k, sg_prepared *out); /* conv2d and its two derivatives */
+bool sg_onednn_pool(const sg_kernel_args *k, sg_prepared *out);
 
 #endif
