@@ -6,6 +6,7 @@
 #include "sightglass/error.h"
 #include "sightglass/features.h"
 #include "sightglass/graph.h"
+#include "sightglass/linalg.h"
 #include "sightglass/model.h"
 #include "sightglass/npy.h"
 #include "sightglass/ops.h"
