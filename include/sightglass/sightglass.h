@@ -7,6 +7,7 @@
 #include "sightglass/features.h"
 #include "sightglass/graph.h"
 #include "sightglass/image.h"
+#include "sightglass/linalg.h"
 #include "sightglass/model.h"
 #include "sightglass/npy.h"
 #include "sightglass/ops.h"
