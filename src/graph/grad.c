@@ -42,6 +42,25 @@ static bool incoming(sg_graph *g, const sg_value *y, const sg_value *dy)
     return !sg_graph_failed(g);
 }
 
+/* a + b. The gradients of slices that lie side by side are zeros around numbers; they are put side by side instead of added. */
+static sg_value *sum_of(sg_graph *g, sg_value *a, sg_value *b)
+{
+    enum { AXIS, BEFORE, AFTER, INNER };
+    const sg_dim *i = a->attrs.i, *k = b->attrs.i;
+
+    if (sg_graph_failed(g) || strcmp(a->op->name, "pad") != 0 || a->op != b->op || i[AXIS] != k[AXIS] || i[INNER] || k[INNER] ||
+        a->attrs.f[0] < 0 || a->attrs.f[0] > 0 || b->attrs.f[0] < 0 || b->attrs.f[0] > 0)
+        return sg_add(g, a, b);
+    const int axis = (int)i[AXIS];
+    for (int turn = 0; turn < 2; turn++) {
+        sg_value *first = turn ? b : a, *second = turn ? a : b;
+        if (sg_dim_add(g, first->attrs.i[BEFORE], first->in[0]->dims[axis]) == second->attrs.i[BEFORE])
+            return sg_pad(g, sg_concat(g, 2, (sg_value *[]){first->in[0], second->in[0]}, axis), axis, first->attrs.i[BEFORE],
+                          second->attrs.i[AFTER], 0, 0);
+    }
+    return sg_add(g, a, b);
+}
+
 static void back(sg_graph *g, sg_value *v, sg_value *dy, const bool *wanted, sg_value **sums)
 {
     sg_value *few[MAX_IN] = {0}, **dx = few;
@@ -66,7 +85,7 @@ static void back(sg_graph *g, sg_value *v, sg_value *dy, const bool *wanted, sg_
             sg_graph_fail(g, SG_ESHAPE, "gradient of %s: input %d is %s, its gradient %s", v->op->name, i,
                           sg_value_shape_text(in, a), sg_value_shape_text(dx[i], b));
         }
-        sums[in->id] = sums[in->id] ? sg_add(g, sums[in->id], dx[i]) : dx[i];
+        sums[in->id] = sums[in->id] ? sum_of(g, sums[in->id], dx[i]) : dx[i];
     }
     if (dx != few)
         free(dx);
