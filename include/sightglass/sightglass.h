@@ -15,6 +15,8 @@
 #include "sightglass/run.h"
 #include "sightglass/safetensors.h"
 #include "sightglass/sample.h"
+#include "sightglass/schedule.h"
+#include "sightglass/source.h"
 #include "sightglass/superposition.h"
 #include "sightglass/tensor.h"
 #include "sightglass/tokenizer.h"
