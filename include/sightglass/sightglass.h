@@ -21,6 +21,7 @@
 #include "sightglass/tensor.h"
 #include "sightglass/tokenizer.h"
 #include "sightglass/train.h"
+#include "sightglass/update.h"
 #include "sightglass/world.h"
 
 #endif
