@@ -2,6 +2,7 @@
 #ifndef SIGHTGLASS_SIGHTGLASS_H
 #define SIGHTGLASS_SIGHTGLASS_H
 
+#include "sightglass/checkpoint.h"
 #include "sightglass/edit.h"
 #include "sightglass/error.h"
 #include "sightglass/features.h"

@@ -113,5 +113,7 @@ sg_status sg_writer_begin(sg_writer **out, const char *path, sg_error *err) SG_M
 FILE *sg_writer_stream(sg_writer *w);
 sg_status sg_writer_commit(sg_writer *w, sg_error *err) SG_MUST_CHECK; /* frees w either way */
 void sg_writer_abort(sg_writer *w);                                    /* frees w; NULL is fine */
+/* Removes from a folder what writers left there whose process has ended, as by SIGKILL. */
+void sg_writer_sweep(const char *folder);
 
 #endif
