@@ -3,10 +3,12 @@
 #define SIGHTGLASS_SIGHTGLASS_H
 
 #include "sightglass/checkpoint.h"
+#include "sightglass/corpus.h"
 #include "sightglass/edit.h"
 #include "sightglass/error.h"
 #include "sightglass/features.h"
 #include "sightglass/graph.h"
+#include "sightglass/metrics.h"
 #include "sightglass/model.h"
 #include "sightglass/npy.h"
 #include "sightglass/ops.h"
