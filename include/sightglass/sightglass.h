@@ -8,6 +8,7 @@
 #include "sightglass/error.h"
 #include "sightglass/features.h"
 #include "sightglass/graph.h"
+#include "sightglass/learner.h"
 #include "sightglass/metrics.h"
 #include "sightglass/model.h"
 #include "sightglass/npy.h"
