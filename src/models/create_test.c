@@ -43,19 +43,26 @@ typedef struct fixture {
     sg_state *state;
 } fixture;
 
-static fixture make(const char *text, uint64_t seed)
+static fixture make_of(const char *text, uint64_t seed, sg_dtype dtype)
 {
     fixture f;
     sg_error err;
+    sg_model_opts opts = sg_model_defaults();
+    opts.dtype = dtype;
     snprintf(config, sizeof config, "%s/config.json", folder);
     FILE *to = fopen(config, "wb");
     CHECK(to && fputs(text, to) >= 0 && fclose(to) == 0);
-    CHECK_OK(sg_model_new(&f.m, config, NULL, sg_model_defaults(), &err), &err);
+    CHECK_OK(sg_model_new(&f.m, config, NULL, opts, &err), &err);
     CHECK_OK(sg_model_graph(&f.g, f.m, 0, 0, &err), &err);
     CHECK_OK(sg_state_new(&f.state, f.g, &err), &err);
     CHECK_OK(sg_model_bind(f.m, f.g, f.state, &err), &err); /* binds nothing */
     CHECK_OK(sg_state_init(f.state, seed, &err), &err);
     return f;
+}
+
+static fixture make(const char *text, uint64_t seed)
+{
+    return make_of(text, seed, SG_F32);
 }
 
 static void end(fixture *f)
@@ -129,6 +136,74 @@ static void an_untrained_model_knows_nothing(void **state)
     end(&f);
 }
 
+/* Of every weight, one number or another, in f64 against central differences. */
+static void gradients_are_those_of_the_loss(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {gpt2, llama};
+    enum { ROWS = 3, TIME = 6, MOST = 64 };
+    for (int k = 0; k < 2; k++) {
+        fixture f = make_of(texts[k], 2, SG_F64);
+        sg_value *weights[MOST], *fetches[MOST + 1];
+        int n = 0;
+        for (; sg_model_get_weight(f.m, n).name; n++) {
+            CHECK(n < MOST);
+            weights[n] = sg_graph_find(f.g, sg_model_get_weight(f.m, n).name);
+        }
+        sg_value *loss = sg_graph_find(f.g, "loss");
+        sg_gradients(f.g, loss, NULL, n, weights, fetches);
+        fetches[n] = loss;
+        int32_t ids[ROWS * TIME], places[ROWS * TIME];
+        uint8_t mask[ROWS * TIME];
+        for (int i = 0; i < ROWS * TIME; i++) {
+            ids[i] = (i * 7 + i / 5) % 50;
+            places[i] = i % TIME;
+            mask[i] = 1;
+        }
+        const sg_dim dims[2] = {ROWS, TIME};
+        const sg_feed feeds[3] = {{sg_graph_find(f.g, "tokens"), sg_tensor_of(SG_I32, 2, dims, ids)},
+                                  {sg_graph_find(f.g, "positions"), sg_tensor_of(SG_I32, 2, dims, places)},
+                                  {sg_graph_find(f.g, "key_mask"), sg_tensor_of(SG_BOOL, 2, dims, mask)}};
+        sg_session *session;
+        sg_tensor out[MOST + 1], value;
+        double want[MOST], got[MOST];
+        sg_dim at[MOST];
+        sg_error err;
+        CHECK_OK(sg_session_new(&session, f.g, f.state, sg_exec_defaults(), &err), &err);
+        CHECK_OK(sg_session_run(session, 3, feeds, n + 1, fetches, out, &err), &err);
+        for (int i = 0; i < n; i++) {
+            const sg_dim count = sg_tensor_count(&out[i]);
+            at[i] = count * 5 / 7 - count * 5 / 7 % sg_value_dim(weights[i], -1) + i % sg_value_dim(weights[i], -1);
+            if (strstr(sg_value_name(weights[i]), "wte") || strstr(sg_value_name(weights[i]), "embed"))
+                at[i] = ids[4] * 48 + 3;
+            if (strstr(sg_value_name(weights[i]), "wpe"))
+                at[i] = 2 * 48 + 5;
+            if (at[i] >= count)
+                at[i] = count - 1;
+            got[i] = sg_tensor_get(&out[i], at[i]);
+        }
+        const double h = 1e-4;
+        int moved = 0;
+        for (int i = 0; i < n; i++) {
+            sg_tensor *w = sg_state_tensor(f.state, weights[i]);
+            const double was = sg_tensor_get(w, at[i]);
+            double side[2];
+            for (int s = 0; s < 2; s++) {
+                sg_tensor_set(w, at[i], was + (s ? h : -h));
+                CHECK_OK(sg_session_run(session, 3, feeds, 1, &loss, &value, &err), &err);
+                side[s] = sg_tensor_get(&value, 0);
+            }
+            sg_tensor_set(w, at[i], was);
+            want[i] = (side[1] - side[0]) / (2 * h);
+            CHECK_NEAR(got[i], want[i], 1e-9, 1e-4);
+            moved += fabs(want[i]) > 1e-9;
+        }
+        CHECK(moved > n * 3 / 4);
+        sg_session_free(session);
+        end(&f);
+    }
+}
+
 static void only_matrices_decay(void **state)
 {
     (void)state;
@@ -200,11 +275,9 @@ static void what_cannot_be_made_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(weights_start_as_the_family_does),
-        cmocka_unit_test(an_untrained_model_knows_nothing),
-        cmocka_unit_test(only_matrices_decay),
-        cmocka_unit_test(what_is_saved_is_what_is_opened),
-        cmocka_unit_test(what_cannot_be_made_is_refused),
+        cmocka_unit_test(weights_start_as_the_family_does), cmocka_unit_test(an_untrained_model_knows_nothing),
+        cmocka_unit_test(gradients_are_those_of_the_loss),  cmocka_unit_test(only_matrices_decay),
+        cmocka_unit_test(what_is_saved_is_what_is_opened),  cmocka_unit_test(what_cannot_be_made_is_refused),
     };
     return cmocka_run_group_tests(tests, begin, finish);
 }

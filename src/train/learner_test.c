@@ -166,6 +166,50 @@ static void they_learn(void **state)
     }
 }
 
+/* The loss of the first step, of which the last token of each row counts, against the model run on those rows. Weights
+ * are large, so that positions and attention matter. */
+static void the_loss_is_that_of_the_model(void **state)
+{
+    (void)state;
+    enum { ROWS = 6 };
+    for (int k = 0; k < 2; k++) {
+        char text[400], dir[300];
+        fixture f;
+        sg_model *m;
+        sg_glass *glass;
+        sg_tensor nll;
+        sg_error err;
+        int32_t ids[ROWS][4];
+        uint8_t counts[ROWS * 4];
+        const int32_t *rows[ROWS];
+        sg_dim lengths[ROWS];
+        snprintf(text, sizeof text, "{\"initializer_range\":0.7,%s", (k ? llama : gpt2) + 1);
+        make(&f, text, ROWS, usual());
+        CHECK_OK(sg_learner_export(f.l, in_folder(dir, "first"), &err), &err);
+        run(&f, 1);
+        f.source.field[0].data = ids;
+        f.source.field[1].data = counts;
+        CHECK_OK(f.source.fill(f.source.self, 0, f.source.field, &err), &err);
+        for (int r = 0; r < ROWS; r++) {
+            rows[r] = ids[r];
+            lengths[r] = 4;
+        }
+        CHECK_OK(sg_model_open(&m, dir, sg_model_defaults(), &err), &err);
+        CHECK_OK(sg_glass_new(&glass, m, sg_glass_defaults(), &err), &err);
+        const sg_rows all = {.n_rows = ROWS, .tokens = rows, .lengths = lengths};
+        sg_value *fetch = sg_graph_find(sg_glass_graph(glass), "nll");
+        CHECK_OK(sg_glass_run(glass, &all, 0, NULL, 1, &fetch, &nll, &err), &err);
+        double sum = 0;
+        for (int r = 0; r < ROWS; r++)
+            sum += sg_tensor_get(&nll, 3 * r + 2);
+        CHECK_NEAR(sg_learner_loss(f.l), sum / ROWS, 0, 1e-5);
+        CHECK(fabs(sum / ROWS - log(8)) > 0.1);
+        sg_glass_free(glass);
+        sg_model_close(m);
+        end(&f);
+    }
+}
+
 /* The whole checkpoint (weights, moments, averages, metadata), byte for byte. */
 static void forty_steps_are_seventeen_and_twenty_three(void **state)
 {
@@ -334,6 +378,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(they_learn),
+        cmocka_unit_test(the_loss_is_that_of_the_model),
         cmocka_unit_test(forty_steps_are_seventeen_and_twenty_three),
         cmocka_unit_test(a_killed_run_goes_on_from_its_last_checkpoint),
         cmocka_unit_test(another_run_is_not_continued),

@@ -105,8 +105,9 @@ static void a_full_disk_is_told_at_the_end(void **state)
     (void)state;
     sg_metrics *m;
     sg_error err;
-    SKIP_WITHOUT("/dev/full", "/dev/full");
-    CHECK_OK(sg_metrics_open(&m, "/dev/full", 0, &err), &err);
+    const char *full = "/dev/full";
+    SKIP_WITHOUT(full, full);
+    CHECK_OK(sg_metrics_open(&m, full, 0, &err), &err);
     sg_metrics_write(m, &(sg_train_progress){.steps_done = 1}, 1);
     CHECK_STATUS(sg_metrics_close(m, &err), SG_EIO);
     CHECK_TEXT(err.text, "/dev/full");
