@@ -3,6 +3,7 @@
 
 #include "base/base.h"
 #include "check.h"
+#include "faults.h"
 #include "sightglass/npy.h"
 #include "sightglass/safetensors.h"
 
@@ -218,6 +219,34 @@ static void what_is_no_corpus_is_refused(void **state)
     sg_corpus_free(c);
 }
 
+static void memory_may_run_out_anywhere(void **state)
+{
+    (void)state;
+    make("a.npy", 0, 100, 0);
+    make("c.safetensors", 0, 100, 0);
+    for (long n = 0;; n++) {
+        sg_corpus *c = NULL;
+        sg_source s = {0};
+        sg_error err;
+        sg_faults_begin(n, SG_FAULT_ONCE);
+        sg_status status = sg_corpus_new(&c, &err);
+        if (status == SG_OK)
+            status = sg_corpus_add(c, at("a.npy"), NULL, &err);
+        if (status == SG_OK)
+            status = sg_corpus_add(c, at("c.safetensors"), NULL, &err);
+        if (status == SG_OK)
+            status = sg_corpus_source(&s, c, 4, 7, 0, &err);
+        const bool fired = sg_faults_end();
+        sg_source_free(&s);
+        sg_corpus_free(c);
+        if (!fired) {
+            CHECK_OK(status, &err);
+            break;
+        }
+        CHECK(status == SG_ENOMEM);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +256,7 @@ int main(void)
         cmocka_unit_test(short_streams_are_used_to_the_last_token),
         cmocka_unit_test(text_is_encoded),
         cmocka_unit_test(what_is_no_corpus_is_refused),
+        cmocka_unit_test(memory_may_run_out_anywhere),
     };
     return cmocka_run_group_tests(tests, begin, finish);
 }

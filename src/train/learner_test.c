@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 #include "check.h"
+#include "faults.h"
 #include "sightglass/checkpoint.h"
 #include "sightglass/rng.h"
 #include "sightglass/safetensors.h"
@@ -374,6 +375,46 @@ static void rows_that_do_not_fit_are_refused(void **state)
     end(&f);
 }
 
+/* Whatever fails leaves nothing behind; what can be done without (a constant folded, an old file removed) is. */
+static void memory_may_run_out_anywhere(void **state)
+{
+    (void)state;
+    fixture f;
+    char dir[300];
+    sg_error err;
+    sg_dim failed = 0;
+    sg_learner_opts opts = usual();
+    opts.update.n_batches = 2;
+    mkdir(in_folder(dir, "faults"), 0700);
+    make(&f, gpt2, 5, opts);
+    for (long n = 0;; n++) {
+        sg_learner *l = NULL;
+        sg_learner_memory memory;
+        sg_faults_begin(n, SG_FAULT_ONCE);
+        sg_status status = sg_learner_new(&l, f.m, &f.source, opts, &err);
+        if (status == SG_OK)
+            status = sg_learner_plan_memory(l, &memory, &err);
+        if (status == SG_OK)
+            status = sg_learner_run(l, 1, &err);
+        if (status == SG_OK)
+            status = sg_learner_save(l, dir, 1, &err);
+        if (status == SG_OK)
+            status = sg_learner_resume(l, dir, NULL, NULL, &err);
+        if (status == SG_OK)
+            status = sg_learner_export(l, dir, &err);
+        const bool fired = sg_faults_end();
+        sg_learner_free(l);
+        if (!fired) {
+            CHECK_OK(status, &err);
+            break;
+        }
+        CHECK(status == SG_ENOMEM || status == SG_OK);
+        failed += status == SG_ENOMEM;
+    }
+    CHECK(failed > 50);
+    end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +426,7 @@ int main(void)
         cmocka_unit_test(what_was_learnt_is_a_model),
         cmocka_unit_test(memory_is_counted_by_what_it_is_for),
         cmocka_unit_test(rows_that_do_not_fit_are_refused),
+        cmocka_unit_test(memory_may_run_out_anywhere),
     };
     return cmocka_run_group_tests(tests, begin, finish);
 }
