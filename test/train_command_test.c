@@ -389,6 +389,27 @@ static void ctrl_c_saves_and_resume_goes_on(void **state)
     same("whole", "stopped");
 }
 
+/* A step of this size takes longer than the two signals. */
+static void a_second_ctrl_c_ends_at_once(void **state)
+{
+    (void)state;
+    char out[PATH_BYTES], metrics[PATH_BYTES], slow[PATH_BYTES];
+    spill("slow.json", "{\"model_type\":\"gpt2\",\"n_embd\":256,\"n_layer\":4,\"n_head\":4,\"vocab_size\":20000,"
+                       "\"n_positions\":16}");
+    in_folder(slow, "slow.json");
+    in_folder(metrics, "slow.jsonl");
+    const pid_t child = start("sightglass", "train", "--config", slow, "--world", "arithmetic", "--batch", "1024",
+                              "--out", in_folder(out, "slow"), "--metrics", metrics, NULL);
+    while (access(metrics, F_OK) != 0)
+        usleep(500);
+    usleep(30000);
+    kill(child, SIGINT);
+    usleep(10000);
+    outcome o = stop_at(child, metrics, 0, SIGINT);
+    CHECK(o.status == -SIGINT);
+    outcome_free(&o);
+}
+
 static void a_killed_run_goes_on(void **state)
 {
     (void)state;
@@ -517,6 +538,7 @@ int main(void)
         cmocka_unit_test(token_files_are_learnt),
         cmocka_unit_test(text_is_learnt_with_its_tokenizer),
         cmocka_unit_test(ctrl_c_saves_and_resume_goes_on),
+        cmocka_unit_test(a_second_ctrl_c_ends_at_once),
         cmocka_unit_test(a_killed_run_goes_on),
         cmocka_unit_test(a_truncated_checkpoint_is_passed_over),
         cmocka_unit_test(dry_run_knows_the_memory),
