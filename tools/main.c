@@ -13,6 +13,7 @@ static const struct {
     {"run", "run a model on text or tokens; read, feed, edit and differentiate its values", cmd_run},
     {"generate", "write on from a text, with edits in place", cmd_generate},
     {"study", "ask one paper's question again: list, run", cmd_study},
+    {"train", "train a language model from nothing, on files or on a world", cmd_train},
     {"world", "sample a synthetic world: list, sample", cmd_world},
 };
 

@@ -56,8 +56,29 @@ const char *sg_model_warning(const sg_model *m, int i);
  * successor is known and not padding) have names too. With a cache keys and values are kept for n_rows rows of `capacity`
  * tokens, in variables. */
 sg_status sg_model_graph(sg_graph **out, const sg_model *m, sg_dim capacity, sg_dim n_rows, sg_error *err) SG_MUST_CHECK;
-/* Binds the weights in a state of such a graph (or of its fork). */
+/* Binds the weights in a state of such a graph (or of its fork); those of a model from nothing stay the state's. */
 sg_status sg_model_bind(const sg_model *m, const sg_graph *g, sg_state *s, sg_error *err) SG_MUST_CHECK;
+
+/* ---- models from nothing ---- */
+
+/* A model of the sizes that a config.json states, whose weights are not there yet: in a state of its graph they are
+ * variables like any other, which sg_state_init draws as the family does (matrices and embeddings normal with deviation
+ * initializer_range, .02; gpt2's projections into the residual stream divided by sqrt(2 n_layers) (Radford et al. 2019);
+ * biases 0, gains 1), and which can be trained. tokenizer: the path of a tokenizer.json, or NULL. */
+sg_status sg_model_new(sg_model **out, const char *config, const char *tokenizer, sg_model_opts opts,
+                       sg_error *err) SG_MUST_CHECK;
+/* Writes the folder (made if it is not there) that sg_model_open opens: config.json and tokenizer.json as they were given
+ * to sg_model_new, and the weights in s, a state of g. With `beside` not "" the tensors are those of the variables named so
+ * before each weight's name, as in "average.". */
+sg_status sg_model_save(const sg_model *m, const sg_graph *g, sg_state *s, const char *beside, const char *dir,
+                        sg_error *err) SG_MUST_CHECK;
+
+/* Weight i, in no order that means anything; name NULL past the last. */
+typedef struct sg_model_weight {
+    const char *name;
+    bool decays; /* a matrix that is no embedding: what weight decay is meant for */
+} sg_model_weight;
+sg_model_weight sg_model_get_weight(const sg_model *m, int i);
 
 /* ---- a glass ---- */
 

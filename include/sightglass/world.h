@@ -7,14 +7,15 @@
  *     sg_sample_free(s);
  *
  * A sample is a list of named tensors: first what a model may see, then the truth behind it. A world that can sample
- * inside a training graph says so in a header of its own, such as sightglass/features.h. */
+ * inside a training graph says so in a header of its own, such as sightglass/features.h. One that yields sequences of
+ * tokens is a source to train a language model on. */
 #ifndef SIGHTGLASS_WORLD_H
 #define SIGHTGLASS_WORLD_H
 
 #include <stdio.h>
 
 #include "sightglass/option.h"
-#include "sightglass/tensor.h"
+#include "sightglass/source.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -42,6 +43,11 @@ typedef struct sg_world {
     sg_status (*shape)(sg_tensor *field, const double *option, sg_dim count, sg_error *err);
     /* Fills the numbers of fields that `shape` shaped. */
     void (*sample)(sg_tensor *field, const double *option, sg_dim count, sg_origin from);
+    /* Both NULL in a world without token sequences. `sequence` says how many tokens there are and how long a sequence is;
+     * SG_EARG: as shape. `tokens` fills [n_rows,time] of each: row r is drawn at step from.step + r, whatever rows are
+     * asked for with it; counts is 1 where a token is to be predicted from those before it, else 0. */
+    sg_status (*sequence)(sg_dim *n_vocab, sg_dim *time, const double *option, sg_error *err);
+    void (*tokens)(int32_t *tokens, uint8_t *counts, const double *option, sg_dim n_rows, sg_origin from);
 } sg_world;
 
 /* Every world, in the order of worlds.def. */
@@ -59,6 +65,11 @@ void sg_sample_free(sg_sample *s); /* NULL is fine */
 
 /* The tensor of a field, borrowed until the sample is freed; NULL if there is no such field. */
 const sg_tensor *sg_sample_find(const sg_sample *s, const char *field);
+
+/* The world's sequences as a source of two fields, tokens [rows,time] i32 and counts [rows,time] bool. Row r of all that is
+ * ever drawn depends on (seed, r) alone. SG_EUNSUPPORTED: this world has no sequences. */
+sg_status sg_world_source(sg_source *out, const sg_world *world, int n_settings, const sg_setting *settings, sg_dim rows,
+                          uint64_t seed, sg_dim *n_vocab, sg_error *err) SG_MUST_CHECK;
 
 /* { "world", "seed", "count", "options": {...}, one nested array per field } as one line of JSON. */
 sg_status sg_sample_write_json(const sg_sample *s, FILE *to, sg_error *err) SG_MUST_CHECK;

@@ -115,5 +115,7 @@ sg_status sg_writer_commit(sg_writer *w, sg_error *err) SG_MUST_CHECK; /* frees 
 void sg_writer_abort(sg_writer *w);                                    /* frees w; NULL is fine */
 /* Whether a file could be written there, asked before work whose result it is to hold. NULL: nothing is asked. */
 sg_status sg_writer_check(const char *path, sg_error *err) SG_MUST_CHECK;
+/* Removes from a folder what writers left there whose process has ended, as by SIGKILL. */
+void sg_writer_sweep(const char *folder);
 
 #endif

@@ -1,8 +1,10 @@
 /* Files: read through a mapping, replaced through a rename.
  *
  * The writer's invariant: under `path` there is always a whole file, the old one or the new one, also after a crash. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -241,4 +243,21 @@ sg_status sg_writer_check(const char *path, sg_error *err)
 
     sg_writer_abort(w);
     return status;
+}
+
+void sg_writer_sweep(const char *folder)
+{
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        long pid;
+        unsigned long number;
+        char name[64];
+        if (sscanf(e->d_name, ".sightglass-%ld-%lx.tmp", &pid, &number) != 2 || pid <= 0)
+            continue;
+        snprintf(name, sizeof name, ".sightglass-%ld-%lx.tmp", pid, number);
+        if (strcmp(name, e->d_name) == 0 && kill((pid_t)pid, 0) != 0 && errno == ESRCH)
+            unlinkat(dirfd(d), name, 0);
+    }
+    if (d)
+        closedir(d);
 }

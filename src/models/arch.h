@@ -47,7 +47,9 @@ typedef struct sg_arch {
     bool gated;         /* post = act(gate) * up */
     bool in_out;        /* matrices are stored [in,out] */
     sg_activation act;
+    bool attention_bias; /* a new model has the optional biases */
     double eps, rope_theta;
+    double deviation, residual; /* of a new model's matrices, and of those that write to the residual stream */
     sg_dim rotary; /* numbers of each head that turn */
     const char *names[SG_N_WEIGHTS]; /* with %d for the layer; NULL: the family has none */
     bool optional[SG_N_WEIGHTS];     /* biases that some models of the family have */
@@ -73,7 +75,7 @@ sg_status sg_config_act(const json_t *config, const char *path, const char *key,
 /* A bound weight. */
 typedef struct sg_weight {
     char *name; /* in the file */
-    sg_tensor tensor; /* in the compute type, as stored ([in,out] stays so) */
+    sg_tensor tensor; /* in the compute type, as stored ([in,out] stays so); without data in a new model */
 } sg_weight;
 
 struct sg_model {
@@ -81,7 +83,8 @@ struct sg_model {
     sg_model_opts opts;
     sg_model_info info;
     sg_arch arch;
-    sg_safetensors *file;
+    sg_safetensors *file; /* NULL in a new model, which has a config and may have a tokenizer's path instead */
+    sg_file *config, *tokenizer_file;
     sg_tokenizer *tokenizer;
     sg_weight *weights[SG_N_WEIGHTS]; /* by layer (one entry for those outside the blocks); NULL: none */
     const char **warnings;
@@ -90,6 +93,13 @@ struct sg_model {
 
 /* Fills arch and info of a model that has an arena from the bytes of a config.json; `path` is for errors. */
 sg_status sg_config_parse(sg_model *m, const char *json, size_t n_bytes, const char *path, sg_error *err) SG_MUST_CHECK;
+
+/* The parts that opening and making share. */
+sg_status sg_config_read(sg_model *m, const sg_file *file, sg_error *err) SG_MUST_CHECK;
+/* In the arena, with the prefix; NULL when memory is out. */
+char *sg_weight_name(const sg_model *m, sg_weight_role role, int layer);
+/* How a new model's weight starts. */
+sg_init sg_weight_init(const sg_model *m, sg_weight_role role);
 
 /* Shape of a weight: rank and extents. */
 int sg_weight_shape(const sg_model *m, sg_weight_role role, sg_dim dims[2]);

@@ -1,5 +1,6 @@
 /* gpt2: layer norm, learned positions, one matrix for q, k and v, GELU in its tanh form, matrices stored [in,out].
  * Radford et al. 2019. */
+#include <math.h>
 #include <string.h>
 
 #include "models/arch.h"
@@ -13,6 +14,7 @@ sg_status sg_family_gpt2(sg_arch *arch, sg_model_info *info, const json_t *confi
         .layer_norm = true,
         .learned_positions = true,
         .in_out = true,
+        .attention_bias = true,
         .act = SG_ACT_GELU_TANH,
         .prefix = "transformer.",
         .names = {[SG_W_EMBED] = "wte.weight",
@@ -49,6 +51,8 @@ sg_status sg_family_gpt2(sg_arch *arch, sg_model_info *info, const json_t *confi
     if (sg_config_has(config, "n_inner"))
         SG_TRY(sg_config_int(config, path, "n_inner", 1, 1 << 22, &info->d_mlp, err));
     SG_TRY(sg_config_real(config, path, "layer_norm_epsilon", 1e-5, &arch->eps, err));
+    SG_TRY(sg_config_real(config, path, "initializer_range", 0.02, &arch->deviation, err));
+    arch->residual = arch->deviation / sqrt(2.0 * (double)info->n_layers);
     if (sg_config_has(config, "activation_function"))
         SG_TRY(sg_config_act(config, path, "activation_function", arch, err));
     info->tied = !json_is_false(json_object_get(config, "tie_word_embeddings"));

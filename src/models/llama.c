@@ -55,7 +55,10 @@ sg_status sg_family_llama(sg_arch *arch, sg_model_info *info, const json_t *conf
         return sg_fail(err, SG_EUNSUPPORTED, "%s: rope_scaling is not something this version can do", path);
     SG_TRY(sg_config_real(config, path, "rms_norm_eps", 1e-6, &arch->eps, err));
     SG_TRY(sg_config_real(config, path, "rope_theta", 10000, &arch->rope_theta, err));
+    SG_TRY(sg_config_real(config, path, "initializer_range", 0.02, &arch->deviation, err));
+    arch->residual = arch->deviation;
     SG_TRY(sg_config_act(config, path, "hidden_act", arch, err));
+    arch->attention_bias = json_is_true(json_object_get(config, "attention_bias"));
     arch->rotary = info->d_head;
     info->tied = json_is_true(json_object_get(config, "tie_word_embeddings"));
     return SG_OK;

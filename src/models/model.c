@@ -176,15 +176,31 @@ sg_status sg_config_parse(sg_model *m, const char *json, size_t n_bytes, const c
     return status;
 }
 
+sg_status sg_config_read(sg_model *m, const sg_file *file, sg_error *err)
+{
+    const char *text = sg_file_data(file) ? (const char *)sg_file_data(file) : "";
+
+    return sg_config_parse(m, text, sg_file_bytes(file), sg_file_path(file), err);
+}
+
 static sg_status read_config(sg_model *m, const char *path, sg_error *err)
 {
     sg_file *file;
 
     SG_TRY(sg_file_open(&file, path, err));
-    const sg_status status =
-        sg_config_parse(m, sg_file_data(file) ? (const char *)sg_file_data(file) : "", sg_file_bytes(file), path, err);
+    const sg_status status = sg_config_read(m, file, err);
     sg_file_close(file);
     return status;
+}
+
+char *sg_weight_name(const sg_model *m, sg_weight_role role, int layer)
+{
+    const char *pattern = m->arch.names[role], *percent = strstr(pattern, "%d");
+    const char *prefix = role == SG_W_UNEMBED ? "" : m->arch.prefix;
+
+    if (!percent)
+        return sg_arena_printf(m->arena, "%s%s", prefix, pattern);
+    return sg_arena_printf(m->arena, "%s%.*s%d%s", prefix, (int)(percent - pattern), pattern, layer, percent + 2);
 }
 
 /* Converted numbers, aligned as kernels like them. */
@@ -216,18 +232,13 @@ static sg_status take(sg_model *m, const char *name, const sg_tensor *stored, sg
 
 static sg_status load_weight(sg_model *m, sg_weight_role role, int layer, sg_weight *w, bool *used, sg_error *err)
 {
-    const char *pattern = m->arch.names[role];
-    char bare[128], found[SG_SHAPE_TEXT], wanted[SG_SHAPE_TEXT];
+    char found[SG_SHAPE_TEXT], wanted[SG_SHAPE_TEXT];
     sg_dim dims[2];
 
-    const char *percent = strstr(pattern, "%d");
-    if (percent)
-        snprintf(bare, sizeof bare, "%.*s%d%s", (int)(percent - pattern), pattern, layer, percent + 2);
-    else
-        snprintf(bare, sizeof bare, "%s", pattern);
-    w->name = sg_arena_printf(m->arena, "%s%s", role == SG_W_UNEMBED ? "" : m->arch.prefix, bare);
+    w->name = sg_weight_name(m, role, layer);
     if (!w->name)
         return sg_fail(err, SG_ENOMEM, "out of memory for weights");
+    const char *bare = w->name + (role == SG_W_UNEMBED ? 0 : strlen(m->arch.prefix));
     const sg_tensor *t = m->arch.prefix[0] ? sg_safetensors_find(m->file, bare) : NULL;
     if (!t)
         SG_TRY(sg_safetensors_get(&t, m->file, w->name, err)); /* says what is wrong with it, or which name is near */
@@ -344,6 +355,8 @@ void sg_model_close(sg_model *m)
         return;
     sg_tokenizer_free(m->tokenizer);
     sg_safetensors_close(m->file);
+    sg_file_close(m->config);
+    sg_file_close(m->tokenizer_file);
     sg_arena_free(m->arena);
 }
 

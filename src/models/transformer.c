@@ -38,7 +38,7 @@ static void declare(build *b, int layer)
             continue;
         const int n = sg_weight_shape(b->m, (sg_weight_role)role, dims);
         const char *name = b->m->weights[role][layer < 0 ? 0 : layer].name;
-        b->variables[role] = sg_variable(b->g, name, b->m->opts.dtype, n, dims, sg_init_constant(0));
+        b->variables[role] = sg_variable(b->g, name, b->m->opts.dtype, n, dims, sg_weight_init(b->m, (sg_weight_role)role));
     }
 }
 
@@ -252,7 +252,7 @@ sg_status sg_model_bind(const sg_model *m, const sg_graph *g, sg_state *s, sg_er
 {
     for (int role = 0; role < SG_N_WEIGHTS; role++) {
         const int n = sg_weight_in_block((sg_weight_role)role) ? (int)m->info.n_layers : 1;
-        for (int i = 0; m->weights[role] && i < n; i++) {
+        for (int i = 0; m->weights[role] && m->weights[role][0].tensor.data && i < n; i++) {
             const sg_value *v = sg_graph_find(g, m->weights[role][i].name);
             if (!v)
                 return sg_fail(err, SG_EARG, "this graph has no weight %s", m->weights[role][i].name);

@@ -1,5 +1,6 @@
-/* The loop. Two kinds of run share a session: steps whose loss is read and steps whose loss is not, so that reading it
- * costs only when it is done. */
+/* The loop. A step is one of two things. With one batch: a run that computes everything, with the loss among its
+ * fetches or, where it is read only now and then, without. With several: a run per batch that gathers gradients, then
+ * one that updates. Each of these is a kind, with a plan and a run that are made when it is first wanted. */
 #include "sightglass/train.h"
 
 #include <inttypes.h>
@@ -8,21 +9,67 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "graph/op.h"
+
+typedef enum kind { QUIET, READ, GATHER, APPLY, N_KINDS } kind;
+
+/* Feeds of every plan, in this order; those that the graph does not have are left out. */
+enum { MAX_FEEDS = 3 + SG_SOURCE_FIELDS };
+
+typedef struct prepared {
+    sg_value **fetches;                /* first what is assigned, then loss, weight and norm as far as there are such */
+    int n_fetches, loss, weight, norm; /* places among the fetches; -1: not there */
+    sg_plan *plan;
+    sg_run *run;
+} prepared;
 
 struct sg_train {
     sg_arena *arena;
-    sg_session *session;
+    const sg_graph *g;
+    sg_state *state;
     sg_train_graph what;
     sg_train_opts opts;
-    sg_value **fetches; /* the updates, then the loss */
-    sg_tensor *out;
+    prepared kinds[N_KINDS];
+    kind last;
+    sg_prefetch *prefetch;
+    sg_dim next_batch; /* that the prefetch gives */
     sg_dim step;
-    double loss;
+    double loss, norm;
+    /* what runs are fed from */
+    sg_value *feeds[MAX_FEEDS];
+    sg_tensor fed[MAX_FEEDS];
+    int n_feeds, first_input;
+    sg_dim n_batches; /* of a step */
+    int32_t step_number;
+    float lr;
+    uint8_t is_first;
 };
 
 sg_train_opts sg_train_defaults(void)
 {
     return (sg_train_opts){.lr = 1e-3, .read_every = 100, .exec = sg_exec_defaults()};
+}
+
+/* ---- making one ---- */
+
+static sg_status check_inputs(const sg_train_graph *what, const sg_source *source, sg_error *err)
+{
+    const int n = source ? source->n_fields : 0;
+    char found[SG_SHAPE_TEXT], wanted[SG_SHAPE_TEXT];
+    if (what->n_inputs != n)
+        return sg_fail(err, SG_EARG, "train: %d inputs, the source has %d fields", what->n_inputs, n);
+    for (int i = 0; i < n; i++) {
+        const sg_value *v = what->inputs[i];
+        const sg_tensor *t = &source->field[i];
+        bool fits = sg_value_dtype(v) == t->dtype && sg_value_n_dims(v) == t->n_dims;
+        for (int k = 0; fits && k < t->n_dims; k++)
+            fits = sg_value_dim(v, k) < 0 || sg_value_dim(v, k) == t->dims[k];
+        if (!fits)
+            return sg_fail(err, SG_ESHAPE, "train: the source's field %d is %s %s, %s wants %s %s", i,
+                           sg_dtype_name(t->dtype), sg_shape_text(found, t->n_dims, t->dims), sg_value_name(v),
+                           sg_dtype_name(sg_value_dtype(v)), sg_value_shape_text(v, wanted));
+    }
+    return SG_OK;
 }
 
 static sg_status check(const sg_train_graph *what, const sg_train_opts *opts, sg_error *err)
@@ -37,7 +84,60 @@ static sg_status check(const sg_train_graph *what, const sg_train_opts *opts, sg
         return sg_fail(err, SG_EARG, "train: nothing is updated");
     if (opts->read_every < 1)
         return sg_fail(err, SG_EARG, "train: read_every is %" PRId64 ", wanted at least 1", opts->read_every);
-    return SG_OK;
+    if (what->made && what->made->n_batches > 1 && !opts->source)
+        return sg_fail(err, SG_EARG, "train: steps of several batches want a source");
+    if (opts->schedule)
+        SG_TRY(sg_schedule_check(opts->schedule, err));
+    return check_inputs(what, opts->source, err);
+}
+
+static bool list_fetches(sg_train *t, kind k, int n, sg_value *const *values, sg_value *loss, sg_value *weight,
+                         sg_value *norm)
+{
+    prepared *p = &t->kinds[k];
+    p->fetches = sg_arena_array(t->arena, (size_t)n + 3, sizeof *p->fetches);
+    if (!p->fetches)
+        return false;
+    memcpy(p->fetches, values, (size_t)n * sizeof *values);
+    p->n_fetches = n;
+    sg_value *const more[3] = {loss, weight, norm};
+    int *const places[3] = {&p->loss, &p->weight, &p->norm};
+    for (int i = 0; i < 3; i++) {
+        *places[i] = more[i] ? p->n_fetches : -1;
+        if (more[i])
+            p->fetches[p->n_fetches++] = more[i];
+    }
+    return true;
+}
+
+static bool list_all(sg_train *t)
+{
+    const sg_train_graph *w = &t->what;
+    const sg_updates *u = w->made;
+    sg_value *norm = u ? u->norm : NULL;
+    if (!u || u->n_batches == 1)
+        return list_fetches(t, QUIET, w->n_updates, w->updates, NULL, NULL, NULL) &&
+               list_fetches(t, READ, w->n_updates, w->updates, w->loss, NULL, norm);
+    return list_fetches(t, GATHER, u->n_gathers, u->gathers, w->loss, w->weight, NULL) &&
+           list_fetches(t, APPLY, w->n_updates, w->updates, NULL, NULL, norm);
+}
+
+static void add_feed(sg_train *t, sg_value *v, sg_dtype dtype, void *number)
+{
+    t->feeds[t->n_feeds] = v;
+    t->fed[t->n_feeds++] = sg_tensor_of(dtype, 0, NULL, number);
+}
+
+static void list_feeds(sg_train *t)
+{
+    add_feed(t, t->what.step, SG_I32, &t->step_number);
+    if (t->what.lr)
+        add_feed(t, t->what.lr, SG_F32, &t->lr);
+    if (t->what.made && t->what.made->first)
+        add_feed(t, t->what.made->first, SG_BOOL, &t->is_first);
+    t->first_input = t->n_feeds;
+    for (int i = 0; i < t->what.n_inputs; i++)
+        t->feeds[t->n_feeds++] = t->what.inputs[i];
 }
 
 sg_status sg_train_new(sg_train **out, const sg_graph *g, sg_state *state, sg_train_graph what, sg_train_opts opts,
@@ -45,30 +145,32 @@ sg_status sg_train_new(sg_train **out, const sg_graph *g, sg_state *state, sg_tr
 {
     *out = NULL;
     SG_TRY(sg_graph_status(g, err));
+    if (what.made) {
+        what.n_updates = what.made->n_updates;
+        what.updates = what.made->updates;
+    }
     SG_TRY(check(&what, &opts, err));
     sg_arena *arena = sg_arena_new();
     sg_train *t = arena ? sg_arena_alloc(arena, sizeof *t) : NULL;
-    const size_t n = (size_t)what.n_updates;
     if (t) {
-        t->fetches = sg_arena_array(arena, n + 1, sizeof(sg_value *));
-        t->out = sg_arena_array(arena, n + 1, sizeof(sg_tensor));
+        t->arena = arena;
+        t->g = g;
+        t->state = state;
+        t->what = what;
+        t->opts = opts;
+        t->loss = t->norm = nan("");
+        t->last = N_KINDS;
+        t->n_batches = what.made ? what.made->n_batches : 1;
     }
-    if (!t || !t->fetches || !t->out) {
+    if (!t || !list_all(t)) {
         sg_arena_free(arena);
         return sg_fail(err, SG_ENOMEM, "train: out of memory");
     }
-    memcpy(t->fetches, what.updates, n * sizeof(sg_value *));
-    t->fetches[n] = what.loss;
-    t->arena = arena;
-    t->what = what;
-    t->what.updates = t->fetches;
-    t->opts = opts;
-    t->loss = nan("");
-    const sg_status status = sg_session_new(&t->session, g, state, opts.exec, err);
-    if (status != SG_OK) {
-        sg_arena_free(arena);
-        return status;
-    }
+    list_feeds(t);
+    /* What the caller's arrays said is all copied by now. */
+    t->what.inputs = t->feeds + t->first_input;
+    t->what.made = NULL;
+    t->what.updates = NULL;
     *out = t;
     return SG_OK;
 }
@@ -77,44 +179,182 @@ void sg_train_free(sg_train *t)
 {
     if (!t)
         return;
-    sg_session_free(t->session);
+    sg_prefetch_free(t->prefetch);
+    for (int k = 0; k < N_KINDS; k++) {
+        sg_run_free(t->kinds[k].run);
+        sg_plan_free(t->kinds[k].plan);
+    }
     sg_arena_free(t->arena);
+}
+
+/* ---- plans ---- */
+
+/* Extents follow from the source's fields. */
+static sg_status plan(sg_train *t, kind k, sg_error *err)
+{
+    prepared *p = &t->kinds[k];
+    sg_extent_value extents[SG_SOURCE_FIELDS * SG_MAX_DIMS];
+    int n = 0;
+    if (p->plan)
+        return SG_OK;
+    for (int i = 0; i < t->what.n_inputs; i++)
+        for (int d = 0; d < t->opts.source->field[i].n_dims; d++) {
+            const int symbol = sg_dim_symbol(t->g, sg_value_dim(t->what.inputs[i], d));
+            const char *name = symbol >= 0 ? sg_graph_symbol(t->g, symbol) : NULL;
+            bool known = !name;
+            for (int e = 0; e < n && !known; e++)
+                known = strcmp(extents[e].symbol, name) == 0;
+            if (!known)
+                extents[n++] = (sg_extent_value){.symbol = name, .value = t->opts.source->field[i].dims[d]};
+        }
+    /* An update has nothing to do with the batches. */
+    const int n_feeds = k == APPLY ? t->first_input : t->n_feeds;
+    return sg_plan_new(&p->plan, t->g, n_feeds, t->feeds, p->n_fetches, p->fetches, n, extents, t->opts.exec, err);
+}
+
+sg_status sg_train_plan_memory(sg_train *t, sg_train_memory *out, sg_error *err)
+{
+    *out = (sg_train_memory){0};
+    for (int k = 0; k < N_KINDS; k++) {
+        if (!t->kinds[k].fetches || (k == QUIET && t->opts.read_every == 1))
+            continue;
+        SG_TRY(plan(t, (kind)k, err));
+        out->blocks += sg_plan_bytes(t->kinds[k].plan);
+    }
+    if (t->opts.source)
+        out->batches = SG_PREFETCH_BUFFERS * sg_source_bytes(t->opts.source);
+    return SG_OK;
+}
+
+static sg_status execute(sg_train *t, kind k, sg_error *err)
+{
+    prepared *p = &t->kinds[k];
+    if (!p->run) {
+        SG_TRY(plan(t, k, err));
+        SG_TRY(sg_run_new(&p->run, p->plan, t->state, err));
+    }
+    const int n = k == APPLY ? t->first_input : t->n_feeds;
+    for (int i = 0; i < n; i++)
+        SG_TRY(sg_run_feed(p->run, i, &t->fed[i], err));
+    SG_TRY(sg_run_execute(p->run, err));
+    t->last = k;
+    return SG_OK;
+}
+
+static double number(const sg_train *t, kind k, int place)
+{
+    return sg_tensor_get(sg_run_fetch(t->kinds[k].run, place), 0);
+}
+
+/* ---- steps ---- */
+
+/* Batch i as the inputs of the next run. */
+static sg_status take_batch(sg_train *t, sg_dim i, sg_error *err)
+{
+    const sg_tensor *field;
+    if (t->prefetch && t->next_batch != i) { /* the step was set, or the run before ended within a step */
+        sg_prefetch_free(t->prefetch);
+        t->prefetch = NULL;
+    }
+    if (!t->prefetch)
+        SG_TRY(sg_prefetch_new(&t->prefetch, t->opts.source, i, err));
+    t->next_batch = i + 1;
+    SG_TRY(sg_prefetch_next(t->prefetch, &field, err));
+    for (int f = 0; f < t->what.n_inputs; f++)
+        t->fed[t->first_input + f] = field[f];
+    return SG_OK;
+}
+
+static bool cancelled(const sg_train *t)
+{
+    return t->opts.cancel && *t->opts.cancel;
+}
+
+static sg_status stopped(const sg_train *t, sg_error *err)
+{
+    return sg_fail(err, SG_ECANCELLED, "train: stopped at step %" PRId64, t->step);
+}
+
+static sg_status check_loss(sg_train *t, double loss, sg_error *err)
+{
+    t->loss = loss;
+    return isfinite(loss) ? SG_OK
+                          : sg_fail(err, SG_ENUMERIC, "train: the loss is %g at step %" PRIi32, loss, t->step_number);
+}
+
+static sg_status one_batch(sg_train *t, bool read, sg_error *err)
+{
+    const kind k = read ? READ : QUIET;
+    if (t->opts.source)
+        SG_TRY(take_batch(t, t->step, err));
+    SG_TRY(execute(t, k, err));
+    t->step++;
+    if (!read)
+        return SG_OK;
+    t->norm = t->kinds[READ].norm >= 0 ? number(t, READ, t->kinds[READ].norm) : t->norm;
+    return check_loss(t, number(t, READ, t->kinds[READ].loss), err);
+}
+
+static sg_status several_batches(sg_train *t, sg_error *err)
+{
+    const sg_dim n = t->n_batches;
+    const prepared *p = &t->kinds[GATHER];
+    double sum = 0, total = 0;
+    for (sg_dim i = 0; i < n; i++) {
+        if (cancelled(t))
+            return stopped(t, err);
+        SG_TRY(take_batch(t, t->step * n + i, err));
+        t->is_first = i == 0;
+        SG_TRY(execute(t, GATHER, err));
+        const double weight = p->weight >= 0 ? number(t, GATHER, p->weight) : 1;
+        sum += weight * number(t, GATHER, p->loss);
+        total += weight;
+    }
+    SG_TRY(check_loss(t, sum / total, err));
+    SG_TRY(execute(t, APPLY, err));
+    t->norm = number(t, APPLY, t->kinds[APPLY].norm);
+    t->step++;
+    return SG_OK;
+}
+
+static double rate_of(const sg_train *t, sg_dim step)
+{
+    return t->opts.schedule ? sg_schedule_lr(t->opts.schedule, step) : t->opts.lr;
 }
 
 static sg_status one_step(sg_train *t, bool read, sg_error *err)
 {
     if (t->step > INT32_MAX)
         return sg_fail(err, SG_EARG, "train: step %" PRId64 " does not fit an i32", t->step);
-    int32_t step = (int32_t)t->step;
-    float lr = (float)t->opts.lr;
-    const sg_feed feeds[2] = {{t->what.step, sg_tensor_of(SG_I32, 0, NULL, &step)},
-                              {t->what.lr, sg_tensor_of(SG_F32, 0, NULL, &lr)}};
-    SG_TRY(sg_session_run(t->session, t->what.lr ? 2 : 1, feeds, t->what.n_updates + read, t->fetches, t->out, err));
-    t->step++;
-    if (!read)
-        return SG_OK;
-    t->loss = sg_tensor_get(&t->out[t->what.n_updates], 0);
-    if (!isfinite(t->loss))
-        return sg_fail(err, SG_ENUMERIC, "train: the loss is %g at step %" PRId64, t->loss, t->step - 1);
-    return SG_OK;
+    t->step_number = (int32_t)t->step;
+    t->lr = (float)rate_of(t, t->step);
+    return t->kinds[GATHER].fetches ? several_batches(t, err) : one_batch(t, read, err);
 }
 
 sg_status sg_train_run(sg_train *t, sg_dim n_steps, sg_error *err)
 {
     const double began = sg_now();
+    double planned = began; /* when the first step, which plans, was over */
     for (sg_dim i = 1; i <= n_steps; i++) {
-        if (t->opts.cancel && *t->opts.cancel)
-            return sg_fail(err, SG_ECANCELLED, "train: stopped at step %" PRId64, t->step);
+        if (cancelled(t))
+            return stopped(t, err);
         const bool read = i == n_steps || i % t->opts.read_every == 0;
         SG_TRY(one_step(t, read, err));
+        const double now = sg_now();
+        if (i == 1)
+            planned = now;
         if (!read || !t->opts.progress)
             continue;
-        const double seconds = sg_now() - began;
+        const double rate = i > 1 ? (double)(i - 1) / fmax(now - planned, 1e-9) : 1 / fmax(now - began, 1e-9);
         const sg_train_progress at = {.step = i,
                                       .n_steps = n_steps,
                                       .loss = t->loss,
-                                      .seconds = seconds,
-                                      .seconds_left = seconds / (double)i * (double)(n_steps - i)};
+                                      .seconds = now - began,
+                                      .seconds_left = (double)(n_steps - i) / rate,
+                                      .steps_done = t->step,
+                                      .lr = rate_of(t, t->step - 1),
+                                      .norm = t->norm,
+                                      .rate = rate};
         t->opts.progress(t->opts.context, &at);
     }
     return SG_OK;
@@ -123,6 +363,11 @@ sg_status sg_train_run(sg_train *t, sg_dim n_steps, sg_error *err)
 void sg_train_set_lr(sg_train *t, double lr)
 {
     t->opts.lr = lr;
+}
+
+void sg_train_set_step(sg_train *t, sg_dim step)
+{
+    t->step = step;
 }
 
 sg_dim sg_train_step(const sg_train *t)
@@ -137,27 +382,5 @@ double sg_train_loss(const sg_train *t)
 
 const sg_plan *sg_train_plan(const sg_train *t)
 {
-    return sg_session_plan(t->session);
-}
-
-/* ---- building updates ---- */
-
-static sg_value *moment(sg_graph *g, const char *kind, const sg_value *w)
-{
-    char name[256];
-    snprintf(name, sizeof name, "adam.%s.%s", kind, sg_value_name(w));
-    return sg_variable(g, name, sg_value_dtype(w), sg_value_n_dims(w), sg_value_dims(w), sg_init_constant(0));
-}
-
-void sg_train_adam(sg_graph *g, sg_value *loss, int n_params, sg_value *const *params, sg_value *lr, sg_value *step,
-                   sg_adam_opts opts, sg_value **updates)
-{
-    sg_gradients(g, loss, NULL, n_params, params, updates);
-    for (int i = 0; i < n_params; i++) {
-        const sg_dtype dtype = sg_value_dtype(params[i]);
-        sg_value *from_one = sg_add_scalar(g, sg_cast(g, step, dtype), 1);
-        sg_value *rate = sg_value_dtype(lr) == dtype ? lr : sg_cast(g, lr, dtype);
-        updates[i] = sg_adam(g, params[i], moment(g, "m", params[i]), moment(g, "v", params[i]), updates[i], rate,
-                             from_one, opts);
-    }
+    return t->last < N_KINDS ? t->kinds[t->last == APPLY ? GATHER : t->last].plan : NULL;
 }

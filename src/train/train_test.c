@@ -34,7 +34,7 @@ static sg_train *training(const fixture *f, sg_train_opts opts)
 {
     sg_train *t;
     sg_error err;
-    const sg_train_graph what = {f->step, f->lr, f->loss, 1, &f->update};
+    const sg_train_graph what = {.step = f->step, .lr = f->lr, .loss = f->loss, .n_updates = 1, .updates = &f->update};
     CHECK_OK(sg_train_new(&t, f->g, f->state, what, opts, &err), &err);
     return t;
 }
@@ -177,10 +177,10 @@ static void what_cannot_be_trained_is_refused(void **state)
     fixture f = parabola(false, 1);
     sg_train *t = NULL;
     sg_error err;
-    sg_train_graph what = {f.lr, f.lr, f.loss, 1, &f.update};
+    sg_train_graph what = {.step = f.lr, .lr = f.lr, .loss = f.loss, .n_updates = 1, .updates = &f.update};
     CHECK_STATUS(sg_train_new(&t, f.g, f.state, what, sg_train_defaults(), &err), SG_EARG);
     CHECK_TEXT(err.text, "i32");
-    what = (sg_train_graph){f.step, f.lr, f.loss, 0, NULL};
+    what = (sg_train_graph){.step = f.step, .lr = f.lr, .loss = f.loss};
     CHECK_STATUS(sg_train_new(&t, f.g, f.state, what, sg_train_defaults(), &err), SG_EARG);
     CHECK(t == NULL);
     end(&f, NULL);
@@ -190,7 +190,7 @@ static void memory_may_run_out_anywhere(void **state)
 {
     (void)state;
     fixture f = parabola(true, 1);
-    const sg_train_graph what = {f.step, f.lr, f.loss, 1, &f.update};
+    const sg_train_graph what = {.step = f.step, .lr = f.lr, .loss = f.loss, .n_updates = 1, .updates = &f.update};
     sg_train_opts opts = sg_train_defaults();
     opts.exec.n_threads = 1;
     sg_error err;

@@ -107,6 +107,55 @@ const sg_tensor *sg_sample_find(const sg_sample *s, const char *field)
     return NULL;
 }
 
+/* ---- as a source ---- */
+
+typedef struct drawn {
+    const sg_world *world;
+    uint64_t seed;
+    double option[]; /* as many as the world has */
+} drawn;
+
+static sg_status draw(void *self, sg_dim batch, sg_tensor *field, sg_error *err)
+{
+    const drawn *d = self;
+    const sg_dim rows = field[0].dims[0];
+    (void)err;
+    d->world->tokens(field[0].data, field[1].data, d->option, rows,
+                     (sg_origin){.seed = d->seed, .step = (uint64_t)(batch * rows)});
+    return SG_OK;
+}
+
+sg_status sg_world_source(sg_source *out, const sg_world *world, int n_settings, const sg_setting *settings, sg_dim rows,
+                          uint64_t seed, sg_dim *n_vocab, sg_error *err)
+{
+    *out = (sg_source){0};
+    if (!world->tokens)
+        return sg_fail(err, SG_EUNSUPPORTED, "world %s: has no sequences of tokens", world->name);
+    if (rows < 1)
+        return sg_fail(err, SG_EARG, "world %s: batches of %" PRId64 " rows", world->name, rows);
+    drawn *d = malloc(sizeof *d + (size_t)world->n_options * sizeof d->option[0]);
+    if (!d)
+        return sg_fail(err, SG_ENOMEM, "world %s: out of memory", world->name);
+    d->world = world;
+    d->seed = seed;
+    sg_dim time = 0;
+    sg_status status =
+        sg_options_parse(d->option, world->name, world->n_options, world->options, n_settings, settings, err);
+    if (status == SG_OK)
+        status = world->sequence(n_vocab, &time, d->option, err);
+    if (status != SG_OK) {
+        free(d);
+        return status;
+    }
+    const sg_dim dims[2] = {rows, time};
+    *out = (sg_source){.n_fields = 2,
+                       .field = {sg_tensor_of(SG_I32, 2, dims, NULL), sg_tensor_of(SG_BOOL, 2, dims, NULL)},
+                       .fill = draw,
+                       .free = free,
+                       .self = d};
+    return SG_OK;
+}
+
 /* ---- printing ---- */
 
 /* The array of axis `axis` at *at, which moves on; NULL when memory is out. */

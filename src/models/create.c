@@ -1,0 +1,177 @@
+/* Models from nothing: a config without weights. The graph's variables say how each weight starts, a state holds it,
+ * and saving writes what a state holds. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "models/arch.h"
+
+sg_init sg_weight_init(const sg_model *m, sg_weight_role role)
+{
+    switch (role) {
+    case SG_W_NORM1:
+    case SG_W_NORM2:
+    case SG_W_NORM_FINAL:
+        return sg_init_constant(1);
+    case SG_W_O:
+    case SG_W_DOWN:
+        return sg_init_normal(m->arch.residual);
+    case SG_W_EMBED:
+    case SG_W_POSITION:
+    case SG_W_Q:
+    case SG_W_K:
+    case SG_W_V:
+    case SG_W_QKV:
+    case SG_W_GATE:
+    case SG_W_UP:
+    case SG_W_UNEMBED:
+        return sg_init_normal(m->arch.deviation);
+    default:
+        return sg_init_constant(0);
+    }
+}
+
+static sg_status name_weights(sg_model *m, sg_error *err)
+{
+    for (int role = 0; role < SG_N_WEIGHTS; role++) {
+        if (!m->arch.names[role] || (m->arch.optional[role] && !m->arch.attention_bias) ||
+            (role == SG_W_UNEMBED && m->info.tied))
+            continue;
+        const int n = sg_weight_in_block((sg_weight_role)role) ? (int)m->info.n_layers : 1;
+        sg_weight *w = m->weights[role] = sg_arena_array(m->arena, (size_t)n, sizeof *w);
+        for (int i = 0; w && i < n; i++) {
+            sg_dim dims[2];
+            const int n_dims = sg_weight_shape(m, (sg_weight_role)role, dims);
+            w[i].tensor = sg_tensor_of(m->opts.dtype, n_dims, dims, NULL);
+            w[i].name = sg_weight_name(m, (sg_weight_role)role, i);
+            if (!w[i].name)
+                return sg_fail(err, SG_ENOMEM, "out of memory for the names of weights");
+            m->info.n_parameters += sg_tensor_count(&w[i].tensor);
+            m->info.weight_bytes += sg_tensor_bytes(&w[i].tensor);
+        }
+        if (!w)
+            return sg_fail(err, SG_ENOMEM, "out of memory for the names of weights");
+    }
+    m->info.stored = m->opts.dtype;
+    return SG_OK;
+}
+
+static sg_status fill(sg_model *m, const char *config, const char *tokenizer, sg_error *err)
+{
+    SG_TRY(sg_file_open(&m->config, config, err));
+    SG_TRY(sg_config_read(m, m->config, err));
+    m->info.path = sg_arena_strdup(m->arena, config);
+    if (!m->info.path)
+        return sg_fail(err, SG_ENOMEM, "out of memory for a model");
+    SG_TRY(name_weights(m, err));
+    if (!tokenizer)
+        return SG_OK;
+    SG_TRY(sg_file_open(&m->tokenizer_file, tokenizer, err));
+    SG_TRY(sg_tokenizer_open(&m->tokenizer, tokenizer, err));
+    if (sg_tokenizer_size(m->tokenizer) > m->info.n_vocab)
+        return sg_fail(err, SG_EARG, "%s has %d ids, %s has a vocabulary of %lld", tokenizer,
+                       sg_tokenizer_size(m->tokenizer), config, (long long)m->info.n_vocab);
+    return SG_OK;
+}
+
+sg_status sg_model_new(sg_model **out, const char *config, const char *tokenizer, sg_model_opts opts, sg_error *err)
+{
+    *out = NULL;
+    sg_arena *arena = sg_arena_new();
+    sg_model *m = arena ? sg_arena_alloc(arena, sizeof *m) : NULL;
+
+    if (!m) {
+        sg_arena_free(arena);
+        return sg_fail(err, SG_ENOMEM, "out of memory for a model");
+    }
+    m->arena = arena;
+    m->opts = opts;
+    const sg_status status = fill(m, config, tokenizer, err);
+    if (status != SG_OK) {
+        sg_model_close(m);
+        return status;
+    }
+    *out = m;
+    return SG_OK;
+}
+
+sg_model_weight sg_model_get_weight(const sg_model *m, int i)
+{
+    for (int role = 0; role < SG_N_WEIGHTS; role++) {
+        const int n = sg_weight_in_block((sg_weight_role)role) ? (int)m->info.n_layers : 1;
+        if (!m->weights[role])
+            continue;
+        if (i < n)
+            return (sg_model_weight){.name = m->weights[role][i].name,
+                                     .decays = m->weights[role][i].tensor.n_dims == 2 && role != SG_W_EMBED &&
+                                               role != SG_W_POSITION && role != SG_W_UNEMBED};
+        i -= n;
+    }
+    return (sg_model_weight){.name = NULL};
+}
+
+/* ---- saving ---- */
+
+static sg_status copy_file(const sg_file *file, const char *dir, const char *name, sg_error *err)
+{
+    char *path = malloc(strlen(dir) + strlen(name) + 2);
+    sg_writer *w = NULL;
+    if (!path)
+        return sg_fail(err, SG_ENOMEM, "%s: out of memory", dir);
+    sprintf(path, "%s/%s", dir, name);
+    sg_status status = sg_writer_begin(&w, path, err);
+    if (status == SG_OK) {
+        const size_t bytes = sg_file_bytes(file);
+        if (bytes) /* a failed write leaves its mark on the stream, and commit looks at it */
+            fwrite(sg_file_data(file), 1, bytes, sg_writer_stream(w));
+        status = sg_writer_commit(w, err);
+    }
+    free(path);
+    return status;
+}
+
+static sg_status save_weights(const sg_model *m, const sg_graph *g, sg_state *s, const char *beside, const char *dir,
+                              sg_named_tensor *list, sg_error *err)
+{
+    char name[320];
+    int n = 0;
+    for (; sg_model_get_weight(m, n).name; n++) {
+        list[n].name = sg_model_get_weight(m, n).name;
+        snprintf(name, sizeof name, "%s%s", beside, list[n].name);
+        const sg_value *v = sg_graph_find(g, name);
+        const sg_tensor *t = v ? sg_state_tensor(s, v) : NULL;
+        if (!t)
+            return sg_fail(err, SG_EARG, "%s: the state has no %.200s", dir, name);
+        list[n].tensor = *t;
+    }
+    char *path = malloc(strlen(dir) + sizeof "/model.safetensors");
+    if (!path)
+        return sg_fail(err, SG_ENOMEM, "%s: out of memory", dir);
+    sprintf(path, "%s/model.safetensors", dir);
+    const sg_status status = sg_safetensors_save(path, list, n, &(sg_pair){"format", "pt"}, 1, err);
+    free(path);
+    return status;
+}
+
+sg_status sg_model_save(const sg_model *m, const sg_graph *g, sg_state *s, const char *beside, const char *dir,
+                        sg_error *err)
+{
+    int n = 0;
+    if (!m->config)
+        return sg_fail(err, SG_EARG, "%s: only a model made by sg_model_new is saved", m->info.path);
+    if (mkdir(dir, 0777) != 0 && errno != EEXIST)
+        return sg_fail(err, SG_EIO, "%s: cannot be made: %s", dir, strerror(errno));
+    while (sg_model_get_weight(m, n).name)
+        n++;
+    sg_named_tensor *list = calloc((size_t)SG_MAX(n, 1), sizeof *list);
+    if (!list)
+        return sg_fail(err, SG_ENOMEM, "%s: out of memory", dir);
+    sg_status status = save_weights(m, g, s, beside, dir, list, err);
+    free(list);
+    if (status == SG_OK)
+        status = copy_file(m->config, dir, "config.json", err);
+    if (status == SG_OK && m->tokenizer_file)
+        status = copy_file(m->tokenizer_file, dir, "tokenizer.json", err);
+    return status;
+}
