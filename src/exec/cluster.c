@@ -97,7 +97,7 @@ int sg_cluster_new(sg_planner *pl, sg_cluster_prepare prepare, const char *op)
         pl->clusters = more;
         pl->clusters_capacity = capacity;
     }
-    pl->clusters[pl->n_clusters] = (sg_cluster){.prepare = prepare, .op = op};
+    pl->clusters[pl->n_clusters] = (sg_cluster){.prepare = prepare, .op = op, .recomputes = -1};
     return pl->n_clusters++;
 }
 
@@ -219,7 +219,9 @@ static void settle(sg_planner *pl)
             continue;
         for (int i = 0; i < x->v->n_in; i++) {
             const int from = sg_plan_version(pl, sg_plan_input(pl, x, i));
-            if (pl->cluster_of[from] < 0 || pl->cluster_of[from] != pl->cluster_of[a])
+            const int own = pl->cluster_of[a];
+            if ((pl->cluster_of[from] < 0 || pl->cluster_of[from] != own) &&
+                (own < 0 || pl->clusters[own].recomputes != from))
                 pl->outside[from] = true;
         }
     }

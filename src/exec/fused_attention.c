@@ -4,34 +4,12 @@
  * between. A few queries at a time meet blocks of keys; their softmax is kept as a running maximum and sum (Milakov &
  * Gimelshein 2018; Dao et al. 2022, algorithm 1). Blocks of keys that no query of the block may see are passed over, so
  * a causal mask halves the work, whatever made it. */
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "exec/planner.h"
-#include "ops/exp.h"
+#include "exec/attention.h"
 #include "ops/ops.h"
 
-typedef float lanes __attribute__((vector_size(64)));
-
-enum {
-    LANES = 16,
-    QUERIES = 8,       /* rows of a product in registers */
-    MOST_QUERIES = 64, /* of a block, whose scores lie in near memory */
-    CHUNK = 256,       /* queries for which keys and values are packed once */
-    KEYS = 64,         /* of a block */
-    MOST_WIDTH = 256,  /* of a head */
-};
-#define LEAST_WORK 262144 /* multiplications; below, threads take longer to meet */
-
 /* ---- kernel ---- */
-
-/* An operand [lead..., rows, columns]: where the matrix of a lead index begins, and its row stride. */
-typedef struct matrices {
-    int n_lead;
-    sg_dim extents[SG_MAX_DIMS], strides[SG_MAX_DIMS]; /* innermost first */
-    sg_dim row;
-} matrices;
 
 typedef struct attention {
     sg_dim n_lead, n_queries, n_keys, width, padded; /* padded: to whole vectors */
@@ -42,98 +20,6 @@ typedef struct attention {
     size_t scratch_each;
     int n_threads;
 } attention;
-
-static sg_dim begin_of(const matrices *m, sg_dim lead)
-{
-    sg_dim at = 0;
-
-    for (int a = 0; a < m->n_lead; a++) {
-        at += lead % m->extents[a] * m->strides[a];
-        lead /= m->extents[a];
-    }
-    return at;
-}
-
-/* c[i][0..32) (+)= sum_p a[i][p] b[p][0..32) for eight rows; b has `stride` numbers a row, c `c_stride`. */
-static inline void product_8x32(const float *a, sg_dim a_stride, const float *b, sg_dim stride, float *c,
-                                sg_dim c_stride, sg_dim inner, bool add)
-{
-    lanes acc[QUERIES][2];
-
-    for (int i = 0; i < QUERIES; i++)
-        for (int x = 0; x < 2; x++)
-            if (add)
-                memcpy(&acc[i][x], c + i * c_stride + x * LANES, sizeof(lanes));
-            else
-                acc[i][x] = (lanes){0};
-    for (sg_dim p = 0; p < inner; p++) {
-        lanes b0, b1;
-        memcpy(&b0, b + p * stride, sizeof b0);
-        memcpy(&b1, b + p * stride + LANES, sizeof b1);
-#pragma GCC unroll 8
-        for (int i = 0; i < QUERIES; i++) {
-            const float s = a[i * a_stride + p];
-            acc[i][0] += s * b0;
-            acc[i][1] += s * b1;
-        }
-    }
-    for (int i = 0; i < QUERIES; i++)
-        for (int x = 0; x < 2; x++)
-            memcpy(c + i * c_stride + x * LANES, &acc[i][x], sizeof(lanes));
-}
-
-static inline void product_8x16(const float *a, sg_dim a_stride, const float *b, sg_dim stride, float *c,
-                                sg_dim c_stride, sg_dim inner, bool add)
-{
-    lanes acc[QUERIES];
-
-    for (int i = 0; i < QUERIES; i++)
-        if (add)
-            memcpy(&acc[i], c + i * c_stride, sizeof(lanes));
-        else
-            acc[i] = (lanes){0};
-    for (sg_dim p = 0; p < inner; p++) {
-        lanes b0;
-        memcpy(&b0, b + p * stride, sizeof b0);
-#pragma GCC unroll 8
-        for (int i = 0; i < QUERIES; i++)
-            acc[i] += a[i * a_stride + p] * b0;
-    }
-    for (int i = 0; i < QUERIES; i++)
-        memcpy(c + i * c_stride, &acc[i], sizeof(lanes));
-}
-
-/* rows (a multiple of 8) x columns (a multiple of 16) */
-static void product(const float *a, sg_dim a_stride, const float *b, sg_dim stride, float *c, sg_dim c_stride,
-                    sg_dim rows, sg_dim columns, sg_dim inner, bool add)
-{
-    for (sg_dim x = 0; x < columns; x += 2 * LANES)
-        for (sg_dim i = 0; i < rows; i += QUERIES)
-            if (x + 2 * LANES <= columns)
-                product_8x32(a + i * a_stride, a_stride, b + x, stride, c + i * c_stride + x, c_stride, inner, add);
-            else
-                product_8x16(a + i * a_stride, a_stride, b + x, stride, c + i * c_stride + x, c_stride, inner, add);
-}
-
-typedef enum seen { NONE, SOME, ALL } seen;
-
-/* What of keys [first, first + n) is seen by queries [row, row + rows). */
-static seen look(const uint8_t *mask, sg_dim stride, sg_dim rows, sg_dim first, sg_dim n)
-{
-    bool any = false, all = true;
-
-    if (!mask)
-        return ALL;
-    for (sg_dim r = 0; r < rows; r++) {
-        unsigned sum = 0;
-        SG_SIMD
-        for (sg_dim s = 0; s < n; s++)
-            sum += mask[r * stride + first + s] != 0;
-        any |= sum > 0;
-        all &= sum == (unsigned)n;
-    }
-    return all ? ALL : any ? SOME : NONE;
-}
 
 /* One thread's buffers. */
 typedef struct desk {
@@ -256,11 +142,11 @@ static void attend(const attention *t, const desk *d, const float *q, float *out
         const seen what = look(mask, t->mask.row, rows, first, n);
         if (what == NONE)
             continue;
-        product(d->q, t->width, d->keys + first * t->padded, KEYS, d->scores, KEYS, whole, KEYS, t->width, false);
+        product(d->q, t->width, 1, d->keys + first * t->padded, KEYS, d->scores, KEYS, whole, KEYS, t->width, false);
         soften(t, d, rows, n, what == SOME ? mask + first : NULL);
         for (sg_dim r = rows; r < whole; r++)
             memset(d->scores + r * KEYS, 0, KEYS * sizeof *d->scores);
-        product(d->scores, KEYS, d->values + first * t->padded, t->padded, d->out, t->padded, whole, t->padded, n,
+        product(d->scores, KEYS, 1, d->values + first * t->padded, t->padded, d->out, t->padded, whole, t->padded, n,
                 true);
     }
     for (sg_dim r = 0; r < rows; r++) {
@@ -318,7 +204,7 @@ static sg_status run(const sg_kernel_args *args, sg_error *err)
 
 /* ---- recognising ---- */
 
-static bool scalar_const(const sg_planner *pl, int a, int i, float *x)
+bool sg_attention_scalar(const sg_planner *pl, int a, int i, float *x)
 {
     const sg_plan_value *in = &pl->p->values[sg_plan_input(pl, &pl->p->values[a], i)];
 
@@ -328,11 +214,6 @@ static bool scalar_const(const sg_planner *pl, int a, int i, float *x)
     *x = *(const float *)in->view.data;
     return true;
 }
-
-typedef struct chain {
-    int scores, scaled, masked, pattern, z; /* masked: -1 if there is no mask */
-    float scale;
-} chain;
 
 static bool find_chain(const sg_planner *pl, int z, chain *c)
 {
@@ -351,7 +232,7 @@ static bool find_chain(const sg_planner *pl, int z, chain *c)
     int at = sg_plan_behind(pl, c->pattern, 0);
     c->masked = -1;
     if (sg_plan_is(pl, at, &sg_op_where)) {
-        if (!scalar_const(pl, at, 2, &low) || low != -INFINITY || !sg_plan_only_renamed(pl, at, 1))
+        if (!sg_attention_scalar(pl, at, 2, &low) || low != -INFINITY || !sg_plan_only_renamed(pl, at, 1))
             return false;
         c->masked = at;
         at = sg_plan_behind(pl, at, 1);
@@ -359,7 +240,7 @@ static bool find_chain(const sg_planner *pl, int z, chain *c)
     c->scaled = -1;
     c->scale = 1;
     if (sg_plan_is(pl, at, &sg_op_mul)) {
-        if (!scalar_const(pl, at, 1, &c->scale) || !sg_plan_only_renamed(pl, at, 0))
+        if (!sg_attention_scalar(pl, at, 1, &c->scale) || !sg_plan_only_renamed(pl, at, 0))
             return false;
         c->scaled = at;
         at = sg_plan_behind(pl, at, 0);
@@ -368,8 +249,7 @@ static bool find_chain(const sg_planner *pl, int z, chain *c)
     return sg_plan_is(pl, at, &sg_op_matmul) && !p->values[at].attr_i[0] && p->values[at].attr_i[1];
 }
 
-/* x as matrices over the lead axes `dims`; false if a matrix' rows are not in one piece. */
-static bool matrices_of(const sg_view *x, int n_lead, const sg_dim *dims, bool broadcast_rows, matrices *m)
+bool sg_attention_matrices(const sg_view *x, int n_lead, const sg_dim *dims, bool broadcast_rows, matrices *m)
 {
     const int shift = n_lead + 2 - x->n_dims, last = x->n_dims - 1;
 
@@ -410,14 +290,15 @@ static bool describe(const sg_planner *pl, const chain *c, attention *t)
     t->at_mask = c->masked < 0 ? -1 : sg_plan_input(pl, &p->values[c->masked], 0);
     if (t->width > MOST_WIDTH || t->width < 1 || t->n_keys < 1 || q->dims[q->n_dims - 1] != t->width)
         return false;
-    if (!matrices_of(q, n_lead, z->view.dims, false, &t->q) || !matrices_of(k, n_lead, z->view.dims, false, &t->k) ||
-        !matrices_of(v, n_lead, z->view.dims, false, &t->v))
+    if (!sg_attention_matrices(q, n_lead, z->view.dims, false, &t->q) ||
+        !sg_attention_matrices(k, n_lead, z->view.dims, false, &t->k) ||
+        !sg_attention_matrices(v, n_lead, z->view.dims, false, &t->v))
         return false;
     if (c->masked >= 0) {
         const sg_plan_value *masked = &p->values[c->masked];
         const sg_view *mask = &p->values[sg_plan_input(pl, masked, 0)].view;
         if (mask->n_dims < 2 || mask->dims[mask->n_dims - 1] != t->n_keys || mask->strides[mask->n_dims - 1] != 1 ||
-            !matrices_of(mask, masked->view.n_dims - 2, masked->view.dims, true, &t->mask))
+            !sg_attention_matrices(mask, masked->view.n_dims - 2, masked->view.dims, true, &t->mask))
             return false;
     }
     return true;
@@ -428,7 +309,7 @@ static bool read_once(const sg_planner *pl, const int *readers, int a)
     return a < 0 || (readers[a] == 1 && pl->cluster_of[a] < 0);
 }
 
-static int index_of(const sg_plan_step *step, int value)
+int sg_attention_index(const sg_plan_step *step, int value)
 {
     for (int i = 0; i < step->n_in; i++)
         if (step->in[i] == value)
@@ -440,10 +321,10 @@ static sg_status prepare(sg_planner *pl, const sg_cluster *cluster, sg_plan_step
 {
     attention *t = cluster->self;
 
-    t->at_q = index_of(step, t->at_q);
-    t->at_k = index_of(step, t->at_k);
-    t->at_v = index_of(step, t->at_v);
-    t->at_mask = t->at_mask < 0 ? -1 : index_of(step, t->at_mask);
+    t->at_q = sg_attention_index(step, t->at_q);
+    t->at_k = sg_attention_index(step, t->at_k);
+    t->at_v = sg_attention_index(step, t->at_v);
+    t->at_mask = sg_attention_index(step, t->at_mask);
     t->chunks = (t->n_queries + CHUNK - 1) / CHUNK;
     const double work = (double)t->n_lead * (double)t->n_queries * (double)t->n_keys * (double)t->width;
     t->n_threads = work < LEAST_WORK ? 1 : (int)SG_MIN((sg_dim)pl->p->opts.n_threads, t->n_lead * t->chunks);
@@ -460,8 +341,13 @@ sg_status sg_attention_find(sg_planner *pl, const int *readers)
         attention t = {0};
         chain c;
         if (!find_chain(pl, a, &c) || !describe(pl, &c, &t) || !read_once(pl, readers, c.scores) ||
-            !read_once(pl, readers, c.scaled) || !read_once(pl, readers, c.masked) ||
-            !read_once(pl, readers, c.pattern))
+            !read_once(pl, readers, c.scaled) || !read_once(pl, readers, c.masked))
+            continue;
+        /* In training the gradient reads the pattern too; it then makes its own. */
+        bool alone = readers[c.pattern] == 1;
+        if (!alone)
+            SG_TRY(sg_attention_grad_find(pl, readers, &c, &alone));
+        if (!alone)
             continue;
         const int members[5] = {c.scores, c.scaled, c.masked, c.pattern, c.z},
                   at = sg_cluster_new(pl, prepare, "attention");

@@ -604,13 +604,15 @@ static sg_status gather(sg_planner *pl, const sg_cluster *c, sg_plan_step *step)
 
     for (int m = 0; m < c->n; m++)
         n_reads += p->values[c->members[m]].v->n_in;
-    in = sg_arena_array(p->arena, (size_t)n_reads + 1, sizeof *in);
+    in = sg_arena_array(p->arena, (size_t)(n_reads + c->n_inputs) + 1, sizeof *in);
     outs = sg_arena_array(p->arena, (size_t)c->n, sizeof *outs);
     if (!in || !outs)
         return no_memory(pl);
+    for (int i = 0; i < c->n_inputs; i++)
+        in[step->n_in++] = c->inputs[i];
     for (int m = 0; m < c->n; m++) {
         const sg_plan_value *x = &p->values[c->members[m]];
-        for (int i = 0; i < x->v->n_in; i++) {
+        for (int i = 0; i < x->v->n_in && !c->n_inputs; i++) {
             const int at = sg_plan_input(pl, x, i), version = sg_plan_version(pl, at);
             bool there = is_computed(&p->values[version]) && pl->cluster_of[version] == pl->cluster_of[c->members[m]];
             for (int k = 0; k < step->n_in && !there; k++)

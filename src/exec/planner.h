@@ -19,6 +19,9 @@ struct sg_cluster {
     void *self;           /* what prepare wants to know, in the plan's arena */
     const char *op;       /* what the step is called in traces: "rows" */
     sg_dim rows, columns; /* of a cluster of rows */
+    int n_inputs;         /* > 0: what the step reads is told here, not by its members */
+    int inputs[6];
+    int recomputes; /* value of another cluster that a member reads and that is computed again instead; -1 */
 };
 
 struct sg_planner {
@@ -51,8 +54,8 @@ static inline int sg_plan_version(const sg_planner *pl, int a)
     return a;
 }
 
-/* *out: a fork of g (values keep their ids) in which slices are taken as early as can be, so that less is computed; NULL if there
- * is nothing to gain. symbols: every extent, >= 0; varying: those that may be less in a run. */
+/* *out: a fork of g (values keep their ids) in which slices are taken as early as can be, so that less is computed;
+ * NULL if there is nothing to gain. symbols: every extent, >= 0; varying: those that may be less in a run. */
 sg_status sg_narrow(sg_graph **out, const sg_graph *g, int n_feeds, sg_value *const *feeds, int n_fetches,
                     sg_value *const *fetches, const int64_t *symbols, unsigned varying, sg_error *err);
 

@@ -1,6 +1,6 @@
 /* How long convolutions and their gradients take, by the reference kernels and by the backends of this build.
  *
- *     scripts/build build conv && build/conv [THREADS]
+ *     scripts/build build conv && build/sweep_convolution [THREADS]
  *
  * For each shape and each of conv2d (y), its gradient by the image (x) and by the weights (w): the least of several
  * runs of a warm one-node session, in microseconds, and thousand millions of multiplications and additions per second.

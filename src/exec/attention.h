@@ -1,0 +1,146 @@
+/* What attention and its gradient have in common: small products in registers, masks, and how their operands lie. */
+#ifndef SG_EXEC_ATTENTION_H
+#define SG_EXEC_ATTENTION_H
+
+#include <math.h>
+#include <string.h>
+
+#include "exec/planner.h"
+#include "ops/exp.h"
+
+typedef float lanes __attribute__((vector_size(64)));
+
+enum {
+    LANES = 16,
+    QUERIES = 8,       /* rows of a product in registers */
+    MOST_QUERIES = 64, /* of a block, whose scores lie in near memory */
+    CHUNK = 256,       /* queries for which keys and values are packed once */
+    KEYS = 64,         /* of a block */
+    MOST_WIDTH = 256,  /* of a head */
+};
+#define LEAST_WORK 262144 /* multiplications; below, threads take longer to meet */
+
+/* An operand [lead..., rows, columns]: where the matrix of a lead index begins, and its row stride. */
+typedef struct matrices {
+    int n_lead;
+    sg_dim extents[SG_MAX_DIMS], strides[SG_MAX_DIMS]; /* innermost first */
+    sg_dim row;
+} matrices;
+
+static inline sg_dim begin_of(const matrices *m, sg_dim lead)
+{
+    sg_dim at = 0;
+
+    for (int a = 0; a < m->n_lead; a++) {
+        at += lead % m->extents[a] * m->strides[a];
+        lead /= m->extents[a];
+    }
+    return at;
+}
+
+/* c[i][0..32) (+)= sum_p a[i][p] b[p][0..32) for eight rows; a[i][p] is at i * a_stride + p * a_step, b has `stride`
+ * numbers a row, c `c_stride`. */
+static inline void product_8x32(const float *a, sg_dim a_stride, sg_dim a_step, const float *b, sg_dim stride, float *c,
+                                sg_dim c_stride, sg_dim inner, bool add)
+{
+    lanes acc[QUERIES][2];
+
+    for (int i = 0; i < QUERIES; i++)
+        for (int x = 0; x < 2; x++)
+            if (add)
+                memcpy(&acc[i][x], c + i * c_stride + x * LANES, sizeof(lanes));
+            else
+                acc[i][x] = (lanes){0};
+    for (sg_dim p = 0; p < inner; p++) {
+        lanes b0, b1;
+        memcpy(&b0, b + p * stride, sizeof b0);
+        memcpy(&b1, b + p * stride + LANES, sizeof b1);
+#pragma GCC unroll 8
+        for (int i = 0; i < QUERIES; i++) {
+            const float s = a[i * a_stride + p * a_step];
+            acc[i][0] += s * b0;
+            acc[i][1] += s * b1;
+        }
+    }
+    for (int i = 0; i < QUERIES; i++)
+        for (int x = 0; x < 2; x++)
+            memcpy(c + i * c_stride + x * LANES, &acc[i][x], sizeof(lanes));
+}
+
+static inline void product_8x16(const float *a, sg_dim a_stride, sg_dim a_step, const float *b, sg_dim stride, float *c,
+                                sg_dim c_stride, sg_dim inner, bool add)
+{
+    lanes acc[QUERIES];
+
+    for (int i = 0; i < QUERIES; i++)
+        if (add)
+            memcpy(&acc[i], c + i * c_stride, sizeof(lanes));
+        else
+            acc[i] = (lanes){0};
+    for (sg_dim p = 0; p < inner; p++) {
+        lanes b0;
+        memcpy(&b0, b + p * stride, sizeof b0);
+#pragma GCC unroll 8
+        for (int i = 0; i < QUERIES; i++)
+            acc[i] += a[i * a_stride + p * a_step] * b0;
+    }
+    for (int i = 0; i < QUERIES; i++)
+        memcpy(c + i * c_stride, &acc[i], sizeof(lanes));
+}
+
+/* rows (a multiple of 8) x columns (a multiple of 16) */
+static inline void product(const float *a, sg_dim a_stride, sg_dim a_step, const float *b, sg_dim stride, float *c,
+                           sg_dim c_stride, sg_dim rows, sg_dim columns, sg_dim inner, bool add)
+{
+    for (sg_dim x = 0; x < columns; x += 2 * LANES)
+        for (sg_dim i = 0; i < rows; i += QUERIES)
+            if (x + 2 * LANES <= columns)
+                product_8x32(a + i * a_stride, a_stride, a_step, b + x, stride, c + i * c_stride + x, c_stride, inner,
+                             add);
+            else
+                product_8x16(a + i * a_stride, a_stride, a_step, b + x, stride, c + i * c_stride + x, c_stride, inner,
+                             add);
+}
+
+typedef enum seen { NONE, SOME, ALL } seen;
+
+/* What of keys [first, first + n) is seen by queries [row, row + rows). */
+static inline seen look(const uint8_t *mask, sg_dim stride, sg_dim rows, sg_dim first, sg_dim n)
+{
+    bool any = false, all = true;
+
+    if (!mask)
+        return ALL;
+    for (sg_dim r = 0; r < rows; r++) {
+        unsigned sum = 0;
+        SG_SIMD
+        for (sg_dim s = 0; s < n; s++)
+            sum += mask[r * stride + first + s] != 0;
+        any |= sum > 0;
+        all &= sum == (unsigned)n;
+    }
+    return all ? ALL : any ? SOME : NONE;
+}
+
+/* ---- recognising ---- */
+
+/* The forward chain matmul, mul by a number, where, softmax, matmul, as values; masked and scaled are -1 if they are
+ * not there. */
+typedef struct chain {
+    int scores, scaled, masked, pattern, z;
+    float scale;
+} chain;
+
+/* Whether the f32 constant number behind input i of value a is there, and which it is. */
+bool sg_attention_scalar(const sg_planner *pl, int a, int i, float *x);
+
+/* x as matrices over the lead axes `dims`; false if a matrix' rows are not in one piece. */
+bool sg_attention_matrices(const sg_view *x, int n_lead, const sg_dim *dims, bool broadcast_rows, matrices *m);
+
+/* The place of a value among a step's inputs; -1 for -1. */
+int sg_attention_index(const sg_plan_step *step, int value);
+
+/* Joins the gradient of a chain, if all of it is there and nobody else reads what lies between. */
+sg_status sg_attention_grad_find(sg_planner *pl, const int *readers, const chain *c, bool *found);
+
+#endif
