@@ -122,6 +122,73 @@ static inline seen look(const uint8_t *mask, sg_dim stride, sg_dim rows, sg_dim 
     return all ? ALL : any ? SOME : NONE;
 }
 
+/* Folded in halves. */
+static inline float sum_of_lanes(float x[LANES])
+{
+    for (int half = LANES / 2; half > 0; half /= 2)
+        SG_SIMD
+    for (int l = 0; l < half; l++)
+        x[l] += x[l + half];
+    return x[0];
+}
+
+static inline float most_of_lanes(float x[LANES])
+{
+    for (int half = LANES / 2; half > 0; half /= 2)
+        SG_SIMD
+    for (int l = 0; l < half; l++)
+        x[l] = x[l + half] > x[l] || x[l + half] != x[l + half] ? x[l + half] : x[l];
+    return x[0];
+}
+
+/* Where a mask is small it is laid out once for all heads: 0 where a key is seen, -inf where not and behind the last.
+ */
+#define SMALL_MASK (MOST_QUERIES * 2 * KEYS)
+
+typedef struct open_mask {
+    const uint8_t *of; /* what lies in bias */
+    float *bias;       /* [queries][wide] */
+} open_mask;
+
+static inline bool mask_is_small(sg_dim n_queries, sg_dim wide)
+{
+    return n_queries <= MOST_QUERIES && wide <= 2 * KEYS;
+}
+
+static inline void lay_mask(open_mask *m, const uint8_t *mask, sg_dim row, sg_dim n_queries, sg_dim n_keys, sg_dim wide)
+{
+    if (m->of == mask)
+        return;
+    m->of = mask;
+    for (sg_dim q = 0; q < n_queries; q++)
+        for (sg_dim s = 0; s < wide; s++)
+            m->bias[q * wide + s] = s < n_keys && mask[q * row + s] ? 0 : -INFINITY;
+}
+
+/* Scores of keys not seen become -inf, whatever they were. */
+static inline void hide(float *x, const float *bias, sg_dim n)
+{
+    SG_SIMD
+    for (sg_dim s = 0; s < n; s++)
+        x[s] = bias[s] < 0 ? -INFINITY : x[s];
+}
+
+/* rows x width, times scale, into whole x padded, filled up with zeros. */
+static inline void lay_rows(float *to, sg_dim whole, sg_dim padded, const float *from, sg_dim row, sg_dim rows,
+                            sg_dim width, float scale)
+{
+    for (sg_dim r = 0; r < rows; r++) {
+        float *y = to + r * padded;
+        const float *x = from + r * row;
+        SG_SIMD
+        for (sg_dim p = 0; p < width; p++)
+            y[p] = x[p] * scale;
+        if (width < padded)
+            memset(y + width, 0, (size_t)(padded - width) * sizeof *y);
+    }
+    memset(to + rows * padded, 0, (size_t)((whole - rows) * padded) * sizeof *to);
+}
+
 /* ---- recognising ---- */
 
 /* The forward chain matmul, mul by a number, where, softmax, matmul, as values; masked and scaled are -1 if they are

@@ -26,13 +26,14 @@ typedef struct desk {
     float *keys, *values; /* packed: per block of keys [width][KEYS], and [KEYS][padded] */
     float *q, *scores, *out, *most, *factor;
     double *sum;
+    open_mask open;
 } desk;
 
 static size_t numbers_of(sg_dim n_keys, sg_dim padded)
 {
     const sg_dim blocks = (n_keys + KEYS - 1) / KEYS;
 
-    return (size_t)(blocks * KEYS * padded * 2 + MOST_QUERIES * (padded * 2 + KEYS + 2));
+    return (size_t)(blocks * KEYS * padded * 2 + MOST_QUERIES * (padded * 2 + KEYS + 2 + 2) + SMALL_MASK);
 }
 
 static desk desk_at(char *scratch, const attention *t)
@@ -56,6 +57,7 @@ static desk desk_at(char *scratch, const attention *t)
     d.factor = at;
     at += MOST_QUERIES;
     d.sum = (double *)(void *)at;
+    d.open = (open_mask){NULL, at + 2 * MOST_QUERIES};
     return d;
 }
 
@@ -80,17 +82,20 @@ static void pack(const attention *t, const desk *d, const float *k, const float 
 }
 
 /* The scores of a block become weights exp(score - most); the running maximum, sum and result follow. */
-static void soften(const attention *t, const desk *d, sg_dim rows, sg_dim n, const uint8_t *mask)
+static void soften(const attention *t, const desk *d, sg_dim rows, sg_dim n, const uint8_t *mask, const float *bias,
+                   sg_dim wide)
 {
     for (sg_dim r = 0; r < rows; r++) {
         float *x = d->scores + r * KEYS, most = d->most[r];
-        if (mask) {
+        if (bias) {
+            hide(x, bias + r * wide, KEYS);
+        } else if (mask) {
             const uint8_t *m = mask + r * t->mask.row;
             SG_SIMD
             for (sg_dim s = 0; s < n; s++)
                 x[s] = m[s] ? x[s] : -INFINITY;
         }
-        for (sg_dim s = n; s < KEYS; s++)
+        for (sg_dim s = n; s < KEYS && !bias; s++)
             x[s] = -INFINITY;
         float best[LANES];
         for (int l = 0; l < LANES; l++)
@@ -99,8 +104,8 @@ static void soften(const attention *t, const desk *d, sg_dim rows, sg_dim n, con
             SG_SIMD
         for (int l = 0; l < LANES; l++)
             best[l] = x[s + l] > best[l] ? x[s + l] : best[l];
-        for (int l = 0; l < LANES; l++)
-            most = best[l] > most ? best[l] : most;
+        const float here = most_of_lanes(best);
+        most = here > most ? here : most;
         const float shift = most > -INFINITY && most < INFINITY ? most : 0;
         const float was = d->most[r] > -INFINITY && d->most[r] < INFINITY ? d->most[r] : 0;
         float sums[LANES] = {0};
@@ -110,9 +115,7 @@ static void soften(const attention *t, const desk *d, sg_dim rows, sg_dim n, con
             x[s + l] = sg_expf(x[s + l] - shift);
             sums[l] += x[s + l];
         }
-        double sum = 0;
-        for (int l = 0; l < LANES; l++)
-            sum += (double)sums[l];
+        const double sum = (double)sum_of_lanes(sums);
         const float factor = d->sum[r] > 0 || d->sum[r] != d->sum[r] ? sg_expf(was - shift) : 1;
         d->sum[r] = d->sum[r] * (double)factor + sum;
         d->most[r] = most;
@@ -125,25 +128,24 @@ static void soften(const attention *t, const desk *d, sg_dim rows, sg_dim n, con
     }
 }
 
-static void attend(const attention *t, const desk *d, const float *q, float *out, const uint8_t *mask, sg_dim rows)
+static void attend(const attention *t, const desk *d, const float *q, float *out, const uint8_t *mask,
+                   const float *bias, sg_dim rows)
 {
-    const sg_dim whole = (rows + QUERIES - 1) / QUERIES * QUERIES;
+    const sg_dim whole = (rows + QUERIES - 1) / QUERIES * QUERIES, wide = (t->n_keys + KEYS - 1) / KEYS * KEYS;
 
+    lay_rows(d->q, whole, t->padded, q, t->q.row, rows, t->width, t->scale);
     for (sg_dim r = 0; r < whole; r++) {
-        float *to = d->q + r * t->width;
-        for (sg_dim p = 0; p < t->width; p++)
-            to[p] = r < rows ? q[r * t->q.row + p] * t->scale : 0;
         d->most[r] = -INFINITY;
         d->sum[r] = 0;
     }
     memset(d->out, 0, (size_t)(whole * t->padded) * sizeof *d->out);
     for (sg_dim first = 0; first < t->n_keys; first += KEYS) {
         const sg_dim n = SG_MIN((sg_dim)KEYS, t->n_keys - first);
-        const seen what = look(mask, t->mask.row, rows, first, n);
+        const seen what = bias ? SOME : look(mask, t->mask.row, rows, first, n);
         if (what == NONE)
             continue;
-        product(d->q, t->width, 1, d->keys + first * t->padded, KEYS, d->scores, KEYS, whole, KEYS, t->width, false);
-        soften(t, d, rows, n, what == SOME ? mask + first : NULL);
+        product(d->q, t->padded, 1, d->keys + first * t->padded, KEYS, d->scores, KEYS, whole, KEYS, t->width, false);
+        soften(t, d, rows, n, what == SOME && !bias ? mask + first : NULL, bias ? bias + first : NULL, wide);
         for (sg_dim r = rows; r < whole; r++)
             memset(d->scores + r * KEYS, 0, KEYS * sizeof *d->scores);
         product(d->scores, KEYS, 1, d->values + first * t->padded, t->padded, d->out, t->padded, whole, t->padded, n,
@@ -167,10 +169,11 @@ static void part(void *context, sg_dim first, sg_dim last)
     const attention *t = j->t;
     const float *q = j->args->in[t->at_q]->data, *k = j->args->in[t->at_k]->data, *v = j->args->in[t->at_v]->data;
     const uint8_t *mask = t->at_mask < 0 ? NULL : j->args->in[t->at_mask]->data;
+    const sg_dim wide = (t->n_keys + KEYS - 1) / KEYS * KEYS;
     const sg_dim items = t->n_lead * t->chunks, each = (items + t->n_threads - 1) / t->n_threads;
 
     for (sg_dim thread = first; thread < last; thread++) {
-        const desk d = desk_at((char *)j->args->scratch + (size_t)thread * t->scratch_each, t);
+        desk d = desk_at((char *)j->args->scratch + (size_t)thread * t->scratch_each, t);
         sg_dim packed = -1;
         /* Neighbouring items in turn, so that heavy and light ends of a causal mask fall to every thread alike. */
         for (sg_dim i = 0; i < each; i++) {
@@ -181,11 +184,15 @@ static void part(void *context, sg_dim first, sg_dim last)
             if (packed != lead)
                 pack(t, &d, k + begin_of(&t->k, lead), v + begin_of(&t->v, lead));
             packed = lead;
+            const uint8_t *own = mask ? mask + begin_of(&t->mask, lead) : NULL;
+            const bool small = own && mask_is_small(t->n_queries, wide);
+            if (small)
+                lay_mask(&d.open, own, t->mask.row, t->n_queries, t->n_keys, wide);
             const sg_dim stop = SG_MIN(chunk + CHUNK, t->n_queries);
             for (sg_dim row = chunk; row < stop; row += MOST_QUERIES)
                 attend(t, &d, q + begin_of(&t->q, lead) + row * t->q.row,
                        (float *)j->args->out->data + (lead * t->n_queries + row) * t->width,
-                       mask ? mask + begin_of(&t->mask, lead) + row * t->mask.row : NULL,
+                       own ? own + row * t->mask.row : NULL, small ? d.open.bias : NULL,
                        SG_MIN((sg_dim)MOST_QUERIES, stop - row));
         }
     }
@@ -329,7 +336,7 @@ static sg_status prepare(sg_planner *pl, const sg_cluster *cluster, sg_plan_step
     const double work = (double)t->n_lead * (double)t->n_queries * (double)t->n_keys * (double)t->width;
     t->n_threads = work < LEAST_WORK ? 1 : (int)SG_MIN((sg_dim)pl->p->opts.n_threads, t->n_lead * t->chunks);
     t->n_threads = SG_MAX(1, SG_MIN(t->n_threads, SG_MAX_THREADS));
-    t->scratch_each = numbers_of(t->n_keys, t->padded) * sizeof(float) + MOST_QUERIES * sizeof(double);
+    t->scratch_each = numbers_of(t->n_keys, t->padded) * sizeof(float);
     t->scratch_each = (t->scratch_each + SG_BLOCK_ALIGN - 1) / SG_BLOCK_ALIGN * SG_BLOCK_ALIGN;
     step->kernel = (sg_prepared){.run = run, .self = t, .scratch_bytes = t->scratch_each * (size_t)t->n_threads};
     return SG_OK;

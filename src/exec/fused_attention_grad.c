@@ -27,11 +27,12 @@ typedef struct desk {
     float *q, *dz, *out;  /* [MOST_QUERIES][padded] */
     float *p, *dp;        /* [MOST_QUERIES][wide] */
     float *dk, *dv;       /* [wide][padded] */
+    open_mask open;
 } desk;
 
 static size_t numbers_of(const attention_grad *t)
 {
-    return (size_t)(5 * t->wide * t->padded + 3 * MOST_QUERIES * t->padded + 2 * MOST_QUERIES * t->wide);
+    return (size_t)(5 * t->wide * t->padded + 3 * MOST_QUERIES * t->padded + 2 * MOST_QUERIES * t->wide + SMALL_MASK);
 }
 
 static desk desk_at(char *scratch, const attention_grad *t)
@@ -49,6 +50,7 @@ static desk desk_at(char *scratch, const attention_grad *t)
     d.out = d.dz + MOST_QUERIES * t->padded;
     d.p = d.out + MOST_QUERIES * t->padded;
     d.dp = d.p + MOST_QUERIES * t->wide;
+    d.open = (open_mask){NULL, d.dp + MOST_QUERIES * t->wide};
     return d;
 }
 
@@ -66,23 +68,10 @@ static void turn(const attention_grad *t, float *to, const float *from, sg_dim r
     }
 }
 
-/* rows x width, times scale, into whole x padded, filled up with zeros. */
-static void lay(float *to, sg_dim whole, sg_dim padded, const float *from, sg_dim row, sg_dim rows, sg_dim width,
-                float scale)
-{
-    for (sg_dim r = 0; r < whole; r++) {
-        for (sg_dim p = 0; p < width && r < rows; p++)
-            to[r * padded + p] = from[r * row + p] * scale;
-        const sg_dim from_column = r < rows ? width : 0;
-        memset(to + r * padded + from_column, 0, (size_t)(padded - from_column) * sizeof *to);
-    }
-}
-
 /* Scores become the pattern, and its incoming gradient that of the scores, in one row of n numbers. */
 static void one_row(float *x, float *g, sg_dim n)
 {
-    float best[LANES], sums[LANES] = {0}, flows[LANES] = {0}, most = -INFINITY;
-    double sum = 0, flow = 0;
+    float best[LANES], sums[LANES] = {0}, flows[LANES] = {0};
 
     for (int l = 0; l < LANES; l++)
         best[l] = -INFINITY;
@@ -90,8 +79,7 @@ static void one_row(float *x, float *g, sg_dim n)
         SG_SIMD
     for (int l = 0; l < LANES; l++)
         best[l] = x[s + l] > best[l] ? x[s + l] : best[l];
-    for (int l = 0; l < LANES; l++)
-        most = best[l] > most ? best[l] : most;
+    const float most = most_of_lanes(best);
     const float shift = most > -INFINITY && most < INFINITY ? most : 0;
     for (sg_dim s = 0; s < n; s += LANES)
         SG_SIMD
@@ -100,11 +88,8 @@ static void one_row(float *x, float *g, sg_dim n)
         sums[l] += x[s + l];
         flows[l] += x[s + l] * g[s + l];
     }
-    for (int l = 0; l < LANES; l++) {
-        sum += (double)sums[l];
-        flow += (double)flows[l];
-    }
-    const float scale = sum == 0 ? 0 : (float)(1 / sum), mean = sum == 0 ? 0 : (float)(flow / sum);
+    const float sum = sum_of_lanes(sums), flow = sum_of_lanes(flows);
+    const float scale = sum == 0 ? 0 : 1 / sum, mean = sum == 0 ? 0 : flow / sum;
     SG_SIMD
     for (sg_dim s = 0; s < n; s++) {
         x[s] *= scale;
@@ -113,16 +98,16 @@ static void one_row(float *x, float *g, sg_dim n)
 }
 
 static void block_of_queries(const attention_grad *t, const desk *d, const float *q, const float *dz, float *dq,
-                             const uint8_t *mask, sg_dim rows)
+                             const uint8_t *mask, const float *bias, sg_dim rows)
 {
     const sg_dim whole = (rows + QUERIES - 1) / QUERIES * QUERIES, wide = t->wide, padded = t->padded;
     sg_dim last = 0; /* keys up to here are seen by somebody */
 
-    lay(d->q, whole, padded, q, t->q.row, rows, t->width, t->scale);
-    lay(d->dz, whole, padded, dz, t->dz.row, rows, t->width, 1);
+    lay_rows(d->q, whole, padded, q, t->q.row, rows, t->width, t->scale);
+    lay_rows(d->dz, whole, padded, dz, t->dz.row, rows, t->width, 1);
     for (sg_dim first = 0; first < t->n_keys; first += KEYS) {
         const sg_dim n = SG_MIN((sg_dim)KEYS, t->n_keys - first);
-        const seen what = look(mask, t->mask.row, rows, first, n);
+        const seen what = bias ? SOME : look(mask, t->mask.row, rows, first, n);
         if (what == NONE) {
             for (sg_dim r = 0; r < whole; r++)
                 for (sg_dim s = 0; s < KEYS; s++) {
@@ -134,6 +119,10 @@ static void block_of_queries(const attention_grad *t, const desk *d, const float
         last = first + KEYS;
         product(d->q, padded, 1, d->keys + first * padded, KEYS, d->p + first, wide, whole, KEYS, t->width, false);
         product(d->dz, padded, 1, d->values + first * padded, KEYS, d->dp + first, wide, whole, KEYS, t->width, false);
+        for (sg_dim r = 0; r < rows && bias; r++)
+            hide(d->p + r * wide + first, bias + r * wide + first, KEYS);
+        if (bias)
+            continue;
         for (sg_dim r = 0; r < rows && what == SOME; r++) {
             const uint8_t *m = mask + r * t->mask.row + first;
             float *x = d->p + r * wide + first;
@@ -154,12 +143,16 @@ static void block_of_queries(const attention_grad *t, const desk *d, const float
     product(d->dp, wide, 1, d->rows, padded, d->out, padded, whole, padded, last, false);
     product(d->p, 1, wide, d->dz, padded, d->dv, padded, last, padded, rows, true);
     product(d->dp, 1, wide, d->q, padded, d->dk, padded, last, padded, rows, true);
-    for (sg_dim r = 0; r < rows; r++)
+    for (sg_dim r = 0; r < rows; r++) {
+        float *y = dq + r * t->width;
+        const float *x = d->out + r * padded;
+        SG_SIMD
         for (sg_dim p = 0; p < t->width; p++)
-            dq[r * t->width + p] = d->out[r * padded + p] * t->scale;
+            y[p] = x[p] * t->scale;
+    }
 }
 
-static void one_lead(const attention_grad *t, const sg_kernel_args *args, const desk *d, sg_dim lead)
+static void one_lead(const attention_grad *t, const sg_kernel_args *args, desk *d, sg_dim lead)
 {
     const float *q = (const float *)args->in[t->at_q]->data + begin_of(&t->q, lead);
     const float *k = (const float *)args->in[t->at_k]->data + begin_of(&t->k, lead);
@@ -171,19 +164,25 @@ static void one_lead(const attention_grad *t, const sg_kernel_args *args, const 
     float *dk = (float *)args->outs[t->out_dk]->data + lead * t->n_keys * t->width;
     float *dv = (float *)args->outs[t->out_dv]->data + lead * t->n_keys * t->width;
 
+    const float *bias = NULL;
+
+    if (mask && mask_is_small(t->n_queries, t->wide)) {
+        lay_mask(&d->open, mask, t->mask.row, t->n_queries, t->n_keys, t->wide);
+        bias = d->open.bias;
+    }
     turn(t, d->keys, k, t->k.row);
     turn(t, d->values, v, t->v.row);
-    lay(d->rows, t->wide, t->padded, k, t->k.row, t->n_keys, t->width, 1);
+    lay_rows(d->rows, t->wide, t->padded, k, t->k.row, t->n_keys, t->width, 1);
     memset(d->dk, 0, (size_t)(t->wide * t->padded) * sizeof *d->dk);
     memset(d->dv, 0, (size_t)(t->wide * t->padded) * sizeof *d->dv);
     for (sg_dim row = 0; row < t->n_queries; row += MOST_QUERIES)
         block_of_queries(t, d, q + row * t->q.row, dz + row * t->dz.row, dq + row * t->width,
-                         mask ? mask + row * t->mask.row : NULL, SG_MIN((sg_dim)MOST_QUERIES, t->n_queries - row));
-    for (sg_dim s = 0; s < t->n_keys; s++)
-        for (sg_dim p = 0; p < t->width; p++) {
-            dk[s * t->width + p] = d->dk[s * t->padded + p];
-            dv[s * t->width + p] = d->dv[s * t->padded + p];
-        }
+                         mask ? mask + row * t->mask.row : NULL, bias,
+                         SG_MIN((sg_dim)MOST_QUERIES, t->n_queries - row));
+    for (sg_dim s = 0; s < t->n_keys; s++) {
+        memcpy(dk + s * t->width, d->dk + s * t->padded, (size_t)t->width * sizeof *dk);
+        memcpy(dv + s * t->width, d->dv + s * t->padded, (size_t)t->width * sizeof *dv);
+    }
 }
 
 typedef struct job {
@@ -197,7 +196,7 @@ static void part(void *context, sg_dim first, sg_dim last)
     const attention_grad *t = j->t;
 
     for (sg_dim thread = first; thread < last; thread++) {
-        const desk d = desk_at((char *)j->args->scratch + (size_t)thread * t->scratch_each, t);
+        desk d = desk_at((char *)j->args->scratch + (size_t)thread * t->scratch_each, t);
         for (sg_dim lead = t->n_lead * thread / t->n_threads; lead < t->n_lead * (thread + 1) / t->n_threads; lead++)
             one_lead(t, j->args, &d, lead);
     }
