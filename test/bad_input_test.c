@@ -452,6 +452,9 @@ static void wrong_names_suggest_the_nearest(void **state)
     refused(RUN("--grad", "logits"), WRONG_USE, "OF:WRT", "logits");
     refused(RUN("--grad", "logits[0,-1,512]:hook_embed"), WRONG_USE, "512", "logits[0,-1,512]");
     refused(RUN("--grad", "logits[0,x]:hook_embed"), WRONG_USE, "index", "logits[0,x]");
+    refused(RUN("--fetch", "logits[0,1,2,3]"), WRONG_USE, "index or a range", "logits[0,1,2,3]");
+    refused(RUN("--fetch", "logits[0"), WRONG_USE, "index or a range", "logits[0");
+    refused(RUN("--fetch", "blocks.0.attn.hook_pattern[0,8]"), WRONG_USE, "axis 1 has 8 places", "hook_pattern[0,8]");
     refused(RUN("--feed", "hook_embed"), WRONG_USE, "hook_embed", "NAME=FILE");
 }
 
@@ -698,6 +701,35 @@ static void a_fed_value_replaces_what_lies_before_it(void **state)
     outcome_free(&o);
 }
 
+static void a_part_is_the_same_as_of_the_whole(void **state)
+{
+    (void)state;
+    char path[PATH_BYTES];
+    sg_error err;
+    sg_safetensors *st = NULL;
+    const sg_tensor *whole = NULL, *part = NULL;
+    fresh_model();
+    outcome o = RUN("--fetch", "blocks.3.attn.hook_pattern", "--json", "--out", in_folder(path, "whole.safetensors"));
+    accepted(&o);
+    outcome_free(&o);
+    o = RUN("--fetch", "blocks.3.attn.hook_pattern[:,5,-2:]", "--json", "--out", in_folder(path, "part.safetensors"));
+    accepted(&o);
+    outcome_free(&o);
+    CHECK_OK(sg_safetensors_open(&st, path, &err), &err);
+    CHECK_OK(sg_safetensors_get(&part, st, "blocks.3.attn.hook_pattern[:,5,-2:]", &err), &err);
+    sg_safetensors *all = NULL;
+    CHECK_OK(sg_safetensors_open(&all, in_folder(path, "whole.safetensors"), &err), &err);
+    CHECK_OK(sg_safetensors_get(&whole, all, "blocks.3.attn.hook_pattern", &err), &err);
+    const sg_dim time = whole->dims[2];
+    CHECK(part->n_dims == 4 && part->dims[0] == 1 && part->dims[1] == 1 && part->dims[2] == 2 && part->dims[3] == time);
+    for (sg_dim r = 0; r < 2; r++)
+        for (sg_dim s = 0; s < time; s++)
+            CHECK_NEAR(sg_tensor_get(part, r * time + s), sg_tensor_get(whole, (5 * time + time - 2 + r) * time + s),
+                       1e-6, 0);
+    sg_safetensors_close(st);
+    sg_safetensors_close(all);
+}
+
 static void generate_writes_the_golden_story(void **state)
 {
     (void)state;
@@ -741,6 +773,7 @@ int main(void)
         cmocka_unit_test(inspect_writes_json),
         cmocka_unit_test(run_writes_what_was_fetched),
         cmocka_unit_test(a_fed_value_replaces_what_lies_before_it),
+        cmocka_unit_test(a_part_is_the_same_as_of_the_whole),
         cmocka_unit_test(generate_writes_the_golden_story),
     };
     return cmocka_run_group_tests(tests, begin, finish);

@@ -12,7 +12,9 @@ static const char help[] =
     "Runs a model and shows what it predicts at each position, and whatever else is asked for.\n\n"
     "  --text T              a prompt; several make a batch\n"
     "  --tokens FILE         prompts as token ids: one row a line, JSON, FILE.npy or FILE.safetensors:NAME\n"
-    "  --fetch PATTERN       read values (blocks.*.hook_resid_post); may be repeated\n"
+    "  --fetch PATTERN[PART] read values (blocks.*.hook_resid_post), or a part of each, which then costs about that "
+    "part\n"
+    "                        (blocks.3.attn.hook_pattern[:,5,-1]); may be repeated\n"
     "  --feed NAME=FILE      put data in a value's place: FILE.npy or FILE.safetensors:NAME\n"
     "  --edits FILE.json     splice edits into values\n"
     "  --grad OF:WRT         derivative of a value (loss, logits[0,-1,42]; summed if not one number) by values\n"
@@ -93,7 +95,73 @@ static sg_status add_fetch(work *w, sg_value *v, char *name, sg_error *err)
     return SG_OK;
 }
 
-/* loss, or logits[0,-1,42]: the indexed part of a value, summed to a scalar. */
+/* The part of v that "[0,-1,3:8]" tells: per axis an index, a range a:b (either end may be left out) or nothing. The
+ * axes stay. */
+static sg_status part_of(work *w, const char *option, const char *text, const char *bracket, sg_value **v,
+                         sg_error *err)
+{
+    sg_graph *g = sg_glass_graph(w->glass);
+    int axis = 0;
+
+    for (const char *at = bracket ? bracket + 1 : NULL; at; axis++) {
+        char *end;
+        long long i = strtoll(at, &end, 10), stop = 0;
+        const bool has_start = end != at, is_range = *end == ':';
+        bool has_stop = false;
+        if (is_range) {
+            at = end + 1;
+            stop = strtoll(at, &end, 10);
+            has_stop = end != at;
+        }
+        if ((*end != ',' && *end != ']') || (*end == ']' && end[1]) || axis >= sg_value_n_dims(*v))
+            return sg_fail(err, SG_EARG, "%s %.100s: wanted an index or a range per axis, as in logits[0,-1,40:45]",
+                           option, text);
+        const sg_dim extent = sg_value_dim(*v, axis);
+        if (extent >= 0 &&
+            ((has_start && (i > extent - !is_range || i < -extent)) || (has_stop && (stop > extent || stop < -extent))))
+            return sg_fail(err, SG_EARG, "%s %.100s: axis %d has %lld places", option, text, axis, (long long)extent);
+        if (has_start || has_stop) {
+            const sg_dim from = i < 0 ? sg_dim_sub(g, extent, -i) : i;
+            const sg_dim to = !is_range   ? sg_dim_add(g, from, 1)
+                              : !has_stop ? extent
+                              : stop < 0  ? sg_dim_sub(g, extent, -stop)
+                                          : stop;
+            *v = sg_slice(g, *v, axis, from, to, 1);
+        }
+        at = *end == ',' ? end + 1 : NULL;
+    }
+    return sg_graph_status(g, err);
+}
+
+/* All values of a pattern, or the same part of each. */
+static sg_status add_fetches(work *w, const char *text, sg_error *err)
+{
+    const char *bracket = strchr(text, '[');
+    char *pattern = strndup(text, bracket ? (size_t)(bracket - text) : strlen(text));
+    sg_value **found = NULL;
+    int n = 0;
+    sg_status status = pattern ? cli_match(sg_glass_graph(w->glass), pattern, &found, &n, err)
+                               : sg_fail(err, SG_ENOMEM, "out of memory");
+
+    for (int k = 0; k < n && status == SG_OK; k++) {
+        const char *own = sg_value_name(found[k]);
+        const size_t room = strlen(own) + (bracket ? strlen(bracket) : 0) + 1;
+        char *name = malloc(room);
+        if (name)
+            snprintf(name, room, "%s%s", own, bracket ? bracket : "");
+        sg_value *v = found[k];
+        status = part_of(w, "--fetch", text, bracket, &v, err);
+        if (status == SG_OK)
+            status = add_fetch(w, v, name, err);
+        else
+            free(name);
+    }
+    free(found);
+    free(pattern);
+    return status;
+}
+
+/* loss, or logits[0,-1,42]: the part of a value, summed to a scalar. */
 static sg_status scalar_of(work *w, const char *text, sg_value **out, sg_error *err)
 {
     sg_graph *g = sg_glass_graph(w->glass);
@@ -104,26 +172,15 @@ static sg_status scalar_of(work *w, const char *text, sg_value **out, sg_error *
     snprintf(name, sizeof name, "%.*s", (int)(bracket ? bracket - text : (long)strlen(text)), text);
     if (sg_glass_find(w->glass, name, &v, err) != SG_OK)
         return err->status = SG_EARG; /* the user's own words: wrong use */
-    int axis = 0;
-    for (const char *at = bracket ? bracket + 1 : NULL; at; axis++) {
-        char *end;
-        const long long i = strtoll(at, &end, 10);
-        if (end == at || (*end != ',' && *end != ']') || (*end == ']' && end[1]) || axis >= sg_value_n_dims(v))
-            return sg_fail(err, SG_EARG, "--grad %.100s: wanted an index per axis, as in logits[0,-1,42]", text);
-        const sg_dim extent = sg_value_dim(v, axis);
-        if (extent >= 0 && (i >= extent || i < -extent))
-            return sg_fail(err, SG_EARG, "--grad %.100s: index %lld of %lld", text, i, (long long)extent);
-        const sg_dim start = i < 0 ? sg_dim_sub(g, extent, -i) : i;
-        v = sg_slice(g, v, axis, start, sg_dim_add(g, start, 1), 1);
-        at = *end == ',' ? end + 1 : NULL;
-    }
+    SG_TRY(part_of(w, "--grad", text, bracket, &v, err));
     *out = sg_value_n_dims(v) ? sg_sum_all(g, v) : v;
     return sg_graph_status(g, err);
 }
 
 static sg_status add_grad(work *w, const char *text, sg_error *err)
 {
-    const char *colon = strchr(text, ':');
+    const char *bracket = strchr(text, '['), *closed = bracket ? strchr(bracket, ']') : NULL;
+    const char *colon = strchr(closed ? closed : text, ':'); /* ranges have colons too */
     sg_graph *g = sg_glass_graph(w->glass);
     char *of = colon ? strndup(text, (size_t)(colon - text)) : NULL;
     sg_value *y = NULL, **xs = NULL, **grads = NULL;
@@ -178,15 +235,8 @@ static sg_status prepare(work *w, const request *r, sg_error *err)
         return sg_fail(err, SG_ENOMEM, "out of memory");
     for (int i = 0; i < r->n_feed; i++)
         SG_TRY(read_feed(w, r->feed[i], &w->feeds[i], err));
-    for (int i = 0; i < r->n_fetch; i++) {
-        sg_value **found = NULL;
-        int n = 0;
-        sg_status status = cli_match(sg_glass_graph(w->glass), r->fetch[i], &found, &n, err);
-        for (int k = 0; k < n && status == SG_OK; k++)
-            status = add_fetch(w, found[k], strdup(sg_value_name(found[k])), err);
-        free(found);
-        SG_TRY(status);
-    }
+    for (int i = 0; i < r->n_fetch; i++)
+        SG_TRY(add_fetches(w, r->fetch[i], err));
     for (int i = 0; i < r->n_grad; i++)
         SG_TRY(add_grad(w, r->grad[i], err));
     return SG_OK;

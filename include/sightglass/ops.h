@@ -33,6 +33,7 @@ sg_value *sg_sigmoid(sg_graph *g, sg_value *x);
 sg_value *sg_relu(sg_graph *g, sg_value *x);     /* gradient at 0 is 0 */
 sg_value *sg_gelu(sg_graph *g, sg_value *x);     /* x Phi(x), exact (Hendrycks & Gimpel 2016) */
 sg_value *sg_gelu_tanh(sg_graph *g, sg_value *x);/* its tanh form, GPT-2's */
+sg_value *sg_gelu_tanh_slope(sg_graph *g, sg_value *x); /* its derivative */
 sg_value *sg_silu(sg_graph *g, sg_value *x);     /* x sigmoid(x) */
 sg_value *sg_softplus(sg_graph *g, sg_value *x); /* log(1 + e^x), no overflow */
 sg_value *sg_cast(sg_graph *g, sg_value *x, sg_dtype to); /* any type to any; bf16 and f16 are storage */

@@ -58,7 +58,7 @@ static bool varies(const work *w, int n, const sg_dim *dims)
     return false;
 }
 
-static int64_t number_of(const work *w, int n, const sg_dim *dims)
+static int64_t numbers_in(const work *w, int n, const sg_dim *dims)
 {
     int64_t p = 1;
 
@@ -88,46 +88,40 @@ static mapping aligned(const sg_value *v, const sg_value *in, const part *d, par
     return PART;
 }
 
-/* The same numbers in other axes: before the part's axis there are as many as before. */
+/* The same numbers in other axes. The part's axis of v, outer x extent x inner, lies in one axis of the input: some
+ * whole axes of v before it, times what it is the middle of, times some after it. Compared as extents, not as numbers,
+ * so that what is built is right for the symbols too. */
 static mapping through_reshape(const work *w, const sg_value *v, const sg_value *in, const part *d, part *out)
 {
-    const int64_t before = number_of(w, d->axis, v->dims) * number(w, d->outer), extent = number(w, d->extent);
+    sg_graph *g = w->g;
     const int n = v->n_dims;
-    int64_t passed = 1;
 
-    if (extent < 2 || before * extent == 0 || varies(w, n, v->dims))
+    if (number(w, d->extent) < 2 || varies(w, n, v->dims))
         return CANNOT;
-    for (int j = 0; j < in->n_dims; passed *= number(w, in->dims[j++])) {
-        const int64_t here = number(w, in->dims[j]);
-        if (before % passed != 0 || here == 0)
-            return CANNOT;
-        const int64_t outer = before / passed;
-        if (here % (outer * extent) != 0 || here == 1)
-            continue;
-        *out = *d;
-        out->axis = j;
-        if (outer == 1) {
-            out->outer = 1;
-        } else { /* the axes of v, from one that begins where this one does, that lie before the part in it */
-            int b = d->axis;
-            while (b > 0 && number_of(w, b, v->dims) > passed)
-                b--;
-            if (number_of(w, b, v->dims) != passed)
-                return CANNOT;
-            out->outer = sg_dim_mul(w->g, product(w->g, d->axis - b, v->dims + b), d->outer);
+    const sg_dim before = sg_dim_mul(g, product(g, d->axis, v->dims), d->outer);
+    for (int j = 0; j < in->n_dims; j++) {
+        const sg_dim passed = product(g, j, in->dims);
+        for (int b = 0; b <= d->axis + 1; b++) {
+            sg_dim outer = 1;
+            if (b <= d->axis) {
+                if (product(g, b, v->dims) != passed)
+                    continue;
+                outer = sg_dim_mul(g, product(g, d->axis - b, v->dims + b), d->outer);
+            } else if (before != passed) {
+                continue;
+            }
+            for (int e = d->axis; e <= n; e++) { /* e = axis: nothing of what comes after */
+                const sg_dim inner =
+                    e == d->axis ? 1 : sg_dim_mul(g, d->inner, product(g, e - d->axis - 1, v->dims + d->axis + 1));
+                if (sg_dim_mul(g, sg_dim_mul(g, outer, d->extent), inner) != in->dims[j])
+                    continue;
+                *out = *d;
+                out->axis = j;
+                out->outer = outer;
+                out->inner = inner;
+                return PART;
+            }
         }
-        /* And those from the part on that it ends with. */
-        const int64_t inner = here / outer / extent;
-        out->inner = 1;
-        if (inner > 1) {
-            int e = d->axis + 1;
-            while (e < n && number_of(w, e - d->axis - 1, v->dims + d->axis + 1) * number(w, d->inner) < inner)
-                e++;
-            if (number_of(w, e - d->axis - 1, v->dims + d->axis + 1) * number(w, d->inner) != inner)
-                return CANNOT;
-            out->inner = sg_dim_mul(w->g, d->inner, product(w->g, e - d->axis - 1, v->dims + d->axis + 1));
-        }
-        return PART;
     }
     return CANNOT;
 }
@@ -328,7 +322,7 @@ static bool worth_it(const work *w, int n, const int *order)
     for (int o = 0; o < n; o++) {
         const sg_value *v = sg_graph_at(w->g, order[o]);
         if (small_slice(w, v, &d) && !w->fed[v->in[0]->id] && !(v->in[0]->op->flags & SG_OP_LEAF) &&
-            number_of(w, v->in[0]->n_dims, v->in[0]->dims) >= 4096)
+            numbers_in(w, v->in[0]->n_dims, v->in[0]->dims) >= 4096)
             return true;
     }
     return false;

@@ -51,6 +51,7 @@ BUILD(sigmoid, sg_sigmoid(g, x[0]))
 BUILD(relu, sg_relu(g, x[0]))
 BUILD(gelu, sg_gelu(g, x[0]))
 BUILD(gelu_tanh, sg_gelu_tanh(g, x[0]))
+BUILD(gelu_tanh_slope, sg_gelu_tanh_slope(g, x[0]))
 BUILD(silu, sg_silu(g, x[0]))
 BUILD(softplus, sg_softplus(g, x[0]))
 BUILD(identity, sg_square(g, sg_identity(g, x[0])))
@@ -88,6 +89,7 @@ static const struct {
     {"relu", relu, -2, 2, true},
     {"gelu", gelu, -3, 3, false},
     {"gelu_tanh", gelu_tanh, -3, 3, false},
+    {"gelu_tanh_slope", gelu_tanh_slope, -3, 3, false},
     {"silu", silu, -4, 4, false},
     {"softplus", softplus, -4, 4, false},
     {"identity", identity, -2, 2, false},

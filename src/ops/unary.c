@@ -94,15 +94,28 @@ static sg_value *gelu_slope(sg_graph *g, sg_value *x)
 #define GELU_A 0.7978845608028654 /* sqrt(2 / pi) */
 #define GELU_B 0.044715
 
-/* y = x s(2u), u = A (x + B x^3), s the sigmoid: y' = s + x s (1 - s) 2 A (1 + 3 B x^2) */
-static sg_value *gelu_tanh_slope(sg_graph *g, sg_value *x)
+/* y = x s(v), v = 2 A (x + B x^3), s the sigmoid: y' = s + x s (1 - s) v' */
+#define GELU_SLOPE(T, name, EXP)                                                                                       \
+    static inline T name(T given)                                                                                      \
+    {                                                                                                                  \
+        const T low = given < -10 ? -10 : given, x = low > 10 ? 10 : low; /* beyond it is 0 or 1 to the last bit */    \
+        const T square = x * x, s = 1 / (1 + EXP(-x * ((T)(2 * GELU_A) + (T)(2 * GELU_A * GELU_B) * square)));         \
+        return s + x * s * (1 - s) * ((T)(2 * GELU_A) + (T)(6 * GELU_A * GELU_B) * square);                            \
+    }
+GELU_SLOPE(float, gelu_tanh_slope_32, sg_expf)
+GELU_SLOPE(double, gelu_tanh_slope_64, exp)
+
+/* y'' = 2 s' + x s'', with s' = s (1 - s) v' and s'' = s' (1 - 2 s) v' + s (1 - s) v''. */
+static sg_value *gelu_tanh_curvature(sg_graph *g, sg_value *x)
 {
     sg_value *square = sg_square(g, x);
-    sg_value *u2 = times(g, x, sg_add_scalar(g, sg_mul_scalar(g, square, 2 * GELU_A * GELU_B), 2 * GELU_A));
-    sg_value *s = sg_sigmoid(g, u2);
-    sg_value *du2 = sg_add_scalar(g, sg_mul_scalar(g, square, 6 * GELU_A * GELU_B), 2 * GELU_A);
+    sg_value *v = times(g, x, sg_add_scalar(g, sg_mul_scalar(g, square, 2 * GELU_A * GELU_B), 2 * GELU_A));
+    sg_value *dv = sg_add_scalar(g, sg_mul_scalar(g, square, 6 * GELU_A * GELU_B), 2 * GELU_A);
+    sg_value *s = sg_sigmoid(g, v), *spread = times(g, s, one_minus(g, s)), *ds = times(g, spread, dv);
+    sg_value *bend = times(g, times(g, ds, dv), one_minus(g, sg_mul_scalar(g, s, 2)));
+    sg_value *dds = sg_add(g, bend, times(g, spread, sg_mul_scalar(g, x, 12 * GELU_A * GELU_B)));
 
-    return sg_add(g, s, times(g, times(g, x, du2), times(g, s, one_minus(g, s))));
+    return sg_add(g, sg_mul_scalar(g, ds, 2), times(g, x, dds));
 }
 
 static sg_value *silu_slope(sg_graph *g, sg_value *x)
@@ -137,7 +150,8 @@ UNARY(relu, 1, x < 0.0f ? 0.0f : x, x < 0.0 ? 0.0 : x,
 UNARY(gelu, 16, 0.5f * x * (1.0f + erff(x * (float)M_SQRT1_2)), 0.5 * x * (1.0 + erf(x * M_SQRT1_2)),
       times(g, dy, gelu_slope(g, x)))
 UNARY(gelu_tanh, 4, x / (1.0f + sg_expf(-2.0f * (float)GELU_A * (x + (float)GELU_B * x * x * x))),
-      x / (1.0 + exp(-2.0 * GELU_A * (x + GELU_B * x * x * x))), times(g, dy, gelu_tanh_slope(g, x)))
+      x / (1.0 + exp(-2.0 * GELU_A * (x + GELU_B * x * x * x))), times(g, dy, sg_gelu_tanh_slope(g, x)))
+UNARY(gelu_tanh_slope, 4, gelu_tanh_slope_32(x), gelu_tanh_slope_64(x), times(g, dy, gelu_tanh_curvature(g, x)))
 UNARY(silu, 4, x / (1.0f + sg_expf(-x)), x / (1.0 + exp(-x)), times(g, dy, silu_slope(g, x)))
 UNARY(softplus, 4, sg_softplusf(x), (x > 0.0 ? x : 0.0) + log1p(exp(-fabs(x))), times(g, dy, sg_sigmoid(g, x)))
 

@@ -51,6 +51,13 @@ static double gelu_tanh(double x)
     return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
 }
 
+static double gelu_tanh_slope(double x)
+{
+    const double a = 0.7978845608028654, u = a * (x + 0.044715 * x * x * x), t = tanh(u);
+
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * a * (1 + 3 * 0.044715 * x * x);
+}
+
 static double silu(double x)
 {
     return x * sigmoid(x);
@@ -83,6 +90,7 @@ static const struct {
     {sg_relu, relu, false},
     {sg_gelu, gelu, false},
     {sg_gelu_tanh, gelu_tanh, false},
+    {sg_gelu_tanh_slope, gelu_tanh_slope, false},
     {sg_silu, silu, false},
     {sg_softplus, softplus, false},
 };
@@ -140,6 +148,8 @@ static void ends_of_the_range(void **state)
         CHECK_VALUES(g, sg_relu(g, ends), 0, 0, 0, 1000, inf_);
         CHECK_VALUES(g, sg_gelu(g, NUMBERS(g, type, DIMS(2), -1000, 1000)), 0, 0, 1000);
         CHECK_VALUES(g, sg_gelu_tanh(g, NUMBERS(g, type, DIMS(2), -1000, 1000)), 0, 0, 1000);
+        CHECK_VALUES(g, sg_gelu_tanh_slope(g, NUMBERS(g, type, DIMS(4), -INFINITY, -1e30, 1e30, INFINITY)), 1e-30, 0, 0,
+                     1, 1);
         CHECK_VALUES(g, sg_silu(g, NUMBERS(g, type, DIMS(2), -1000, 1000)), 0, 0, 1000);
         CHECK_VALUES(g, sg_log(g, NUMBERS(g, type, DIMS(3), 0, -1, inf_)), 0, -inf_, nan_, inf_);
         CHECK_VALUES(g, sg_sqrt(g, NUMBERS(g, type, DIMS(2), 0, -1)), 0, 0, nan_);
