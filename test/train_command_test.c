@@ -527,7 +527,11 @@ static void wrong_use_is_said(void **state)
             "none.json");
     CHECK(access(out, F_OK) != 0); /* nothing of it began */
     refused(TRAIN(ARITHMETIC, "--out", out, "--resume"), 1, "no checkpoint");
-    refused(TRAIN(ARITHMETIC, "--out", out, "--lr", "1e30", "--clip", "inf"), 1, "the loss is");
+    spill("wild.json", "{\"initializer_range\":1e30,\"model_type\":\"gpt2\",\"n_embd\":32,\"n_layer\":1,\"n_head\":4,"
+                       "\"vocab_size\":30,"
+                       "\"n_positions\":16}");
+    refused(command("sightglass", "train", "--config", in_folder(path, "wild.json"), ARITHMETIC, "--out", out, NULL), 1,
+            "the loss is");
     expect(command("sightglass", "train", "--help", NULL), 0, "--operation", "");
 }
 
