@@ -122,6 +122,30 @@ static inline seen look(const uint8_t *mask, sg_dim stride, sg_dim rows, sg_dim 
     return all ? ALL : any ? SOME : NONE;
 }
 
+/* What every block of queries sees of every block of keys, for the mask at hand. */
+typedef struct mask_table {
+    const uint8_t *of;
+    uint8_t *seen; /* [blocks of queries][blocks of keys] */
+} mask_table;
+
+static inline size_t mask_table_bytes(sg_dim n_queries, sg_dim n_keys)
+{
+    return (size_t)((n_queries + MOST_QUERIES - 1) / MOST_QUERIES) * (size_t)((n_keys + KEYS - 1) / KEYS);
+}
+
+static inline void look_at_all(mask_table *t, const uint8_t *mask, sg_dim row, sg_dim n_queries, sg_dim n_keys)
+{
+    const sg_dim n_blocks = (n_keys + KEYS - 1) / KEYS;
+
+    if (t->of == mask)
+        return;
+    t->of = mask;
+    for (sg_dim q = 0; q < n_queries; q += MOST_QUERIES)
+        for (sg_dim s = 0; s < n_keys; s += KEYS)
+            t->seen[q / MOST_QUERIES * n_blocks + s / KEYS] = (uint8_t)look(
+                mask + q * row, row, SG_MIN((sg_dim)MOST_QUERIES, n_queries - q), s, SG_MIN((sg_dim)KEYS, n_keys - s));
+}
+
 /* Folded in halves. */
 static inline float sum_of_lanes(float x[LANES])
 {

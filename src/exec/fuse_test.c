@@ -285,6 +285,72 @@ static void a_transformer_agrees(void **state)
     sg_model_close(m);
 }
 
+/* ---- attention by itself, in blocks that are whole, ragged, hidden in part and hidden ---- */
+
+static void attention_agrees(void **state)
+{
+    (void)state;
+    enum { HEADS = 3, MOST_LONG = 200, MOST_WIDE = 40 };
+    static const struct {
+        sg_dim queries, keys, width;
+        int mask; /* 0 none, 1 causal, 2 random, 3 some rows see nothing */
+    } cases[] = {{200, 200, 40, 1}, {130, 200, 16, 2}, {64, 64, 8, 0}, {5, 190, 33, 3},
+                 {150, 70, 17, 2},  {59, 59, 16, 1},   {1, 1, 1, 0}};
+    static float numbers[4][2 * HEADS * MOST_LONG * MOST_WIDE];
+    static uint8_t mask[2 * MOST_LONG * MOST_LONG];
+    sg_rng rng = sg_rng_new(21, 0);
+
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        const sg_dim t = cases[c].queries, s = cases[c].keys, d = cases[c].width;
+        sg_graph *g = sg_graph_new();
+        sg_error err;
+        for (int i = 0; i < 4; i++)
+            for (size_t k = 0; k < sizeof numbers[0] / sizeof numbers[0][0]; k++)
+                numbers[i][k] = (float)sg_rng_normal(&rng);
+        for (sg_dim b = 0; b < 2; b++)
+            for (sg_dim i = 0; i < t; i++)
+                for (sg_dim k = 0; k < s; k++)
+                    mask[(b * t + i) * s + k] = cases[c].mask == 1   ? k <= i + s - t
+                                                : cases[c].mask == 2 ? sg_rng_below(&rng, 3) > 0 && (k < 64 || i > 20)
+                                                                     : i % 3 != 1 && k > 5;
+        /* As models lay them out: heads beside each other, turned by views. */
+        sg_value *q = sg_input(g, "q", SG_F32, DIMS(2, t, HEADS, d)),
+                 *k = sg_input(g, "k", SG_F32, DIMS(2, s, HEADS, d));
+        sg_value *v = sg_input(g, "v", SG_F32, DIMS(2, s, HEADS, d)),
+                 *w = sg_input(g, "w", SG_F32, DIMS(2, HEADS, t, d));
+        sg_value *m = sg_input(g, "m", SG_BOOL, DIMS(2, 1, t, s));
+        sg_value *tq = sg_swap_axes(g, q, 1, 2), *tk = sg_swap_axes(g, k, 1, 2), *tv = sg_swap_axes(g, v, 1, 2);
+        sg_value *scores = sg_mul_scalar(g, sg_matmul(g, tq, tk, false, true), 0.3);
+        if (cases[c].mask)
+            scores = sg_where(g, m, scores, sg_scalar_like(g, scores, -(double)INFINITY));
+        sg_value *pattern = sg_softmax(g, scores, -1), *z = sg_matmul(g, pattern, tv, false, false);
+        sg_value *loss = sg_sum_all(g, sg_mul(g, z, w)), *values[6] = {z, loss, NULL, NULL, NULL, pattern};
+        sg_gradients(g, loss, NULL, 3, (sg_value *[]){q, k, v}, values + 2);
+        CHECK_OK(sg_graph_status(g, &err), &err);
+        const sg_feed feeds[5] = {{q, sg_tensor_of(SG_F32, DIMS(2, t, HEADS, d), numbers[0])},
+                                  {k, sg_tensor_of(SG_F32, DIMS(2, s, HEADS, d), numbers[1])},
+                                  {v, sg_tensor_of(SG_F32, DIMS(2, s, HEADS, d), numbers[2])},
+                                  {w, sg_tensor_of(SG_F32, DIMS(2, HEADS, t, d), numbers[3])},
+                                  {m, sg_tensor_of(SG_BOOL, DIMS(2, 1, t, s), mask)}};
+        CHECK(compare_sets(g, NULL, 4 + (cases[c].mask > 0), feeds, 1, values, 2, c, 2e-5) == 2);
+        (void)compare_sets(g, NULL, 4 + (cases[c].mask > 0), feeds, 6, values, 12, c, 5e-5);
+        /* All gradients at once are one step, and nobody stores the pattern. */
+        sg_session *session;
+        sg_tensor out[4];
+        CHECK_OK(sg_session_new(&session, g, NULL, with(true, 2), &err), &err);
+        CHECK_OK(sg_session_run(session, 4 + (cases[c].mask > 0), feeds, 4, values + 1, out, &err), &err);
+        const sg_plan *plan = sg_session_plan(session);
+        int attention = 0, gradient = 0;
+        for (int i = 0; i < sg_plan_n_steps(plan); i++) {
+            attention += strcmp(sg_plan_step_op(plan, i), "attention") == 0;
+            gradient += strcmp(sg_plan_step_op(plan, i), "attention gradient") == 0;
+        }
+        CHECK(attention == 1 && gradient == 1);
+        sg_session_free(session);
+        sg_graph_free(g);
+    }
+}
+
 /* The same bytes twice, and on any plan of the same threads. */
 static void the_same_threads_give_the_same_bytes(void **state)
 {
@@ -319,6 +385,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_graphs_agree),
         cmocka_unit_test(a_transformer_agrees),
+        cmocka_unit_test(attention_agrees),
         cmocka_unit_test(the_same_threads_give_the_same_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

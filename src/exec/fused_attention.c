@@ -27,6 +27,7 @@ typedef struct desk {
     float *q, *scores, *out, *most, *factor;
     double *sum;
     open_mask open;
+    mask_table table;
 } desk;
 
 static size_t numbers_of(sg_dim n_keys, sg_dim padded)
@@ -58,6 +59,7 @@ static desk desk_at(char *scratch, const attention *t)
     at += MOST_QUERIES;
     d.sum = (double *)(void *)at;
     d.open = (open_mask){NULL, at + 2 * MOST_QUERIES};
+    d.table = (mask_table){NULL, (uint8_t *)(d.open.bias + SMALL_MASK)};
     return d;
 }
 
@@ -112,11 +114,11 @@ static void soften(const attention *t, const desk *d, sg_dim rows, sg_dim n, con
         for (sg_dim s = 0; s < KEYS; s += LANES)
             SG_SIMD
         for (int l = 0; l < LANES; l++) {
-            x[s + l] = sg_expf(x[s + l] - shift);
+            x[s + l] = sg_expf_down(x[s + l] - shift);
             sums[l] += x[s + l];
         }
         const double sum = (double)sum_of_lanes(sums);
-        const float factor = d->sum[r] > 0 || d->sum[r] != d->sum[r] ? sg_expf(was - shift) : 1;
+        const float factor = d->sum[r] > 0 || d->sum[r] != d->sum[r] ? sg_expf_down(was - shift) : 1;
         d->sum[r] = d->sum[r] * (double)factor + sum;
         d->most[r] = most;
         if (factor != 1) {
@@ -129,7 +131,7 @@ static void soften(const attention *t, const desk *d, sg_dim rows, sg_dim n, con
 }
 
 static void attend(const attention *t, const desk *d, const float *q, float *out, const uint8_t *mask,
-                   const float *bias, sg_dim rows)
+                   const uint8_t *seen_blocks, const float *bias, sg_dim rows)
 {
     const sg_dim whole = (rows + QUERIES - 1) / QUERIES * QUERIES, wide = (t->n_keys + KEYS - 1) / KEYS * KEYS;
 
@@ -141,7 +143,7 @@ static void attend(const attention *t, const desk *d, const float *q, float *out
     memset(d->out, 0, (size_t)(whole * t->padded) * sizeof *d->out);
     for (sg_dim first = 0; first < t->n_keys; first += KEYS) {
         const sg_dim n = SG_MIN((sg_dim)KEYS, t->n_keys - first);
-        const seen what = bias ? SOME : look(mask, t->mask.row, rows, first, n);
+        const seen what = bias ? SOME : !seen_blocks ? ALL : (seen)seen_blocks[first / KEYS];
         if (what == NONE)
             continue;
         product(d->q, t->padded, 1, d->keys + first * t->padded, KEYS, d->scores, KEYS, whole, KEYS, t->width, false);
@@ -188,11 +190,14 @@ static void part(void *context, sg_dim first, sg_dim last)
             const bool small = own && mask_is_small(t->n_queries, wide);
             if (small)
                 lay_mask(&d.open, own, t->mask.row, t->n_queries, t->n_keys, wide);
+            else if (own)
+                look_at_all(&d.table, own, t->mask.row, t->n_queries, t->n_keys);
             const sg_dim stop = SG_MIN(chunk + CHUNK, t->n_queries);
             for (sg_dim row = chunk; row < stop; row += MOST_QUERIES)
                 attend(t, &d, q + begin_of(&t->q, lead) + row * t->q.row,
                        (float *)j->args->out->data + (lead * t->n_queries + row) * t->width,
-                       own ? own + row * t->mask.row : NULL, small ? d.open.bias : NULL,
+                       own ? own + row * t->mask.row : NULL,
+                       own ? d.table.seen + row / MOST_QUERIES * (wide / KEYS) : NULL, small ? d.open.bias : NULL,
                        SG_MIN((sg_dim)MOST_QUERIES, stop - row));
         }
     }
@@ -336,7 +341,7 @@ static sg_status prepare(sg_planner *pl, const sg_cluster *cluster, sg_plan_step
     const double work = (double)t->n_lead * (double)t->n_queries * (double)t->n_keys * (double)t->width;
     t->n_threads = work < LEAST_WORK ? 1 : (int)SG_MIN((sg_dim)pl->p->opts.n_threads, t->n_lead * t->chunks);
     t->n_threads = SG_MAX(1, SG_MIN(t->n_threads, SG_MAX_THREADS));
-    t->scratch_each = numbers_of(t->n_keys, t->padded) * sizeof(float);
+    t->scratch_each = numbers_of(t->n_keys, t->padded) * sizeof(float) + mask_table_bytes(t->n_queries, t->n_keys);
     t->scratch_each = (t->scratch_each + SG_BLOCK_ALIGN - 1) / SG_BLOCK_ALIGN * SG_BLOCK_ALIGN;
     step->kernel = (sg_prepared){.run = run, .self = t, .scratch_bytes = t->scratch_each * (size_t)t->n_threads};
     return SG_OK;

@@ -28,6 +28,7 @@ typedef struct desk {
     float *p, *dp;        /* [MOST_QUERIES][wide] */
     float *dk, *dv;       /* [wide][padded] */
     open_mask open;
+    mask_table table;
 } desk;
 
 static size_t numbers_of(const attention_grad *t)
@@ -51,6 +52,7 @@ static desk desk_at(char *scratch, const attention_grad *t)
     d.p = d.out + MOST_QUERIES * t->padded;
     d.dp = d.p + MOST_QUERIES * t->wide;
     d.open = (open_mask){NULL, d.dp + MOST_QUERIES * t->wide};
+    d.table = (mask_table){NULL, (uint8_t *)(d.open.bias + SMALL_MASK)};
     return d;
 }
 
@@ -84,7 +86,7 @@ static void one_row(float *x, float *g, sg_dim n)
     for (sg_dim s = 0; s < n; s += LANES)
         SG_SIMD
     for (int l = 0; l < LANES; l++) {
-        x[s + l] = sg_expf(x[s + l] - shift);
+        x[s + l] = sg_expf_down(x[s + l] - shift);
         sums[l] += x[s + l];
         flows[l] += x[s + l] * g[s + l];
     }
@@ -98,7 +100,7 @@ static void one_row(float *x, float *g, sg_dim n)
 }
 
 static void block_of_queries(const attention_grad *t, const desk *d, const float *q, const float *dz, float *dq,
-                             const uint8_t *mask, const float *bias, sg_dim rows)
+                             const uint8_t *mask, const uint8_t *seen_blocks, const float *bias, sg_dim rows)
 {
     const sg_dim whole = (rows + QUERIES - 1) / QUERIES * QUERIES, wide = t->wide, padded = t->padded;
     sg_dim last = 0; /* keys up to here are seen by somebody */
@@ -107,7 +109,7 @@ static void block_of_queries(const attention_grad *t, const desk *d, const float
     lay_rows(d->dz, whole, padded, dz, t->dz.row, rows, t->width, 1);
     for (sg_dim first = 0; first < t->n_keys; first += KEYS) {
         const sg_dim n = SG_MIN((sg_dim)KEYS, t->n_keys - first);
-        const seen what = bias ? SOME : look(mask, t->mask.row, rows, first, n);
+        const seen what = bias ? SOME : !seen_blocks ? ALL : (seen)seen_blocks[first / KEYS];
         if (what == NONE) {
             for (sg_dim r = 0; r < whole; r++)
                 for (sg_dim s = 0; s < KEYS; s++) {
@@ -169,6 +171,8 @@ static void one_lead(const attention_grad *t, const sg_kernel_args *args, desk *
     if (mask && mask_is_small(t->n_queries, t->wide)) {
         lay_mask(&d->open, mask, t->mask.row, t->n_queries, t->n_keys, t->wide);
         bias = d->open.bias;
+    } else if (mask) {
+        look_at_all(&d->table, mask, t->mask.row, t->n_queries, t->n_keys);
     }
     turn(t, d->keys, k, t->k.row);
     turn(t, d->values, v, t->v.row);
@@ -177,7 +181,8 @@ static void one_lead(const attention_grad *t, const sg_kernel_args *args, desk *
     memset(d->dv, 0, (size_t)(t->wide * t->padded) * sizeof *d->dv);
     for (sg_dim row = 0; row < t->n_queries; row += MOST_QUERIES)
         block_of_queries(t, d, q + row * t->q.row, dz + row * t->dz.row, dq + row * t->width,
-                         mask ? mask + row * t->mask.row : NULL, bias,
+                         mask ? mask + row * t->mask.row : NULL,
+                         mask ? d->table.seen + row / MOST_QUERIES * (t->wide / KEYS) : NULL, bias,
                          SG_MIN((sg_dim)MOST_QUERIES, t->n_queries - row));
     for (sg_dim s = 0; s < t->n_keys; s++) {
         memcpy(dk + s * t->width, d->dk + s * t->padded, (size_t)t->width * sizeof *dk);
@@ -239,7 +244,8 @@ static sg_status prepare(sg_planner *pl, const sg_cluster *cluster, sg_plan_step
     const double work = (double)t->n_lead * (double)t->n_queries * (double)t->n_keys * (double)t->width;
     t->n_threads = work < LEAST_WORK ? 1 : (int)SG_MIN((sg_dim)pl->p->opts.n_threads, t->n_lead);
     t->n_threads = SG_MAX(1, SG_MIN(t->n_threads, SG_MAX_THREADS));
-    t->scratch_each = (numbers_of(t) * sizeof(float) + SG_BLOCK_ALIGN - 1) / SG_BLOCK_ALIGN * SG_BLOCK_ALIGN;
+    t->scratch_each = (numbers_of(t) * sizeof(float) + mask_table_bytes(t->n_queries, t->n_keys) + SG_BLOCK_ALIGN - 1) /
+                      SG_BLOCK_ALIGN * SG_BLOCK_ALIGN;
     step->kernel = (sg_prepared){.run = run, .self = t, .scratch_bytes = t->scratch_each * (size_t)t->n_threads};
     return SG_OK;
 }

@@ -22,6 +22,11 @@ static float call_exp(float x)
     return sg_expf(x);
 }
 
+static float call_exp_down(float x)
+{
+    return sg_expf_down(x);
+}
+
 static float call_tanh(float x)
 {
     return sg_tanhf(x);
@@ -50,6 +55,7 @@ static void errors_stay_within_the_stated_bounds(void **state)
 {
     static const row rows[] = {
         {"exp", call_exp, exp, -110.0f, 88.72f, 1},
+        {"exp, x <= 0", call_exp_down, exp, -86.0f, 0.0f, 3},
         {"tanh", call_tanh, tanh, -20.0f, 20.0f, 3},
         {"log1p", call_log1p, log1p, 0.0f, 1.0f, 3},
         {"softplus", call_softplus, softplus, -110.0f, 100.0f, 3},
