@@ -7,43 +7,33 @@ Reads lines on stdin and answers each with one line that begins with a number:
     close               forgets the row
     peak NAME           seconds of an operation, or of a byte read, at best
 It runs with what makes PyTorch fastest on a small machine, since the defaults of its parts cost it a factor of two or
-more (see tuned); BENCH_PLAIN=1 leaves them.
+more (see TUNED); BENCH_PLAIN=1 leaves them.
 The model is GPT-2 as people write it: modules, softmax(q k^T / sqrt(d)) v, a causal mask, hooks to look and to patch.
 """
+import ctypes
 import json
 import math
 import os
+import re
 import sys
 import time
 
-
-def tuned():
-    """What the environment should say, read by the C library and by OpenBLAS as the process starts."""
-    t = {
-        # Freed memory is kept: else every value above 32 MB is mapped, and its pages are cleared, each time anew.
-        "MALLOC_MMAP_THRESHOLD_": str(1 << 32),
-        "MALLOC_TRIM_THRESHOLD_": str(1 << 34),
-        "MALLOC_TOP_PAD_": str(1 << 28),
-        # OpenBLAS's own threads sleep at once when idle: else they spin against PyTorch's, which are OpenMP's.
-        "OPENBLAS_THREAD_TIMEOUT": "10",
-    }
-    try:
-        with open("/proc/cpuinfo") as f:
-            flags = next((line for line in f if line.startswith("flags")), "").split()
-    except OSError:
-        flags = []
-    # OpenBLAS takes a processor newer than itself for one without AVX-512.
-    if "avx512_bf16" in flags:
-        t["OPENBLAS_CORETYPE"] = "Cooperlake"
-    elif "avx512bw" in flags:
-        t["OPENBLAS_CORETYPE"] = "SkylakeX"
-    return t
-
+# What the environment should say, read by the C library and by OpenBLAS as the process starts.
+TUNED = {
+    # Freed memory is kept: else every value above 32 MB is mapped, and its pages are cleared, each time anew.
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 32),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 34),
+    "MALLOC_TOP_PAD_": str(1 << 28),
+    # OpenBLAS's own threads sleep at once when idle: else they spin against PyTorch's, which are OpenMP's.
+    "OPENBLAS_THREAD_TIMEOUT": "10",
+}
+# Where the environment pins OpenBLAS to an older processor, it finds out by itself instead.
+UNPINNED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
 if not os.environ.get("BENCH_PLAIN"):
-    os.environ["BENCH_PLAIN"] = "tuned already"
-    for key, value in tuned().items():
-        os.environ.setdefault(key, value)
+    for key in UNPINNED:
+        os.environ.pop(key, None)
+    os.environ.update(TUNED, BENCH_PLAIN="tuned already")
     os.execv(sys.executable, [sys.executable] + sys.argv)
 
 import torch  # noqa: E402
@@ -345,11 +335,19 @@ def peak(name):
 
 
 def blas():
+    """The libraries that multiply, and what OpenBLAS takes the processor for."""
     try:
-        maps = open("/proc/self/maps").read().split()
+        with open("/proc/self/maps") as f:
+            paths = sorted({p for p in f.read().split() if re.search("blas|dnnl|mkl", os.path.basename(p))})
     except OSError:
         return "?"
-    return ", ".join(sorted({os.path.basename(p) for p in maps if "blas" in p or "dnnl" in p}))
+    names = [os.path.basename(p) for p in paths]
+    for i, path in enumerate(paths):
+        if "openblas" in path:
+            core = ctypes.CDLL(path).openblas_get_corename
+            core.restype = ctypes.c_char_p
+            names[i] += f" ({core().decode()})"
+    return ", ".join(names)
 
 
 def main():
