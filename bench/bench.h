@@ -1,6 +1,6 @@
 /* The bench: rows that are timed on our side and, where PyTorch is present, on a peer's side, in turns.
  *
- * A row is made once, runs once to warm up, and is then timed round by round: ours, peer, ours, peer. What is reported
+ * A row is made once, runs twice to warm up, and is then timed round by round: ours, peer, ours, peer. What is reported
  * is the median. `work` is what a run has to compute or read, whoever does it, and gives the share of the peak that
  * this machine showed in the same run. bench.c runs rows, peer.c talks to PyTorch, peak.c measures the machine,
  * folders.c writes models of random weights; models.c, training.c and small.c hold the rows. */
@@ -35,7 +35,7 @@ struct bench_row {
     sg_status (*run)(void *self, double *seconds, sg_error *err);
     void (*close)(void *self);          /* NULL is fine */
     sg_session *(*session)(void *self); /* to trace; NULL: there is none */
-    /* Numbers that both sides should have, after a run: n of them, borrowed. NULL: not compared. */
+    /* Numbers that both sides should have, after two runs: n of them, borrowed. NULL: not compared. */
     const float *(*numbers)(void *self, sg_dim *n);
 };
 
