@@ -10,6 +10,8 @@
 #define LEAST_COLUMNS_FEW_ROWS 64
 #define MOST_INNER_ONE_ROW     64
 #define MOST_INNER_FEW_ROWS    256
+#define LEAST_PRODUCT_SGEMM    4194304
+#define LEAST_ROWS_SGEMM       32
 #define LEAST_PRODUCT_BF16     2097152 /* below, rounding the operands takes longer than it saves */
 #define LEAST_ROWS_BF16        16
 #define LEAST_PRODUCT_THREADS  524288 /* below, threads take longer to meet than to multiply */
@@ -145,6 +147,16 @@ bool sg_onednn_matmul(const sg_kernel_args *k, sg_prepared *out)
         if (ok && dnnl_matmul_desc_init(&desc, &low[0], &low[1], bias, &args[2].md) == dnnl_success &&
             sg_onednn_prepare_any(&desc, NULL, biased ? 4 : 3, args, n_threads, out))
             return true;
+    }
+    if (n_lead == 0 && product >= LEAST_PRODUCT_SGEMM && m >= LEAST_ROWS_SGEMM && n >= LEAST_ROWS_SGEMM) {
+        const sg_onednn_gemm shape = {.m = m,
+                                      .n = n,
+                                      .inner = inner,
+                                      .lda = a.col == 1 ? a.row : a.col,
+                                      .ldb = b.col == 1 ? b.row : b.col,
+                                      .turned_a = a.col != 1,
+                                      .turned_b = b.col != 1};
+        return sg_onednn_sgemm(&shape, biased, n_threads, out);
     }
     return dnnl_matmul_desc_init(&desc, &args[0].md, &args[1].md, bias, &args[2].md) == dnnl_success &&
            sg_onednn_prepare(&desc, biased ? 4 : 3, args, n_threads, out);

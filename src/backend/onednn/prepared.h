@@ -32,6 +32,14 @@ bool sg_onednn_prepare(const_dnnl_op_desc_t desc, int n_args, const sg_onednn_ar
 bool sg_onednn_prepare_any(const_dnnl_op_desc_t desc, const_dnnl_op_desc_t hint, int n_args, const sg_onednn_arg *args,
                            int n_threads, sg_prepared *out);
 
+/* c [m,n] = a [m,inner] b [inner,n], rows in one piece; `turned`: the operand is stored transposed. */
+typedef struct sg_onednn_gemm {
+    sg_dim m, n, inner, lda, ldb;
+    bool turned_a, turned_b;
+} sg_onednn_gemm;
+/* `biased`: in[2] is added to each row. */
+bool sg_onednn_sgemm(const sg_onednn_gemm *shape, bool biased, int n_threads, sg_prepared *out);
+
 /* One per kind of operation: as sg_backend's prepare, with types and extents already looked at. */
 bool sg_onednn_matmul(const sg_kernel_args *k, sg_prepared *out);
 bool sg_onednn_eltwise(const sg_kernel_args *k, sg_prepared *out);
