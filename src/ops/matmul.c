@@ -72,6 +72,7 @@ typedef struct job {
     void *c;
     sg_dim c_row, c_col;
     sg_dim m, n, k_extent, n_panels, n_stripes;
+    sg_dim width; /* of a panel of few rows */
     sg_dim lead[SG_MAX_DIMS];
     int n_lead;
 } job;
@@ -208,7 +209,7 @@ DEFINE_PRODUCT(double, f64_narrow, 8)
     {                                                                                                                  \
         const job *j = context;                                                                                        \
         for (sg_dim piece = first; piece < last; piece++) {                                                            \
-            FIND_PIECE(T, COLUMNS);                                                                                    \
+            FIND_PIECE(T, j->width);                                                                                    \
             for (sg_dim i = 0; i < mb; i++)                                                                            \
                 (j->b.row == 1 ? dots_##T : sums_##T)(j, a + i * j->a.row, b, c + i * j->c_row, nb);                   \
         }                                                                                                              \
@@ -272,6 +273,12 @@ static sg_status run(const sg_kernel_args *k, sg_error *err)
     }
     j.n_panels = (j.n + width - 1) / width;
     j.n_stripes = (j.m + STRIPE - 1) / STRIPE;
+    if (width == COLUMNS && batches * j.n_stripes == 1 && k->n_threads > 1) { /* as many panels for each thread */
+        const sg_dim panels = (j.n_panels + k->n_threads - 1) / k->n_threads * k->n_threads;
+        width = SG_MIN(((j.n + panels - 1) / panels + 15) / 16 * 16, (sg_dim)COLUMNS);
+        j.n_panels = (j.n + width - 1) / width;
+    }
+    j.width = width;
     sg_split(batches * j.n_stripes * j.n_panels, SG_MIN(STRIPE, j.m) * j.k_extent * SG_MIN(width, j.n) / 4,
              k->n_threads, fn, &j);
     return SG_OK;
