@@ -499,7 +499,8 @@ static void dry_run_knows_the_memory(void **state)
 
 static double foreseen(const char *config_path, const char *option)
 {
-    outcome o = command("sightglass", "train", "--config", config_path, ARITHMETIC, "--dry-run", "--json", option, NULL);
+    outcome o =
+        command("sightglass", "train", "--config", config_path, ARITHMETIC, "--dry-run", "--json", option, NULL);
     CHECK(o.status == 0);
     json_t *root = json_loads(o.out, 0, NULL);
     const double blocks = json_number_value(json_object_get(root, "blocks_bytes"));
@@ -530,7 +531,8 @@ static void what_is_computed_again_gives_the_same_model_in_less_memory(void **st
                        "\"n_positions\":16}");
     in_folder(deep, "deep.json");
     const double kept = foreseen(deep, NULL), again = foreseen(deep, "--recompute");
-    print_message("%.2f MB of activations and gradients, %.2f where they are computed again\n", kept / 1e6, again / 1e6);
+    print_message("%.2f MB of activations and gradients, %.2f where they are computed again\n", kept / 1e6,
+                  again / 1e6);
     CHECK(again < 0.5 * kept);
     for (int k = 0; k < 2; k++) {
         in_folder(out, k ? "again" : "kept");

@@ -353,17 +353,6 @@ static sg_status prepare(work *w, sg_error *err)
 
 /* ---- the dry run ---- */
 
-/* Bytes of this process in memory; 0 where the system does not say. */
-static size_t resident(void)
-{
-    unsigned long all = 0, here = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    const bool read = f && fscanf(f, "%lu %lu", &all, &here) == 2;
-    if (f)
-        fclose(f);
-    return read ? (size_t)here * (size_t)sysconf(_SC_PAGESIZE) : 0;
-}
-
 /* Some seconds, and well within what is free. */
 static bool is_cheap(const work *w, size_t bytes)
 {
@@ -379,7 +368,7 @@ static int dry_run(work *w)
     sg_learner_memory m;
     if (sg_learner_plan_memory(w->learner, &m, &err) != SG_OK)
         return cli_fail(&err);
-    const size_t tokens = w->corpus ? sg_corpus_get_info(w->corpus).bytes : 0, before = resident();
+    const size_t tokens = w->corpus ? sg_corpus_get_info(w->corpus).bytes : 0, before = cli_resident();
     const struct {
         const char *key, *text;
         size_t bytes;
@@ -398,7 +387,7 @@ static int dry_run(work *w)
         if (sg_learner_run(w->learner, 1, &err) != SG_OK)
             return cli_fail(&err);
         end_line();
-        measured = resident();
+        measured = cli_resident();
     }
     const double parameters = (double)sg_model_get_info(w->model)->n_parameters;
     if (w->s->json) {

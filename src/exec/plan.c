@@ -984,3 +984,17 @@ size_t sg_plan_bytes(const sg_plan *plan)
 {
     return plan->block_bytes;
 }
+
+size_t sg_plan_fetched_bytes(const sg_plan *plan)
+{
+    size_t bytes = 0;
+
+    for (int i = 0; i < plan->n_fetches; i++) {
+        const int root = plan->values[plan->fetches[i]].root;
+        bool counted = plan->values[root].home != SG_HOME_BLOCK;
+        for (int k = 0; k < i && !counted; k++)
+            counted = plan->values[plan->fetches[k]].root == root;
+        bytes += counted ? 0 : plan->values[root].bytes;
+    }
+    return bytes;
+}
