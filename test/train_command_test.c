@@ -497,6 +497,59 @@ static void dry_run_knows_the_memory(void **state)
     }
 }
 
+static double foreseen(const char *config_path, const char *option)
+{
+    outcome o =
+        command("sightglass", "train", "--config", config_path, ARITHMETIC, "--dry-run", "--json", option, NULL);
+    CHECK(o.status == 0);
+    json_t *root = json_loads(o.out, 0, NULL);
+    const double blocks = json_number_value(json_object_get(root, "blocks_bytes"));
+    json_decref(root);
+    outcome_free(&o);
+    return blocks;
+}
+
+/* The numbers of the last line of a stream of metrics. */
+static json_t *last_line(const char *path)
+{
+    size_t n;
+    char *text = slurp(path, &n), *at = text;
+    CHECK(text);
+    for (char *c = text; *c; c++)
+        at = *c == '\n' && c[1] ? c + 1 : at;
+    json_t *root = json_loads(at, JSON_DISABLE_EOF_CHECK, NULL);
+    free(text);
+    return root;
+}
+
+static void what_is_computed_again_gives_the_same_model_in_less_memory(void **state)
+{
+    (void)state;
+    char deep[PATH_BYTES], out[PATH_BYTES], metrics[PATH_BYTES];
+    double loss[2], norm[2];
+    spill("deep.json", "{\"model_type\":\"gpt2\",\"n_embd\":32,\"n_layer\":6,\"n_head\":4,\"vocab_size\":30,"
+                       "\"n_positions\":16}");
+    in_folder(deep, "deep.json");
+    const double kept = foreseen(deep, NULL), again = foreseen(deep, "--recompute");
+    print_message("%.2f MB of activations and gradients, %.2f where they are computed again\n", kept / 1e6,
+                  again / 1e6);
+    CHECK(again < 0.5 * kept);
+    for (int k = 0; k < 2; k++) {
+        in_folder(out, k ? "again" : "kept");
+        in_folder(metrics, k ? "again.jsonl" : "kept.jsonl");
+        expect(command("sightglass", "train", "--config", deep, ARITHMETIC, "--steps", "20", "--out", out, "--metrics",
+                       metrics, k ? "--recompute" : NULL, NULL),
+               0, "20 steps", "");
+        json_t *line = last_line(metrics);
+        loss[k] = json_number_value(json_object_get(line, "loss"));
+        norm[k] = json_number_value(json_object_get(line, "grad_norm"));
+        json_decref(line);
+    }
+    CHECK(loss[0] > 0 && norm[0] > 0);
+    CHECK_NEAR(loss[1], loss[0], 0, 1e-4); /* fused steps round differently */
+    CHECK_NEAR(norm[1], norm[0], 0, 1e-2);
+}
+
 /* ---- wrong use ---- */
 
 static void wrong_use_is_said(void **state)
@@ -546,6 +599,7 @@ int main(void)
         cmocka_unit_test(a_killed_run_goes_on),
         cmocka_unit_test(a_truncated_checkpoint_is_passed_over),
         cmocka_unit_test(dry_run_knows_the_memory),
+        cmocka_unit_test(what_is_computed_again_gives_the_same_model_in_less_memory),
         cmocka_unit_test(wrong_use_is_said),
     };
     return cmocka_run_group_tests(tests, begin, finish);

@@ -277,6 +277,16 @@ sg_status cli_rows_file(cli_rows *r, const char *path, sg_error *err)
 
 /* ---- numbers ---- */
 
+size_t cli_resident(void)
+{
+    unsigned long all = 0, here = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    const bool read = f && fscanf(f, "%lu %lu", &all, &here) == 2;
+    if (f)
+        fclose(f);
+    return read ? (size_t)here * (size_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
 cli_stats cli_stats_of(const sg_tensor *t)
 {
     cli_stats s = {.count = sg_tensor_count(t), .least = (double)INFINITY, .greatest = -(double)INFINITY};

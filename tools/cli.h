@@ -42,6 +42,9 @@ sg_status cli_rows_text(cli_rows *r, const sg_model *m, const char *text, sg_err
 sg_status cli_rows_file(cli_rows *r, const char *path, sg_error *err); /* lines of ids, JSON, .npy or .safetensors:NAME */
 void cli_rows_free(cli_rows *r);
 
+/* Bytes of this process in memory; 0 where the system does not say. */
+size_t cli_resident(void);
+
 /* Finite count, least, greatest, mean and deviation of a tensor. */
 typedef struct cli_stats {
     sg_dim count, finite;

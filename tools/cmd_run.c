@@ -24,14 +24,16 @@ static const char help[] =
     "  --pad left|right      where shorter rows are filled up (right)\n"
     "  --dtype f32|f64|bf16  what is computed in (f32); bf16: large products, with sums and values in f32\n"
     "  --trace FILE          time per node, in the Chrome trace format\n"
-    "  --guard               stop at the first node that yields NaN, and name it\n";
+    "  --guard               stop at the first node that yields NaN, and name it\n"
+    "  --dry-run             print the memory that it takes, in all and by part, and run nothing (but runs that an\n"
+    "                        edit takes its value from)\n";
 
 typedef struct request {
     const char *model, *edits, *out, *trace;
     const char **fetch, **feed, **grad, **text;
     int n_fetch, n_feed, n_grad, n_text;
     const char *tokens;
-    bool json, pad_left, guard;
+    bool json, pad_left, guard, dry_run;
     sg_dtype dtype, compute;
     long long top;
 } request;
@@ -218,13 +220,15 @@ static sg_status add_grad(work *w, const char *text, sg_error *err)
 
 static sg_status prepare(work *w, const request *r, sg_error *err)
 {
-    SG_TRY(sg_model_open(&w->model, r->model, (sg_model_opts){r->dtype}, err));
+    /* Planning needs sizes alone; an edit may take its value from another run, which needs the numbers. */
+    SG_TRY(sg_model_open(&w->model, r->model, (sg_model_opts){r->dtype, .only_sizes = r->dry_run && !r->edits}, err));
     for (int i = 0; i < r->n_text; i++)
         SG_TRY(cli_rows_text(&w->rows, w->model, r->text[i], err));
     if (r->tokens)
         SG_TRY(cli_rows_file(&w->rows, r->tokens, err));
     sg_glass_opts opts = sg_glass_defaults();
     opts.exec.compute = r->compute;
+    opts.exec.fuse &= !r->guard; /* what lies within a fused step cannot be searched */
     SG_TRY(sg_glass_new(&w->glass, w->model, opts, err));
     if (r->edits) {
         SG_TRY(sg_edit_list_open(&w->edits, r->edits, err));
@@ -242,31 +246,54 @@ static sg_status prepare(work *w, const request *r, sg_error *err)
     return SG_OK;
 }
 
-static sg_status execute(work *w, const request *r, sg_error *err)
+static sg_dim longest(const work *w)
+{
+    sg_dim time = 0;
+
+    for (int i = 0; i < w->rows.n; i++)
+        time = SG_MAX(time, w->rows.lengths[i]);
+    return time;
+}
+
+static sg_rows rows_of(const work *w, const request *r)
+{
+    return (sg_rows){.n_rows = w->rows.n,
+                     .tokens = (const int32_t *const *)w->rows.tokens,
+                     .lengths = w->rows.lengths,
+                     .pad_left = r->pad_left};
+}
+
+/* What is fetched, *n of them: people see predictions; machines get the logits when they ask for them, and nothing
+ * behind what they asked for runs. NULL when memory is out. */
+static sg_value **all_fetches(const work *w, const request *r, int *n)
 {
     sg_value **all = malloc((size_t)(w->n_fetches + 1) * sizeof *all);
-    const sg_rows rows = {.n_rows = w->rows.n,
-                          .tokens = (const int32_t *const *)w->rows.tokens,
-                          .lengths = w->rows.lengths,
-                          .pad_left = r->pad_left};
+
+    if (all && w->n_fetches)
+        memcpy(all, w->fetches, (size_t)w->n_fetches * sizeof *all);
+    if (all)
+        all[w->n_fetches] = sg_graph_find(sg_glass_graph(w->glass), "logits");
+    *n = r->json && w->n_fetches ? w->n_fetches : w->n_fetches + 1;
+    return all;
+}
+
+static sg_status execute(work *w, const request *r, sg_error *err)
+{
+    int n;
+    sg_value **all = all_fetches(w, r, &n);
+    const sg_rows rows = rows_of(w, r);
 
     w->results = calloc((size_t)w->n_fetches + 1, sizeof *w->results);
     if (!all || !w->results) {
         free(all);
         return sg_fail(err, SG_ENOMEM, "out of memory");
     }
-    if (w->n_fetches)
-        memcpy(all, w->fetches, (size_t)w->n_fetches * sizeof *all);
-    all[w->n_fetches] = sg_graph_find(sg_glass_graph(w->glass), "logits");
     sg_status status = sg_glass_ready(w->glass, err);
     if (status == SG_OK && r->trace)
         status = sg_trace_new(&w->trace, err);
     if (status == SG_OK) {
         sg_session_trace(sg_glass_session(w->glass), w->trace);
         sg_session_guard(sg_glass_session(w->glass), r->guard);
-        /* People see predictions; machines get the logits when they ask for them, and nothing behind what they asked
-         * for runs. */
-        const int n = r->json && w->n_fetches ? w->n_fetches : w->n_fetches + 1;
         status = sg_glass_run(w->glass, &rows, r->n_feed, w->feeds, n, all, w->results, err);
     }
     if (status == SG_OK && r->trace)
@@ -278,11 +305,9 @@ static sg_status execute(work *w, const request *r, sg_error *err)
 static sg_status save(const work *w, const char *path, bool pad_left, sg_error *err)
 {
     sg_named_tensor *list = malloc((size_t)(w->n_fetches + 1) * sizeof *list);
-    sg_dim time = 0;
+    const sg_dim time = longest(w);
     int n = 1;
 
-    for (int i = 0; i < w->rows.n; i++)
-        time = SG_MAX(time, w->rows.lengths[i]);
     int32_t *ids = calloc((size_t)(w->rows.n * time) + 1, sizeof *ids);
     sg_status status = list && ids ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory");
     if (status == SG_OK) {
@@ -412,6 +437,74 @@ static int for_people(const work *w, const request *r)
     return 0;
 }
 
+/* ---- the dry run ---- */
+
+/* What libjansson was seen to take for a token and for each of its predictions, which are all there before any is
+ * printed. */
+enum { REPORT_TOKEN_BYTES = 40, REPORT_PLACE_BYTES = 160, REPORT_GUESS_BYTES = 455 };
+
+/* Weights count once as they lie in the file, since opening reads them all, although the system may drop them again
+ * when memory is short; and once more as converted, where they are computed in another type. */
+static int dry_run(const work *w, const request *r)
+{
+    sg_error err = {SG_OK, ""};
+    const sg_plan *plan;
+    const sg_rows rows = rows_of(w, r);
+    int n;
+    sg_value **all = all_fetches(w, r, &n);
+    if (!all)
+        return EXIT_FAILED;
+    const sg_status status = sg_glass_plan(w->glass, &rows, r->n_feed, w->feeds, n, all, &plan, &err);
+    free(all);
+    if (status != SG_OK)
+        return cli_fail(&err);
+
+    const sg_model_info *info = sg_model_get_info(w->model);
+    const size_t here = cli_resident(), fetched = sg_plan_fetched_bytes(plan);
+    const size_t weights = r->edits ? info->weight_bytes + info->converted_bytes : 0; /* of these, in memory already */
+    size_t fed = 0,
+           tokens = (size_t)(rows.n_rows * longest(w)) * (2 * sizeof(int32_t) + (r->out ? sizeof(int32_t) : 0) + 1);
+    for (int i = 0; i < r->n_feed; i++)
+        fed += sg_tensor_bytes(&w->feeds[i].tensor);
+    size_t n_tokens = 0;
+    for (int i = 0; i < rows.n_rows; i++)
+        n_tokens += (size_t)rows.lengths[i];
+    tokens += n_tokens * sizeof(int32_t);
+    const bool predicted = n > w->n_fetches;
+    const size_t guesses = predicted ? REPORT_PLACE_BYTES + (size_t)r->top * REPORT_GUESS_BYTES : 0;
+    const size_t report = r->json ? n_tokens * (REPORT_TOKEN_BYTES + guesses) : 0;
+    const size_t counted = fed + tokens + weights;
+    const struct {
+        const char *key, *text;
+        size_t bytes;
+    } parts[] = {{"weights", "weights, in the mapped file", info->weight_bytes},
+                 {"converted", "weights, converted", info->converted_bytes},
+                 {"block", "values between, as planned", sg_plan_bytes(plan) - fetched},
+                 {"fetched", "fetched values", fetched},
+                 {"fed", "fed values", fed},
+                 {"tokens", "tokens, positions, mask", tokens},
+                 {"report", "the report as JSON", report},
+                 {"program", "the program with its plan", here > counted ? here - counted : 0}};
+    size_t total = 0;
+    for (size_t i = 0; i < SG_COUNT_OF(parts); i++)
+        total += parts[i].bytes;
+    if (r->json) {
+        json_t *root = json_pack("{s:s, s:I, s:I}", "model", r->model, "steps", (json_int_t)sg_plan_n_steps(plan),
+                                 "total_bytes", (json_int_t)total);
+        for (size_t i = 0; i < SG_COUNT_OF(parts); i++) {
+            char key[40];
+            snprintf(key, sizeof key, "%s_bytes", parts[i].key);
+            json_object_set_new(root, key, json_integer((json_int_t)parts[i].bytes));
+        }
+        return cli_print_json(root);
+    }
+    for (size_t i = 0; i < SG_COUNT_OF(parts); i++)
+        if (parts[i].bytes)
+            printf("  %-32s %10.1f MB\n", parts[i].text, (double)parts[i].bytes / 1e6);
+    printf("  %-32s %10.1f MB\n", "together", (double)total / 1e6);
+    return 0;
+}
+
 static void release(work *w, const request *r)
 {
     for (int i = 0; w->feeds && i < r->n_feed; i++) {
@@ -437,21 +530,15 @@ static void release(work *w, const request *r)
 
 int cmd_run(int argc, char **argv)
 {
-    static const struct option options[] = {{"text", required_argument, NULL, 't'},
-                                            {"tokens", required_argument, NULL, 'T'},
-                                            {"fetch", required_argument, NULL, 'f'},
-                                            {"feed", required_argument, NULL, 'F'},
-                                            {"edits", required_argument, NULL, 'e'},
-                                            {"grad", required_argument, NULL, 'g'},
-                                            {"out", required_argument, NULL, 'o'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"top", required_argument, NULL, 'k'},
-                                            {"pad", required_argument, NULL, 'p'},
-                                            {"dtype", required_argument, NULL, 'd'},
-                                            {"trace", required_argument, NULL, 'c'},
-                                            {"guard", no_argument, NULL, 'G'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    static const struct option options[] = {
+        {"text", required_argument, NULL, 't'},  {"tokens", required_argument, NULL, 'T'},
+        {"fetch", required_argument, NULL, 'f'}, {"feed", required_argument, NULL, 'F'},
+        {"edits", required_argument, NULL, 'e'}, {"grad", required_argument, NULL, 'g'},
+        {"out", required_argument, NULL, 'o'},   {"json", no_argument, NULL, 'j'},
+        {"top", required_argument, NULL, 'k'},   {"pad", required_argument, NULL, 'p'},
+        {"dtype", required_argument, NULL, 'd'}, {"trace", required_argument, NULL, 'c'},
+        {"guard", no_argument, NULL, 'G'},       {"dry-run", no_argument, NULL, 'n'},
+        {"help", no_argument, NULL, 'h'},        {0}};
     request r = {.dtype = SG_F32, .compute = SG_F32, .top = 3};
     sg_error err = {SG_OK, ""};
     const size_t room = (size_t)argc + 1;
@@ -496,6 +583,9 @@ int cmd_run(int argc, char **argv)
         case 'G':
             r.guard = true;
             break;
+        case 'n':
+            r.dry_run = true;
+            break;
         case 'k':
             if (cli_whole("--top", optarg, 1, 64, &r.top, &err) != SG_OK)
                 status = cli_fail(&err);
@@ -526,8 +616,11 @@ int cmd_run(int argc, char **argv)
     if (status == 0) {
         work w = {0};
         r.model = argv[optind];
-        if (sg_writer_check(r.out, &err) != SG_OK || prepare(&w, &r, &err) != SG_OK || execute(&w, &r, &err) != SG_OK ||
-            (r.out && save(&w, r.out, r.pad_left, &err) != SG_OK)) {
+        if (sg_writer_check(r.out, &err) != SG_OK || prepare(&w, &r, &err) != SG_OK) {
+            status = cli_fail(&err);
+        } else if (r.dry_run) {
+            status = dry_run(&w, &r);
+        } else if (execute(&w, &r, &err) != SG_OK || (r.out && save(&w, r.out, r.pad_left, &err) != SG_OK)) {
             status = cli_fail(&err);
         } else {
             cli_warnings(w.model);

@@ -36,6 +36,8 @@ static const char help[] =
     "  --warmup N            steps in which the rate climbs (0)\n"
     "  --weight-decay X      of matrices; not of biases, gains and embeddings (0)\n"
     "  --clip X              longest gradient, as a norm over all weights (1; inf: any)\n"
+    "  --recompute           keep only what enters each block until its gradient, and compute the rest again:\n"
+    "                        less memory, about a third more time\n"
     "  --average X           the model is a running average of the weights with this decay (0: the weights)\n"
     "  --seed N              of the first weights and of the data's order (0)\n"
     "  --save-every N        steps between checkpoints (1000)\n"
@@ -54,7 +56,7 @@ typedef struct settings {
     int n_of_world;
     long long steps, batch, context, accumulate, warmup, seed, save_every, keep;
     double lr, weight_decay, clip, average;
-    bool resume, dry_run, json;
+    bool resume, recompute, dry_run, json;
 } settings;
 
 /* Numbers are read by this table; their places in it are what getopt gives, from here on. */
@@ -87,6 +89,7 @@ static const struct option words[] = {
     {"schedule", required_argument, NULL, 's'},
     {"metrics", required_argument, NULL, 'm'},
     {"resume", no_argument, NULL, 'r'},
+    {"recompute", no_argument, NULL, 'R'},
     {"dry-run", no_argument, NULL, 'n'},
     {"json", no_argument, NULL, 'j'},
     {"help", no_argument, NULL, 'h'},
@@ -184,6 +187,9 @@ static int read_options(settings *s, int argc, char **argv)
             break;
         case 'r':
             s->resume = true;
+            break;
+        case 'R':
+            s->recompute = true;
             break;
         case 'n':
             s->dry_run = true;
@@ -337,6 +343,7 @@ static sg_status prepare(work *w, sg_error *err)
     opts.update.average = s->average;
     opts.update.n_batches = s->accumulate;
     opts.seed = (uint64_t)s->seed;
+    opts.exec.keep = s->recompute ? "blocks.*.hook_resid_pre" : NULL;
     opts.data = w->data;
     opts.progress = on_step;
     opts.context = w;
@@ -345,17 +352,6 @@ static sg_status prepare(work *w, sg_error *err)
 }
 
 /* ---- the dry run ---- */
-
-/* Bytes of this process in memory; 0 where the system does not say. */
-static size_t resident(void)
-{
-    unsigned long all = 0, here = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    const bool read = f && fscanf(f, "%lu %lu", &all, &here) == 2;
-    if (f)
-        fclose(f);
-    return read ? (size_t)here * (size_t)sysconf(_SC_PAGESIZE) : 0;
-}
 
 /* Some seconds, and well within what is free. */
 static bool is_cheap(const work *w, size_t bytes)
@@ -372,7 +368,7 @@ static int dry_run(work *w)
     sg_learner_memory m;
     if (sg_learner_plan_memory(w->learner, &m, &err) != SG_OK)
         return cli_fail(&err);
-    const size_t tokens = w->corpus ? sg_corpus_get_info(w->corpus).bytes : 0, before = resident();
+    const size_t tokens = w->corpus ? sg_corpus_get_info(w->corpus).bytes : 0, before = cli_resident();
     const struct {
         const char *key, *text;
         size_t bytes;
@@ -391,7 +387,7 @@ static int dry_run(work *w)
         if (sg_learner_run(w->learner, 1, &err) != SG_OK)
             return cli_fail(&err);
         end_line();
-        measured = resident();
+        measured = cli_resident();
     }
     const double parameters = (double)sg_model_get_info(w->model)->n_parameters;
     if (w->s->json) {

@@ -24,6 +24,7 @@ typedef struct sg_model sg_model;
 
 typedef struct sg_model_opts {
     sg_dtype dtype; /* what is computed in: SG_F32, or SG_F64 to check it against */
+    bool only_sizes; /* weights are not read: what a run takes can be planned, and nothing be run (false) */
 } sg_model_opts;
 sg_model_opts sg_model_defaults(void);
 
@@ -37,7 +38,8 @@ typedef struct sg_model_info {
     const char *path;
     sg_dim n_layers, d_model, n_heads, n_kv_heads, d_head, d_mlp, n_vocab, n_context;
     sg_dim n_parameters;
-    size_t weight_bytes; /* as stored in the file */
+    size_t weight_bytes;    /* as stored in the file, which is mapped: in memory once they were read, as opening does */
+    size_t converted_bytes; /* of their copies in what is computed in, where the file has another type */
     sg_dtype stored;     /* of the largest weight */
     bool tied;           /* the unembedding is the embedding */
     int32_t bos;         /* -1: none */
@@ -126,6 +128,10 @@ typedef struct sg_named_feed {
  * is empty, longer than the context, or has a token outside the vocabulary. */
 sg_status sg_glass_run(sg_glass *glass, const sg_rows *rows, int n_feeds, const sg_named_feed *feeds, int n_fetches,
                        sg_value *const *fetches, sg_tensor *out, sg_error *err) SG_MUST_CHECK;
+
+/* What sg_glass_run would run for these, planned and not run: borrowed until the glass is freed. */
+sg_status sg_glass_plan(sg_glass *glass, const sg_rows *rows, int n_feeds, const sg_named_feed *feeds, int n_fetches,
+                        sg_value *const *fetches, const sg_plan **out, sg_error *err) SG_MUST_CHECK;
 
 /* With a cache: appends the rows (all of one length) to what the cache holds and fetches. */
 sg_status sg_glass_extend(sg_glass *glass, const sg_rows *rows, int n_fetches, sg_value *const *fetches, sg_tensor *out,

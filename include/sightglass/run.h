@@ -49,6 +49,10 @@ typedef struct sg_exec_opts {
     bool fuse;       /* compute in one step what nobody looks at between (true) */
     sg_dtype compute; /* in which large products multiply: SG_F32, or SG_BF16 with sums in f32, where the processor has it; every
                        * value is stored as f32 all the same (SG_F32) */
+    /* NULL: gradients find everything that the forward pass computed (NULL). Else a pattern, as "blocks.*.hook_resid_pre":
+     * what has such a name is kept for them, with what lies behind the last of these, inputs, variables and whatever is
+     * fetched or fed; the rest is computed again from that. Less memory, for up to one forward pass more. Borrowed. */
+    const char *keep;
 } sg_exec_opts;
 /* The best backends this build has and all processors. Environment: SIGHTGLASS_BACKEND=reference leaves the others out,
  * OMP_NUM_THREADS bounds the threads. */
@@ -73,6 +77,7 @@ const char *sg_plan_step_name(const sg_plan *plan, int i);
 const char *sg_plan_step_op(const sg_plan *plan, int i);
 const char *sg_plan_step_backend(const sg_plan *plan, int i); /* "reference", "onednn" */
 size_t sg_plan_bytes(const sg_plan *plan); /* of the block that each run owns */
+size_t sg_plan_fetched_bytes(const sg_plan *plan); /* of that, what holds fetched values until the next execution */
 
 /* ---- runs ---- */
 
@@ -100,6 +105,11 @@ void sg_session_free(sg_session *s); /* NULL is fine */
  * borrowed until the next run. A run that was asked before (same values, same extents) allocates nothing. */
 sg_status sg_session_run(sg_session *s, int n_feeds, const sg_feed *feeds, int n_fetches, sg_value *const *fetches,
                          sg_tensor *out, sg_error *err) SG_MUST_CHECK;
+
+/* Plans what sg_session_run would run for these, without taking a run's block; the feeds' numbers are not read. *out is
+ * borrowed, while no more than 64 other plans follow. */
+sg_status sg_session_prepare(sg_session *s, int n_feeds, const sg_feed *feeds, int n_fetches, sg_value *const *fetches,
+                             const sg_plan **out, sg_error *err) SG_MUST_CHECK;
 
 /* Sets a symbol that no feed determines, such as `past`. With `most` > 0 the plan is laid out for that much, and the
  * value may change from run to run without a new plan. */

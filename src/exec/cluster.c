@@ -146,6 +146,8 @@ static int find(const search *s, int a)
             const int c = pass == 0 ? pl->cluster_of[root] : s->beside[root];
             if (c < 0 || pl->clusters[c].prepare != sg_rows_prepare || pl->clusters[c].n >= MOST_MEMBERS)
                 continue;
+            if (!sg_plan_together(pl->p, pl->p->values[pl->clusters[c].members[0]].v, x->v))
+                continue;
             if (sg_rows_fit(pl, a, c, pl->clusters[c].rows, pl->clusters[c].columns) && stays_acyclic(s, a, c))
                 return c;
         }

@@ -258,7 +258,7 @@ static sg_status collect(sg_planner *pl, int n_feeds, sg_value *const *feeds, in
         if (!fed && p->opts.share && !(v->op->flags & SG_OP_STATE) && v->op != &sg_op_input) {
             bucket = &buckets[hash_of(v, pl->value_of) & (n_buckets - 1)];
             int at = *bucket;
-            while (at >= 0 && !same(p->values[at].v, v, pl->value_of))
+            while (at >= 0 && !(same(p->values[at].v, v, pl->value_of) && sg_plan_together(p, p->values[at].v, v)))
                 at = chain[at];
             if (at >= 0) {
                 pl->value_of[v->id] = at;
@@ -482,15 +482,13 @@ static sg_status order_steps(sg_planner *pl, bool *circle)
     sg_plan *p = pl->p;
     const size_t n = (size_t)SG_MAX(p->n_values, 1);
     int *waits = calloc(n, sizeof *waits), *changer = malloc(n * sizeof *changer), *head = malloc(n * sizeof *head);
-    int n_edges = 0, capacity = 0, n_steps = 0;
-    struct edge {
-        int to, next;
-    } *edges = NULL;
+    int n_edges = 0, capacity = 0, n_steps = 0, *order = malloc(n * sizeof *order), *unit_of = malloc(n * sizeof *unit_of);
+    sg_edge *edges = NULL;
     bool *done = calloc(n, sizeof *done);
     sg_status status = SG_OK;
 
     *circle = false;
-    if (!waits || !changer || !head || !done) {
+    if (!waits || !changer || !head || !done || !order || !unit_of) {
         status = no_memory(pl);
         goto out;
     }
@@ -539,7 +537,7 @@ static sg_status order_steps(sg_planner *pl, bool *circle)
                     }
                     edges = array;
                 }
-                edges[n_edges] = (struct edge){later, head[before]};
+                edges[n_edges] = (sg_edge){later, head[before]};
                 head[before] = n_edges++;
                 waits[later]++;
             }
@@ -551,11 +549,21 @@ static sg_status order_steps(sg_planner *pl, bool *circle)
         status = no_memory(pl);
         goto out;
     }
+    int n_order = p->n_values;
+    for (int a = 0; a < p->n_values; a++) {
+        order[a] = a;
+        unit_of[a] = is_computed(&p->values[a]) ? step_of(pl, a) : -1;
+    }
+    if (p->opts.keep && (n_order = sg_order(pl, unit_of, waits, head, edges, order)) < 0) {
+        status = no_memory(pl);
+        goto out;
+    }
     /* A sweep takes everything ready in order of the walk; only readers that must wait for others are left to the next.
      */
     for (int found = 1; p->n_steps < n_steps && found;) {
         found = 0;
-        for (int a = 0; a < p->n_values; a++) {
+        for (int k = 0; k < n_order; k++) {
+            const int a = order[k];
             const sg_plan_value *x = &p->values[a];
             if (!is_computed(x) || step_of(pl, a) != a || done[a] || waits[a] > 0)
                 continue;
@@ -587,6 +595,8 @@ out:
     free(head);
     free(edges);
     free(done);
+    free(order);
+    free(unit_of);
     return status;
 }
 
@@ -802,25 +812,13 @@ static void free_graph(void *g)
     sg_graph_free(g);
 }
 
-/* Plans from a fork of the graph in which less is computed, where there is one: ids, and so feeds and fetches, stay. */
-static sg_status use_narrowed(sg_planner *pl, int n_feeds, sg_value *const *feeds, int n_fetches,
-                              sg_value *const **fetches)
+/* Plans from this fork of the graph instead: ids, and so feeds and fetches, stay. Frees it with the plan. */
+static sg_status use_fork(sg_planner *pl, sg_graph *fork, int n_fetches, sg_value *const **fetches)
 {
     sg_plan *p = pl->p;
-    sg_graph *fork = NULL;
 
-    if (!p->opts.fuse)
-        return SG_OK;
-    for (int s = 0; s < p->n_symbols; s++)
-        if (p->most[s] < 0)
-            return SG_OK;
-    SG_TRY(sg_narrow(&fork, pl->g, n_feeds, feeds, n_fetches, *fetches, p->most, p->varying, pl->err));
-    if (!fork)
-        return SG_OK;
-    if (sg_arena_defer(p->arena, free_graph, fork) != SG_OK) {
-        sg_graph_free(fork);
+    if (sg_arena_defer(p->arena, free_graph, fork) != SG_OK)
         return no_memory(pl);
-    }
     sg_value **same = sg_arena_array(p->arena, (size_t)n_fetches + 1, sizeof *same);
     int *value_of = realloc(pl->value_of, ((size_t)sg_graph_size(fork) + (size_t)n_fetches + 1) * sizeof *value_of);
     if (value_of)
@@ -837,12 +835,29 @@ static sg_status use_narrowed(sg_planner *pl, int n_feeds, sg_value *const *feed
     *fetches = same;
     /* What is built on the fork may have new extents in it. */
     sg_graph *extents = sg_graph_copy_extents(fork);
-    if (!extents || sg_arena_defer(p->arena, free_graph, extents) != SG_OK) {
-        sg_graph_free(extents);
+    if (!extents || sg_arena_defer(p->arena, free_graph, extents) != SG_OK)
         return no_memory(pl);
-    }
     p->extents = extents;
     return SG_OK;
+}
+
+/* A fork in which gradients find less of the forward pass, then one in which less is computed, where there are such. */
+static sg_status use_forks(sg_planner *pl, int n_feeds, sg_value *const *feeds, int n_fetches, sg_value *const **fetches)
+{
+    sg_plan *p = pl->p;
+    sg_graph *fork = NULL;
+
+    if (p->opts.keep)
+        SG_TRY(sg_recompute(&fork, pl->g, p->opts.keep, n_feeds, feeds, n_fetches, *fetches, pl->err));
+    if (fork)
+        SG_TRY(use_fork(pl, fork, n_fetches, fetches));
+    if (!p->opts.fuse)
+        return SG_OK;
+    for (int s = 0; s < p->n_symbols; s++)
+        if (p->most[s] < 0)
+            return SG_OK;
+    SG_TRY(sg_narrow(&fork, pl->g, n_feeds, feeds, n_fetches, *fetches, p->most, p->varying, pl->err));
+    return fork ? use_fork(pl, fork, n_fetches, fetches) : SG_OK;
 }
 
 sg_status sg_plan_new(sg_plan **out, const sg_graph *g, int n_feeds, sg_value *const *feeds, int n_fetches,
@@ -906,7 +921,7 @@ sg_status sg_plan_new(sg_plan **out, const sg_graph *g, int n_feeds, sg_value *c
             pl.middle[s] = (p->varying >> s & 1) ? (p->most[s] + 1) / 2 : p->most[s];
         }
         if (status == SG_OK)
-            status = use_narrowed(&pl, n_feeds, feeds, n_fetches, &fetches);
+            status = use_forks(&pl, n_feeds, feeds, n_fetches, &fetches);
         if (status == SG_OK)
             status = collect(&pl, n_feeds, feeds, n_fetches, fetches);
         if (status == SG_OK) {
@@ -970,4 +985,18 @@ const char *sg_plan_step_backend(const sg_plan *plan, int i)
 size_t sg_plan_bytes(const sg_plan *plan)
 {
     return plan->block_bytes;
+}
+
+size_t sg_plan_fetched_bytes(const sg_plan *plan)
+{
+    size_t bytes = 0;
+
+    for (int i = 0; i < plan->n_fetches; i++) {
+        const int root = plan->values[plan->fetches[i]].root;
+        bool counted = plan->values[root].home != SG_HOME_BLOCK;
+        for (int k = 0; k < i && !counted; k++)
+            counted = plan->values[plan->fetches[k]].root == root;
+        bytes += counted ? 0 : plan->values[root].bytes;
+    }
+    return bytes;
 }

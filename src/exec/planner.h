@@ -2,6 +2,8 @@
 #ifndef SG_EXEC_PLANNER_H
 #define SG_EXEC_PLANNER_H
 
+#include <string.h>
+
 #include "exec/exec_internal.h"
 #include "ops/iter.h"
 
@@ -58,6 +60,44 @@ static inline int sg_plan_version(const sg_planner *pl, int a)
  * NULL if there is nothing to gain. symbols: every extent, >= 0; varying: those that may be less in a run. */
 sg_status sg_narrow(sg_graph **out, const sg_graph *g, int n_feeds, sg_value *const *feeds, int n_fetches,
                     sg_value *const *fetches, const int64_t *symbols, unsigned varying, sg_error *err);
+
+/* ---- gradients, and what is computed again for them ---- */
+
+#define SG_SCOPE_GRADIENT "grad."
+#define SG_SCOPE_AGAIN    "again."
+
+static inline bool sg_plan_is_gradient(const sg_value *v)
+{
+    return strncmp(v->scope, SG_SCOPE_GRADIENT, strlen(SG_SCOPE_GRADIENT)) == 0;
+}
+
+static inline bool sg_plan_is_again(const sg_value *v)
+{
+    return strncmp(v->scope, SG_SCOPE_AGAIN, strlen(SG_SCOPE_AGAIN)) == 0;
+}
+
+/* Whether both are of the forward pass or neither is: only such are shared or computed in one step, where a forward
+ * pass is computed again. */
+static inline bool sg_plan_together(const sg_plan *p, const sg_value *a, const sg_value *b)
+{
+    return !p->opts.keep ||
+           (sg_plan_is_gradient(a) || sg_plan_is_again(a)) == (sg_plan_is_gradient(b) || sg_plan_is_again(b));
+}
+
+/* *out: a fork of g (values keep their ids) in which gradients read, of what the forward pass computes, only values whose
+ * names fit the pattern `keep`, and copies computed again from these. */
+sg_status sg_recompute(sg_graph **out, const sg_graph *g, const char *keep, int n_feeds, sg_value *const *feeds,
+                       int n_fetches, sg_value *const *fetches, sg_error *err);
+
+/* The steps that wait for one: a list through `next`, -1 at its end. */
+typedef struct sg_edge {
+    int to, next;
+} sg_edge;
+
+/* Orders steps, each named by a value of it. By value: unit_of, the step it is in (-1: none); waits, for how many edges
+ * a step waits; head, the first of its own edges. out: the steps, but for those that depend on each other in a circle.
+ * Returns how many, -1 when memory is out. */
+int sg_order(const sg_planner *pl, const int *unit_of, const int *waits, const int *head, const sg_edge *edges, int *out);
 
 /* Joins values into clusters. */
 sg_status sg_cluster_values(sg_planner *pl);

@@ -155,8 +155,6 @@ static sg_status remember(sg_session *s, int n_feeds, const sg_feed *feeds, int 
     sg_exec_opts opts = s->opts;
     opts.fuse &= !s->guard;
     status = sg_plan_new(&k->plan, s->g, n_feeds, k->feeds, n_fetches, k->fetches, n_values, values, opts, err);
-    if (status == SG_OK)
-        status = sg_run_new(&k->run, k->plan, s->state, err);
     if (status != SG_OK)
         goto failed;
     *out = k;
@@ -171,29 +169,45 @@ failed:
     return status;
 }
 
-sg_status sg_session_run(sg_session *s, int n_feeds, const sg_feed *feeds, int n_fetches, sg_value *const *fetches,
-                         sg_tensor *out, sg_error *err)
+/* The plan for what is asked, from those that are kept or new. values: the extents of this run; varying: those that the
+ * plan leaves open. */
+static sg_status find_plan(sg_session *s, int n_feeds, const sg_feed *feeds, int n_fetches, sg_value *const *fetches,
+                           int64_t *values, unsigned *varying, kept **out, sg_error *err)
 {
-    int64_t values[SG_PLAN_SYMBOLS], extents[SG_PLAN_SYMBOLS];
-    unsigned varying = 0;
+    int64_t extents[SG_PLAN_SYMBOLS];
     kept *k = NULL;
 
+    *varying = 0;
     SG_TRY(solve(s, n_feeds, feeds, values, err));
     for (int i = 0; i < SG_PLAN_SYMBOLS; i++) {
         extents[i] = values[i];
         if (s->set[i].value >= 0 && s->set[i].most > 0) {
             extents[i] = s->set[i].most;
-            varying |= 1u << i;
+            *varying |= 1u << i;
         }
     }
-    if (s->last && asked_before(s->last, n_feeds, feeds, n_fetches, fetches, extents, varying))
+    if (s->last && asked_before(s->last, n_feeds, feeds, n_fetches, fetches, extents, *varying))
         k = s->last;
     for (int i = 0; !k && i < s->n_entries; i++)
-        if (asked_before(&s->entries[i], n_feeds, feeds, n_fetches, fetches, extents, varying))
+        if (asked_before(&s->entries[i], n_feeds, feeds, n_fetches, fetches, extents, *varying))
             k = &s->entries[i];
     if (!k)
-        SG_TRY(remember(s, n_feeds, feeds, n_fetches, fetches, extents, varying, &k, err));
+        SG_TRY(remember(s, n_feeds, feeds, n_fetches, fetches, extents, *varying, &k, err));
     k->used = ++s->clock;
+    *out = k;
+    return SG_OK;
+}
+
+sg_status sg_session_run(sg_session *s, int n_feeds, const sg_feed *feeds, int n_fetches, sg_value *const *fetches,
+                         sg_tensor *out, sg_error *err)
+{
+    int64_t values[SG_PLAN_SYMBOLS];
+    unsigned varying;
+    kept *k;
+
+    SG_TRY(find_plan(s, n_feeds, feeds, n_fetches, fetches, values, &varying, &k, err));
+    if (!k->run)
+        SG_TRY(sg_run_new(&k->run, k->plan, s->state, err));
     s->last = k;
     for (int i = 0; varying && i < sg_graph_n_symbols(s->g); i++)
         if (varying >> i & 1)
@@ -205,6 +219,18 @@ sg_status sg_session_run(sg_session *s, int n_feeds, const sg_feed *feeds, int n
     SG_TRY(sg_run_execute(k->run, err));
     for (int i = 0; i < n_fetches; i++)
         out[i] = *sg_run_fetch(k->run, i);
+    return SG_OK;
+}
+
+sg_status sg_session_prepare(sg_session *s, int n_feeds, const sg_feed *feeds, int n_fetches, sg_value *const *fetches,
+                             const sg_plan **out, sg_error *err)
+{
+    int64_t values[SG_PLAN_SYMBOLS];
+    unsigned varying;
+    kept *k;
+
+    SG_TRY(find_plan(s, n_feeds, feeds, n_fetches, fetches, values, &varying, &k, err));
+    *out = k->plan;
     return SG_OK;
 }
 

@@ -12,6 +12,7 @@ struct sg_glass {
     sg_graph *g;
     sg_state *state;     /* made at the first run, when the graph is whole */
     sg_session *session;
+    sg_session *planning; /* without a state, for plans that are not run */
     sg_value *tokens, *positions, *key_mask;
     sg_edits *edits;
     sg_feed *feeds; /* room for what the edits feed, behind the three standard feeds */
@@ -54,6 +55,7 @@ void sg_glass_free(sg_glass *glass)
     if (!glass)
         return;
     sg_session_free(glass->session);
+    sg_session_free(glass->planning);
     sg_edits_free(glass->edits);
     for (int i = 0; i < glass->n_values; i++)
         free(glass->values[i]);
@@ -109,7 +111,7 @@ sg_edits *sg_glass_edits(sg_glass *glass)
 
 sg_status sg_glass_edit(sg_glass *glass, int n, const sg_edit *edits, sg_error *err)
 {
-    if (glass->edits || glass->session)
+    if (glass->edits || glass->session || glass->planning)
         return sg_fail(err, SG_EARG, "a glass is edited once, before it is run");
     SG_TRY(sg_edits_splice(&glass->edits, glass->g, n, edits, err));
     return SG_OK;
@@ -178,6 +180,13 @@ sg_status sg_glass_edit_list(sg_glass *glass, sg_edit_list *list, sg_error *err)
     return n ? sg_glass_edit(glass, n, sg_edit_list_at(list, 0), err) : SG_OK;
 }
 
+static sg_status room_for_feeds(sg_glass *glass, sg_error *err)
+{
+    if (!glass->feeds)
+        glass->feeds = malloc((size_t)(3 + sg_edits_n_feeds(glass->edits) + MAX_FEEDS) * sizeof *glass->feeds);
+    return glass->feeds ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory for a glass");
+}
+
 sg_status sg_glass_ready(sg_glass *glass, sg_error *err)
 {
     if (glass->session)
@@ -187,8 +196,7 @@ sg_status sg_glass_ready(sg_glass *glass, sg_error *err)
         SG_TRY(sg_model_bind(glass->m, glass->g, glass->state, err));
         SG_TRY(sg_state_init(glass->state, 0, err));
     }
-    if (!glass->feeds && !(glass->feeds = malloc((size_t)(3 + sg_edits_n_feeds(glass->edits) + MAX_FEEDS) * sizeof *glass->feeds)))
-        return sg_fail(err, SG_ENOMEM, "out of memory for a glass");
+    SG_TRY(room_for_feeds(glass, err));
     return sg_session_new(&glass->session, glass->g, glass->state, glass->opts.exec, err);
 }
 
@@ -274,8 +282,9 @@ static sg_status standard_feeds(sg_glass *glass, const sg_rows *rows, sg_dim tim
     return glass->edits ? sg_edits_feeds(glass->edits, &w, feeds + 3, err) : SG_OK;
 }
 
-sg_status sg_glass_run(sg_glass *glass, const sg_rows *rows, int n_feeds, const sg_named_feed *feeds, int n_fetches,
-                       sg_value *const *fetches, sg_tensor *out, sg_error *err)
+/* Everything that a run of these is fed, into the glass's feeds: *n_out. */
+static sg_status all_feeds(sg_glass *glass, const sg_rows *rows, int n_feeds, const sg_named_feed *feeds, int *n_out,
+                           sg_error *err)
 {
     sg_dim time;
 
@@ -283,7 +292,6 @@ sg_status sg_glass_run(sg_glass *glass, const sg_rows *rows, int n_feeds, const 
         return sg_fail(err, SG_EARG, "a glass with a cache is run by sg_glass_extend");
     if (n_feeds > MAX_FEEDS)
         return sg_fail(err, SG_EARG, "%d feeds, at most %d", n_feeds, MAX_FEEDS);
-    SG_TRY(sg_glass_ready(glass, err));
     SG_TRY(lay_out(glass, rows, &time, err));
     sg_feed *all = glass->feeds;
     SG_TRY(standard_feeds(glass, rows, time, all, err));
@@ -297,7 +305,30 @@ sg_status sg_glass_run(sg_glass *glass, const sg_rows *rows, int n_feeds, const 
         all[at] = (sg_feed){v, feeds[i].tensor};
         n += at == n;
     }
-    return sg_session_run(glass->session, n, all, n_fetches, fetches, out, err);
+    *n_out = n;
+    return SG_OK;
+}
+
+sg_status sg_glass_run(sg_glass *glass, const sg_rows *rows, int n_feeds, const sg_named_feed *feeds, int n_fetches,
+                       sg_value *const *fetches, sg_tensor *out, sg_error *err)
+{
+    int n = 0;
+
+    SG_TRY(sg_glass_ready(glass, err));
+    SG_TRY(all_feeds(glass, rows, n_feeds, feeds, &n, err));
+    return sg_session_run(glass->session, n, glass->feeds, n_fetches, fetches, out, err);
+}
+
+sg_status sg_glass_plan(sg_glass *glass, const sg_rows *rows, int n_feeds, const sg_named_feed *feeds, int n_fetches,
+                        sg_value *const *fetches, const sg_plan **out, sg_error *err)
+{
+    int n = 0;
+
+    SG_TRY(room_for_feeds(glass, err));
+    if (!glass->planning)
+        SG_TRY(sg_session_new(&glass->planning, glass->g, NULL, glass->opts.exec, err));
+    SG_TRY(all_feeds(glass, rows, n_feeds, feeds, &n, err));
+    return sg_session_prepare(glass->planning, n, glass->feeds, n_fetches, fetches, out, err);
 }
 
 sg_status sg_glass_extend(sg_glass *glass, const sg_rows *rows, int n_fetches, sg_value *const *fetches, sg_tensor *out,

@@ -253,9 +253,14 @@ static sg_status load_weight(sg_model *m, sg_weight_role role, int layer, sg_wei
         return sg_fail(err, SG_EFORMAT, "%s: %s is %s, floats were wanted", m->info.path, w->name, sg_dtype_name(t->dtype));
     m->info.n_parameters += sg_tensor_count(t);
     m->info.weight_bytes += sg_tensor_bytes(t);
+    if (t->dtype != m->opts.dtype)
+        m->info.converted_bytes += (size_t)sg_tensor_count(t) * sg_dtype_bytes(m->opts.dtype);
     if (role == SG_W_EMBED)
         m->info.stored = t->dtype;
-    return take(m, w->name, t, &w->tensor, err);
+    if (!m->opts.only_sizes)
+        return take(m, w->name, t, &w->tensor, err);
+    w->tensor = sg_tensor_of(m->opts.dtype, t->n_dims, t->dims, NULL);
+    return SG_OK;
 }
 
 static bool in_file(const sg_model *m, const char *pattern)

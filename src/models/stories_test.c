@@ -17,7 +17,7 @@ static sg_model *open_stories(sg_dtype dtype)
 
     if (!sg_test_shared(path, "models/stories260K"))
         return NULL;
-    CHECK_OK(sg_model_open(&m, path, (sg_model_opts){dtype}, &err), &err);
+    CHECK_OK(sg_model_open(&m, path, (sg_model_opts){.dtype = dtype}, &err), &err);
     return m;
 }
 
@@ -40,6 +40,43 @@ static sg_rows rows_of(const sg_safetensors *golden, const int32_t **ids, sg_dim
     *ids = tokens->data;
     *n = sg_tensor_count(tokens);
     return (sg_rows){.n_rows = 1, .tokens = ids, .lengths = n};
+}
+
+/* Opened for its sizes alone a model is planned as any, and is not run. */
+static void sizes_alone_are_planned(void **state)
+{
+    (void)state;
+    char path[1024];
+    sg_error err;
+    sg_model *m[2];
+    sg_glass *glass[2];
+    const sg_plan *plans[2];
+    const int32_t ids[3] = {1, 5, 7}, *row = ids;
+    const sg_dim n = 3;
+    const sg_rows rows = {.n_rows = 1, .tokens = &row, .lengths = &n};
+
+    SKIP_WITHOUT(sg_test_shared(path, "models/stories260K"), "models/stories260K");
+    for (int k = 0; k < 2; k++) {
+        sg_value *logits;
+        sg_tensor out;
+        CHECK_OK(sg_model_open(&m[k], path, (sg_model_opts){.dtype = SG_F64, .only_sizes = k}, &err), &err);
+        CHECK_OK(sg_glass_new(&glass[k], m[k], sg_glass_defaults(), &err), &err);
+        CHECK_OK(sg_glass_find(glass[k], "logits", &logits, &err), &err);
+        CHECK_OK(sg_glass_plan(glass[k], &rows, 0, NULL, 1, &logits, &plans[k], &err), &err);
+        CHECK(sg_plan_fetched_bytes(plans[k]) == 3 * 512 * 8);
+        const sg_status status = sg_glass_run(glass[k], &rows, 0, NULL, 1, &logits, &out, &err);
+        CHECK(status == (k ? SG_EARG : SG_OK));
+        if (k)
+            CHECK_TEXT(err.text, "only the sizes of its weights");
+        else
+            CHECK(sg_plan_bytes(sg_session_plan(sg_glass_session(glass[k]))) == sg_plan_bytes(plans[k]));
+    }
+    CHECK(sg_plan_bytes(plans[0]) == sg_plan_bytes(plans[1]) && sg_plan_n_steps(plans[0]) == sg_plan_n_steps(plans[1]));
+    CHECK(sg_model_get_info(m[0])->converted_bytes == 260032 * 8 && sg_model_get_info(m[1])->weight_bytes == 260032 * 4);
+    for (int k = 0; k < 2; k++) {
+        sg_glass_free(glass[k]);
+        sg_model_close(m[k]);
+    }
 }
 
 /* Within 2e-5 + 1e-4 |x| of the reference, every named value. */
@@ -223,6 +260,7 @@ int main(void)
         cmocka_unit_test(every_named_value_agrees_with_the_reference),
         cmocka_unit_test(greedy_tokens_through_the_cache_are_the_published_ones),
         cmocka_unit_test(a_fed_value_cuts_off_what_is_behind_it),
+        cmocka_unit_test(sizes_alone_are_planned),
         cmocka_unit_test(the_gradient_of_the_loss_agrees_with_differences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -250,6 +250,8 @@ sg_status sg_model_graph(sg_graph **out, const sg_model *m, sg_dim capacity, sg_
 
 sg_status sg_model_bind(const sg_model *m, const sg_graph *g, sg_state *s, sg_error *err)
 {
+    if (m->file && m->opts.only_sizes)
+        return sg_fail(err, SG_EARG, "%s: only the sizes of its weights were read, so nothing can be run", m->info.path);
     for (int role = 0; role < SG_N_WEIGHTS; role++) {
         const int n = sg_weight_in_block((sg_weight_role)role) ? (int)m->info.n_layers : 1;
         for (int i = 0; m->weights[role] && m->weights[role][0].tensor.data && i < n; i++) {
