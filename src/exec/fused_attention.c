@@ -174,13 +174,16 @@ static void part(void *context, sg_dim first, sg_dim last)
     const sg_dim wide = (t->n_keys + KEYS - 1) / KEYS * KEYS;
     const sg_dim items = t->n_lead * t->chunks, each = (items + t->n_threads - 1) / t->n_threads;
 
+    const bool heads = t->n_lead % t->n_threads == 0 || t->n_lead >= 8 * t->n_threads;
+
     for (sg_dim thread = first; thread < last; thread++) {
         desk d = desk_at((char *)j->args->scratch + (size_t)thread * t->scratch_each, t);
         sg_dim packed = -1;
-        /* Neighbouring items in turn, so that heavy and light ends of a causal mask fall to every thread alike. */
+        /* Whole heads if they go round; else chunks in turn, so that both ends of a causal mask fall to every thread.
+         */
         for (sg_dim i = 0; i < each; i++) {
-            const sg_dim item = i * t->n_threads + thread;
-            if (item >= items)
+            const sg_dim item = heads ? items * thread / t->n_threads + i : i * t->n_threads + thread;
+            if (item >= (heads ? items * (thread + 1) / t->n_threads : items))
                 break;
             const sg_dim lead = item / t->chunks, chunk = item % t->chunks * CHUNK;
             if (packed != lead)
