@@ -982,6 +982,15 @@ const char *sg_plan_step_backend(const sg_plan *plan, int i)
     return plan->steps[i].backend;
 }
 
+size_t sg_plan_hidden_bytes(const sg_plan *plan)
+{
+    size_t most = 0;
+
+    for (int s = 0; s < plan->n_steps; s++)
+        most = SG_MAX(most, plan->steps[s].kernel.hidden_bytes);
+    return most;
+}
+
 size_t sg_plan_bytes(const sg_plan *plan)
 {
     return plan->block_bytes;

@@ -214,13 +214,17 @@ static sg_status plan(sg_train *t, kind k, sg_error *err)
 
 sg_status sg_train_plan_memory(sg_train *t, sg_train_memory *out, sg_error *err)
 {
+    size_t hidden = 0;
+
     *out = (sg_train_memory){0};
     for (int k = 0; k < N_KINDS; k++) {
         if (!t->kinds[k].fetches || (k == QUIET && t->opts.read_every == 1))
             continue;
         SG_TRY(plan(t, (kind)k, err));
         out->blocks += sg_plan_bytes(t->kinds[k].plan);
+        hidden = SG_MAX(hidden, sg_plan_hidden_bytes(t->kinds[k].plan));
     }
+    out->blocks += hidden;
     if (t->opts.source)
         out->batches = SG_PREFETCH_BUFFERS * sg_source_bytes(t->opts.source);
     return SG_OK;
