@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "sightglass/learner.h"
 #include "sightglass/npy.h"
 #include "sightglass/safetensors.h"
 
@@ -130,7 +131,9 @@ static bool redirect(const char *path, int to)
     return fd >= 0 && dup2(fd, to) == to && close(fd) == 0;
 }
 
-/* n processes of the command, without mpirun where n is 0; the words up to NULL. */
+static const char *program = SG_COMMAND; /* what start starts */
+
+/* n processes, without mpirun where n is 0; the words up to NULL. */
 static pid_t start(int n, ...)
 {
     char *argv[MAX_ARGS + 1] = {NULL}, out[PATH_BYTES], err[PATH_BYTES], number[12];
@@ -139,7 +142,7 @@ static pid_t start(int n, ...)
     snprintf(number, sizeof number, "%d", n);
     for (int i = 0; n && i < 5; i++)
         argv[count++] = strdup(before[i]);
-    argv[count++] = strdup(SG_COMMAND);
+    argv[count++] = strdup(program);
     va_list args;
     va_start(args, n);
     for (const char *a; (a = va_arg(args, const char *));) {
@@ -495,8 +498,76 @@ static void one_failing_rank_is_named(void **state)
     expect(end(start(2, TRAIN, "--batch", "8", "--out", out, NULL)), 1, "", "sightglass: rank 0: ");
 }
 
-int main(void)
+/* This program itself is started as several ranks, whose learners have sources that one of them cannot read on. */
+enum { FAILS_AT = 3, ROWS = 5, TIME = 8 };
+
+static sg_status fill(void *self, sg_dim i, sg_tensor *field, sg_error *err)
 {
+    const int rank = *(const int *)self;
+    if (i == FAILS_AT && rank == 1)
+        return sg_fail(err, SG_EIO, "batch %d cannot be read", FAILS_AT);
+    for (sg_dim k = 0; k < ROWS * TIME; k++)
+        ((int32_t *)field[0].data)[k] = (int32_t)((k + i) % 7);
+    return SG_OK;
+}
+
+/* 0: as it should be. */
+static int child(const char *path, bool other_data)
+{
+    sg_error err = {SG_OK, ""};
+    sg_ranks *ranks;
+    sg_model *m;
+    sg_learner *l;
+    if (sg_ranks_open(&ranks, &err) != SG_OK || sg_ranks_count(ranks) != 3)
+        return 10;
+    int rank = sg_ranks_index(ranks), wrong = 0;
+    double x[2] = {1, rank};
+    sg_ranks_sum(ranks, 2, x);
+    wrong |= x[0] != 3 || x[1] != 3;
+    sg_source source = {.n_fields = 1, .fill = fill, .self = &rank};
+    source.field[0] = sg_tensor_of(SG_I32, 2, (sg_dim[]){ROWS, TIME}, NULL);
+    sg_learner_opts opts = sg_learner_defaults();
+    opts.ranks = ranks;
+    opts.exec.n_threads = 1;
+    opts.data = other_data && rank == 2 ? "these" : "those";
+    sg_status status = sg_model_new(&m, path, NULL, sg_model_defaults(), &err);
+    wrong |= (status != SG_OK) << 1;
+    status = sg_learner_new(&l, m, &source, opts, &err);
+    if (other_data) {
+        wrong |= (status != SG_EARG || !strstr(err.text, "rank 2: data is \"these\"")) << 2;
+    } else {
+        wrong |= (status != SG_OK) << 3;
+        status = sg_learner_run(l, 10, &err);
+        wrong |= (status != SG_EIO || strcmp(err.text, "rank 1: batch 3 cannot be read") != 0) << 4;
+        wrong |= (sg_learner_step(l) != FAILS_AT) << 5; /* the step that failed updated nothing */
+    }
+    if (wrong)
+        fprintf(stderr, "rank %d: %d, %s\n", rank, wrong, err.text);
+    sg_learner_free(l);
+    sg_model_close(m);
+    sg_ranks_close(ranks);
+    return wrong;
+}
+
+static char self[PATH_BYTES];
+
+static void a_rank_that_fails_takes_all_along(void **state)
+{
+    (void)state;
+    needs_mpi();
+    program = self;
+    outcome o[2] = {end(start(3, "child", config, "fails", NULL)), end(start(3, "child", config, "other", NULL))};
+    program = SG_COMMAND;
+    expect(o[0], 0, "", "");
+    expect(o[1], 0, "", "");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 4 && strcmp(argv[1], "child") == 0)
+        return child(argv[2], strcmp(argv[3], "other") == 0);
+    const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    self[n > 0 ? n : 0] = 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranks_are_one_process),
         cmocka_unit_test(same_ranks_give_the_same_bytes),
@@ -507,6 +578,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_dealt_out_is_said),
         cmocka_unit_test(errors_are_told_once),
         cmocka_unit_test(one_failing_rank_is_named),
+        cmocka_unit_test(a_rank_that_fails_takes_all_along),
         cmocka_unit_test(an_interruption_saves_on_all), /* last: it changes the environment */
     };
     return cmocka_run_group_tests_name("mpi", tests, begin, finish);
