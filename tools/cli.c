@@ -2,6 +2,7 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,11 @@ int cli_fail(const sg_error *err)
 {
     fflush(stdout);
     fprintf(stderr, "sightglass: %s\n", err->text);
+    return cli_status(err);
+}
+
+int cli_status(const sg_error *err)
+{
     return err->status == SG_EARG || err->status == SG_ESHAPE || err->status == SG_ETYPE ? EXIT_USAGE : EXIT_FAILED;
 }
 
@@ -28,6 +34,39 @@ int cli_usage(const char *command, const char *fmt, ...)
     va_end(args);
     fprintf(stderr, " (sightglass %s --help tells more)\n", command);
     return EXIT_USAGE;
+}
+
+struct cli_hush {
+    int out, err;
+};
+
+cli_hush *cli_hush_begin(bool hush)
+{
+    cli_hush *h = hush ? malloc(sizeof *h) : NULL;
+    const int nothing = h ? open("/dev/null", O_WRONLY) : -1;
+    if (nothing < 0) {
+        free(h);
+        return NULL;
+    }
+    fflush(NULL);
+    h->out = dup(STDOUT_FILENO);
+    h->err = dup(STDERR_FILENO);
+    dup2(nothing, STDOUT_FILENO);
+    dup2(nothing, STDERR_FILENO);
+    close(nothing);
+    return h;
+}
+
+void cli_hush_end(cli_hush *h)
+{
+    if (!h)
+        return;
+    fflush(NULL);
+    dup2(h->out, STDOUT_FILENO);
+    dup2(h->err, STDERR_FILENO);
+    close(h->out);
+    close(h->err);
+    free(h);
 }
 
 sg_status cli_match(const sg_graph *g, const char *pattern, sg_value ***out, int *n, sg_error *err)

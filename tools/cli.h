@@ -7,6 +7,8 @@
 
 #include "base/base.h"
 #include "sightglass/model.h"
+#include "sightglass/ranks.h"
+#include "sightglass/safetensors.h"
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -20,7 +22,14 @@ int cmd_world(int argc, char **argv);
 
 /* "sightglass: TEXT" on stderr; returns EXIT_USAGE for wrong use and EXIT_FAILED for the rest. */
 int cli_fail(const sg_error *err);
+int cli_status(const sg_error *err); /* that exit status alone */
 int cli_usage(const char *command, const char *fmt, ...) SG_PRINTF(2, 3);
+
+/* Where several processes read the same options, one is to complain: nothing is written to stdout and stderr until end.
+ * NULL where nothing is hushed. */
+typedef struct cli_hush cli_hush;
+cli_hush *cli_hush_begin(bool hush);
+void cli_hush_end(cli_hush *h);
 
 /* Names that fit a name or pattern, appended to *out (a malloc'd array). SG_EARG if none does, with the nearest name. */
 sg_status cli_match(const sg_graph *g, const char *pattern, sg_value ***out, int *n, sg_error *err);
@@ -44,6 +53,11 @@ void cli_rows_free(cli_rows *r);
 
 /* Bytes of this process in memory; 0 where the system does not say. */
 size_t cli_resident(void);
+
+/* Writes tensors whose rows (the first axis) are shared out over ranks, n_rows in all, as one file. Called by all ranks with
+ * their own part; returns the same everywhere. */
+sg_status cli_save_dealt(sg_ranks *ranks, const char *path, sg_dim n_rows, int n, const sg_named_tensor *tensors,
+                         sg_error *err);
 
 /* Finite count, least, greatest, mean and deviation of a tensor. */
 typedef struct cli_stats {

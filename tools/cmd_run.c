@@ -9,7 +9,8 @@
 
 static const char help[] =
     "usage: sightglass run MODEL (--text T ... | --tokens FILE) [options]\n\n"
-    "Runs a model and shows what it predicts at each position, and whatever else is asked for.\n\n"
+    "Runs a model and shows what it predicts at each position, and whatever else is asked for.\n"
+    "Under mpirun -n N each of the N processes runs its share of the rows, and --out holds all of them.\n\n"
     "  --text T              a prompt; several make a batch\n"
     "  --tokens FILE         prompts as token ids: one row a line, JSON, FILE.npy or FILE.safetensors:NAME\n"
     "  --fetch PATTERN[PART] read values (blocks.*.hook_resid_post), or a part of each, which then costs about that "
@@ -36,13 +37,15 @@ typedef struct request {
     bool json, pad_left, guard, dry_run;
     sg_dtype dtype, compute;
     long long top;
+    sg_ranks *ranks; /* NULL where this process is alone */
 } request;
 
 typedef struct work {
     sg_model *model;
     sg_glass *glass;
     sg_edit_list *edits;
-    cli_rows rows;
+    cli_rows rows;       /* this process's */
+    sg_dim n_rows, time; /* of all processes: how many, the longest */
     sg_named_feed *feeds;
     sg_value **fetches; /* asked for, then logits */
     char **names;       /* of fetches; gradients are named OF:WRT */
@@ -218,14 +221,91 @@ static sg_status add_grad(work *w, const char *text, sg_error *err)
     return status;
 }
 
+/* ---- several processes ---- */
+
+static sg_status check_dealt(const request *r, sg_error *err)
+{
+    if (!r->ranks)
+        return SG_OK;
+    if (!r->out || !r->n_fetch)
+        return sg_fail(err, SG_EARG, "several processes want --fetch and --out: what they find is written");
+    if (r->n_feed || r->n_grad || r->trace || r->dry_run)
+        return sg_fail(err, SG_EARG, "--%s wants one process",
+                       r->n_feed   ? "feed"
+                       : r->n_grad ? "grad"
+                       : r->trace  ? "trace"
+                                   : "dry-run");
+    return SG_OK;
+}
+
+/* Keeps this process's share of the rows. */
+static sg_status deal_rows(work *w, const request *r, sg_error *err)
+{
+    cli_rows *rows = &w->rows;
+    sg_dim first;
+    w->n_rows = rows->n;
+    for (int i = 0; i < rows->n; i++)
+        w->time = SG_MAX(w->time, rows->lengths[i]);
+    if (rows->n < sg_ranks_count(r->ranks))
+        return sg_fail(err, SG_EARG, "%d rows for %d processes", rows->n, sg_ranks_count(r->ranks));
+    const sg_dim n = sg_ranks_share(r->ranks, sg_ranks_index(r->ranks), rows->n, &first);
+    for (int i = 0; i < rows->n; i++) {
+        if (i < first || i >= first + n) {
+            free(rows->tokens[i]);
+            continue;
+        }
+        rows->tokens[i - first] = rows->tokens[i];
+        rows->lengths[i - first] = rows->lengths[i];
+    }
+    rows->n = (int)n;
+    return SG_OK;
+}
+
+/* Only what has a part for each row can be dealt out. */
+static sg_status check_rows_of(const work *w, sg_error *err)
+{
+    const sg_value *tokens = sg_graph_find(sg_glass_graph(w->glass), "tokens");
+    for (int i = 0; i < w->n_fetches; i++)
+        if (sg_value_n_dims(w->fetches[i]) < 1 || sg_value_dim(w->fetches[i], 0) != sg_value_dim(tokens, 0))
+            return sg_fail(err, SG_EARG, "--fetch %s: has no part for each row, so it wants one process", w->names[i]);
+    for (int i = 0; w->edits && i < sg_edit_list_count(w->edits); i++)
+        if (sg_edit_list_at(w->edits, i)->rows.n)
+            return sg_fail(err, SG_EARG, "--edits: edit %d names rows, so it wants one process", i);
+    return SG_OK;
+}
+
+/* Rank 0 alone tells what came of it. */
+static int dealt(const work *w, const request *r)
+{
+    if (sg_ranks_index(r->ranks) > 0)
+        return 0;
+    if (!r->json) {
+        printf("%s: %d values of %lld rows, by %d processes\n", r->out, w->n_fetches, (long long)w->n_rows,
+               sg_ranks_count(r->ranks));
+        return 0;
+    }
+    json_t *values = json_object();
+    for (int i = 0; i < w->n_fetches; i++) {
+        sg_tensor t = w->results[i];
+        t.dims[0] = w->n_rows;
+        json_object_set_new(
+            values, w->names[i],
+            json_pack("{s:s, s:o}", "dtype", sg_dtype_name(t.dtype), "shape", cli_shape(t.n_dims, t.dims)));
+    }
+    return cli_print_json(json_pack("{s:s, s:s, s:I, s:i, s:o}", "model", r->model, "out", r->out, "rows",
+                                    (json_int_t)w->n_rows, "processes", sg_ranks_count(r->ranks), "values", values));
+}
+
 static sg_status prepare(work *w, const request *r, sg_error *err)
 {
+    SG_TRY(check_dealt(r, err));
     /* Planning needs sizes alone; an edit may take its value from another run, which needs the numbers. */
     SG_TRY(sg_model_open(&w->model, r->model, (sg_model_opts){r->dtype, .only_sizes = r->dry_run && !r->edits}, err));
     for (int i = 0; i < r->n_text; i++)
         SG_TRY(cli_rows_text(&w->rows, w->model, r->text[i], err));
     if (r->tokens)
         SG_TRY(cli_rows_file(&w->rows, r->tokens, err));
+    SG_TRY(deal_rows(w, r, err));
     sg_glass_opts opts = sg_glass_defaults();
     opts.exec.compute = r->compute;
     opts.exec.fuse &= !r->guard; /* what lies within a fused step cannot be searched */
@@ -243,16 +323,7 @@ static sg_status prepare(work *w, const request *r, sg_error *err)
         SG_TRY(add_fetches(w, r->fetch[i], err));
     for (int i = 0; i < r->n_grad; i++)
         SG_TRY(add_grad(w, r->grad[i], err));
-    return SG_OK;
-}
-
-static sg_dim longest(const work *w)
-{
-    sg_dim time = 0;
-
-    for (int i = 0; i < w->rows.n; i++)
-        time = SG_MAX(time, w->rows.lengths[i]);
-    return time;
+    return r->ranks ? check_rows_of(w, err) : SG_OK;
 }
 
 static sg_rows rows_of(const work *w, const request *r)
@@ -260,7 +331,8 @@ static sg_rows rows_of(const work *w, const request *r)
     return (sg_rows){.n_rows = w->rows.n,
                      .tokens = (const int32_t *const *)w->rows.tokens,
                      .lengths = w->rows.lengths,
-                     .pad_left = r->pad_left};
+                     .pad_left = r->pad_left,
+                     .time = w->time};
 }
 
 /* What is fetched, *n of them: people see predictions; machines get the logits when they ask for them, and nothing
@@ -273,7 +345,7 @@ static sg_value **all_fetches(const work *w, const request *r, int *n)
         memcpy(all, w->fetches, (size_t)w->n_fetches * sizeof *all);
     if (all)
         all[w->n_fetches] = sg_graph_find(sg_glass_graph(w->glass), "logits");
-    *n = r->json && w->n_fetches ? w->n_fetches : w->n_fetches + 1;
+    *n = (r->json || r->ranks) && w->n_fetches ? w->n_fetches : w->n_fetches + 1;
     return all;
 }
 
@@ -302,10 +374,12 @@ static sg_status execute(work *w, const request *r, sg_error *err)
     return status;
 }
 
-static sg_status save(const work *w, const char *path, bool pad_left, sg_error *err)
+static sg_status save(const work *w, const request *r, sg_error *err)
 {
+    const char *path = r->out;
+    const bool pad_left = r->pad_left;
     sg_named_tensor *list = malloc((size_t)(w->n_fetches + 1) * sizeof *list);
-    const sg_dim time = longest(w);
+    const sg_dim time = w->time;
     int n = 1;
 
     int32_t *ids = calloc((size_t)(w->rows.n * time) + 1, sizeof *ids);
@@ -318,8 +392,11 @@ static sg_status save(const work *w, const char *path, bool pad_left, sg_error *
         for (int i = 0; i < w->n_fetches; i++)
             if (strcmp(w->names[i], "tokens") != 0)
                 list[n++] = (sg_named_tensor){w->names[i], w->results[i]};
-        status = sg_safetensors_save(path, list, n, NULL, 0, err);
     }
+    status = sg_ranks_agree(r->ranks, status, err);
+    if (status == SG_OK)
+        status = r->ranks ? cli_save_dealt(r->ranks, path, w->n_rows, n, list, err)
+                          : sg_safetensors_save(path, list, n, NULL, 0, err);
     free(list);
     free(ids);
     return status;
@@ -463,7 +540,7 @@ static int dry_run(const work *w, const request *r)
     const size_t here = cli_resident(), fetched = sg_plan_fetched_bytes(plan);
     const size_t weights = r->edits ? info->weight_bytes + info->converted_bytes : 0; /* of these, in memory already */
     size_t fed = 0,
-           tokens = (size_t)(rows.n_rows * longest(w)) * (2 * sizeof(int32_t) + (r->out ? sizeof(int32_t) : 0) + 1);
+           tokens = (size_t)(rows.n_rows * w->time) * (2 * sizeof(int32_t) + (r->out ? sizeof(int32_t) : 0) + 1);
     for (int i = 0; i < r->n_feed; i++)
         fed += sg_tensor_bytes(&w->feeds[i].tensor);
     size_t n_tokens = 0;
@@ -529,6 +606,34 @@ static void release(work *w, const request *r)
     sg_model_close(w->model);
 }
 
+static sg_status work_all(work *w, const request *r, sg_error *err)
+{
+    SG_TRY(sg_writer_check(sg_ranks_index(r->ranks) == 0 ? r->out : NULL, err));
+    SG_TRY(prepare(w, r, err));
+    return r->dry_run ? SG_OK : execute(w, r, err);
+}
+
+static int run(const request *r)
+{
+    work w = {0};
+    sg_error err = {SG_OK, ""};
+    sg_status status = sg_ranks_agree(r->ranks, work_all(&w, r, &err), &err);
+    if (status == SG_OK && r->out && !r->dry_run)
+        status = save(&w, r, &err);
+    int code = 0;
+    if (status != SG_OK) {
+        code = sg_ranks_index(r->ranks) == 0 ? cli_fail(&err) : cli_status(&err);
+    } else if (r->dry_run) {
+        code = dry_run(&w, r);
+    } else {
+        if (sg_ranks_index(r->ranks) == 0)
+            cli_warnings(w.model);
+        code = r->ranks ? dealt(&w, r) : r->json ? as_json(&w, r) : for_people(&w, r);
+    }
+    release(&w, r);
+    return code;
+}
+
 int cmd_run(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -542,12 +647,17 @@ int cmd_run(int argc, char **argv)
         {"help", no_argument, NULL, 'h'},        {0}};
     request r = {.dtype = SG_F32, .compute = SG_F32, .top = 3};
     sg_error err = {SG_OK, ""};
+    if (sg_ranks_open(&r.ranks, &err) != SG_OK)
+        return cli_fail(&err);
     const size_t room = (size_t)argc + 1;
     const char **lists = calloc(4 * room, sizeof *lists);
     int status = 0;
 
-    if (!lists)
+    if (!lists) {
+        sg_ranks_close(r.ranks);
         return EXIT_FAILED;
+    }
+    cli_hush *hush = cli_hush_begin(sg_ranks_index(r.ranks) > 0);
     r.text = lists;
     r.fetch = lists + room;
     r.feed = lists + 2 * room;
@@ -604,7 +714,9 @@ int cmd_run(int argc, char **argv)
             break;
         case 'h':
             fputs(help, stdout);
+            cli_hush_end(hush);
             free(lists);
+            sg_ranks_close(r.ranks);
             return 0;
         default:
             status = EXIT_USAGE;
@@ -614,21 +726,12 @@ int cmd_run(int argc, char **argv)
         status = cli_usage("run", "wanted one MODEL, got %d", argc - optind);
     if (status == 0 && !r.n_text == !r.tokens)
         status = cli_usage("run", "wanted either --text or --tokens");
+    cli_hush_end(hush);
     if (status == 0) {
-        work w = {0};
         r.model = argv[optind];
-        if (sg_writer_check(r.out, &err) != SG_OK || prepare(&w, &r, &err) != SG_OK) {
-            status = cli_fail(&err);
-        } else if (r.dry_run) {
-            status = dry_run(&w, &r);
-        } else if (execute(&w, &r, &err) != SG_OK || (r.out && save(&w, r.out, r.pad_left, &err) != SG_OK)) {
-            status = cli_fail(&err);
-        } else {
-            cli_warnings(w.model);
-            status = r.json ? as_json(&w, &r) : for_people(&w, &r);
-        }
-        release(&w, &r);
+        status = run(&r);
     }
     free(lists);
+    sg_ranks_close(r.ranks);
     return status;
 }

@@ -14,6 +14,7 @@
 #include "sightglass/corpus.h"
 #include "sightglass/learner.h"
 #include "sightglass/metrics.h"
+#include "sightglass/ranks.h"
 #include "sightglass/world.h"
 
 static const char help[] =
@@ -22,6 +23,8 @@ static const char help[] =
     "Trains a language model from nothing. DIR becomes a model that inspect, run and generate open, and\n"
     "holds the checkpoints from which --resume goes on, to the same bytes as if it had never stopped.\n"
     "Ctrl-C saves a checkpoint first; a second one ends at once.\n\n"
+    "Under mpirun -n N each of the N processes takes its share of every batch; the outcome is that of one process,\n"
+    "up to rounding, and --resume takes any number of them. --batch and --accumulate are those of the whole.\n\n"
     "  --config FILE         sizes of the model, as Hugging Face writes them (gpt2, llama)\n"
     "  --data FILE           tokens (.npy, .safetensors[:NAME]; i32 [time] or [rows,time]) or text; may be repeated\n"
     "  --tokenizer FILE      tokenizer.json, for text; becomes part of the model\n"
@@ -43,6 +46,7 @@ static const char help[] =
     "  --save-every N        steps between checkpoints (1000)\n"
     "  --keep K              checkpoints to keep (3)\n"
     "  --resume              go on from the newest checkpoint in DIR\n"
+    "  --no-overlap          sum gradients over processes after the backward pass, not while it goes on\n"
     "  --metrics FILE        a line of JSON per step: loss, lr, grad_norm, tokens_per_second, seconds\n"
     "  --dry-run             print the memory that it takes, and what one step then takes; train nothing\n"
     "  --json                the summary for machines\n";
@@ -56,7 +60,7 @@ typedef struct settings {
     int n_of_world;
     long long steps, batch, context, accumulate, warmup, seed, save_every, keep;
     double lr, weight_decay, clip, average;
-    bool resume, recompute, dry_run, json;
+    bool resume, recompute, no_overlap, dry_run, json;
 } settings;
 
 /* Numbers are read by this table; their places in it are what getopt gives, from here on. */
@@ -90,17 +94,18 @@ static const struct option words[] = {
     {"metrics", required_argument, NULL, 'm'},
     {"resume", no_argument, NULL, 'r'},
     {"recompute", no_argument, NULL, 'R'},
+    {"no-overlap", no_argument, NULL, 'O'},
     {"dry-run", no_argument, NULL, 'n'},
     {"json", no_argument, NULL, 'j'},
     {"help", no_argument, NULL, 'h'},
 };
 
-static volatile sig_atomic_t stopped;
+static volatile sig_atomic_t interrupted;
 
 static void on_interrupt(int signal_number)
 {
     (void)signal_number;
-    stopped = 1;
+    interrupted = 1;
 }
 
 /* ---- what was asked ---- */
@@ -191,6 +196,9 @@ static int read_options(settings *s, int argc, char **argv)
         case 'R':
             s->recompute = true;
             break;
+        case 'O':
+            s->no_overlap = true;
+            break;
         case 'n':
             s->dry_run = true;
             break;
@@ -230,6 +238,8 @@ static int read_options(settings *s, int argc, char **argv)
 
 typedef struct work {
     const settings *s;
+    sg_ranks *ranks; /* NULL where this process is alone */
+    bool stopped;    /* on all ranks, because one was interrupted */
     sg_model *model;
     sg_corpus *corpus;
     sg_source source;
@@ -284,6 +294,12 @@ static void on_refused(void *context, const char *reason)
     fprintf(stderr, "sightglass: warning: refused %s\n", reason);
 }
 
+/* Rank 0 speaks for all: they have agreed on what went wrong. */
+static int fail(const work *w, const sg_error *err)
+{
+    return sg_ranks_index(w->ranks) == 0 ? cli_fail(err) : cli_status(err);
+}
+
 static sg_status open_world(work *w, sg_error *err)
 {
     const settings *s = w->s;
@@ -326,18 +342,24 @@ static sg_status open_files(work *w, sg_error *err)
     return sg_corpus_source(&w->source, w->corpus, s->batch, time, (uint64_t)s->seed, err);
 }
 
+static sg_status open_inputs(work *w, sg_schedule *schedule, sg_error *err)
+{
+    const settings *s = w->s;
+    schedule->lr = s->lr;
+    schedule->warmup = s->warmup;
+    schedule->n_steps = s->steps;
+    if (s->schedule)
+        SG_TRY(sg_schedule_kind_of(&schedule->kind, s->schedule, err));
+    SG_TRY(sg_schedule_check(schedule, err));
+    SG_TRY(sg_model_new(&w->model, s->config, s->tokenizer, sg_model_defaults(), err));
+    return s->world ? open_world(w, err) : open_files(w, err);
+}
+
 static sg_status prepare(work *w, sg_error *err)
 {
     const settings *s = w->s;
     sg_learner_opts opts = sg_learner_defaults();
-    opts.schedule.lr = s->lr;
-    opts.schedule.warmup = s->warmup;
-    opts.schedule.n_steps = s->steps;
-    if (s->schedule)
-        SG_TRY(sg_schedule_kind_of(&opts.schedule.kind, s->schedule, err));
-    SG_TRY(sg_schedule_check(&opts.schedule, err));
-    SG_TRY(sg_model_new(&w->model, s->config, s->tokenizer, sg_model_defaults(), err));
-    SG_TRY(s->world ? open_world(w, err) : open_files(w, err));
+    SG_TRY(sg_ranks_agree(w->ranks, open_inputs(w, &opts.schedule, err), err));
     opts.update.adam.weight_decay = s->weight_decay;
     opts.update.clip = s->clip;
     opts.update.average = s->average;
@@ -347,7 +369,9 @@ static sg_status prepare(work *w, sg_error *err)
     opts.data = w->data;
     opts.progress = on_step;
     opts.context = w;
-    opts.cancel = &stopped;
+    opts.cancel = &interrupted;
+    opts.ranks = w->ranks;
+    opts.overlap = !s->no_overlap;
     return sg_learner_new(&w->learner, w->model, &w->source, opts, err);
 }
 
@@ -366,8 +390,8 @@ static int dry_run(work *w)
 {
     sg_error err = {SG_OK, ""};
     sg_learner_memory m;
-    if (sg_learner_plan_memory(w->learner, &m, &err) != SG_OK)
-        return cli_fail(&err);
+    if (sg_ranks_agree(w->ranks, sg_learner_plan_memory(w->learner, &m, &err), &err) != SG_OK)
+        return fail(w, &err);
     const size_t tokens = w->corpus ? sg_corpus_get_info(w->corpus).bytes : 0, before = cli_resident();
     const struct {
         const char *key, *text;
@@ -383,12 +407,16 @@ static int dry_run(work *w)
     size_t total = 0, measured = 0;
     for (size_t i = 0; i < SG_COUNT_OF(parts); i++)
         total += parts[i].bytes;
-    if (before && is_cheap(w, total)) {
+    double cheap = before && is_cheap(w, total);
+    sg_ranks_sum(w->ranks, 1, &cheap);
+    if (cheap == sg_ranks_count(w->ranks)) {
         if (sg_learner_run(w->learner, 1, &err) != SG_OK)
-            return cli_fail(&err);
+            return fail(w, &err);
         end_line();
         measured = cli_resident();
     }
+    if (sg_ranks_index(w->ranks) > 0)
+        return 0;
     const double parameters = (double)sg_model_get_info(w->model)->n_parameters;
     if (w->s->json) {
         json_t *root = json_pack("{s:f, s:I}", "parameters", parameters, "tokens_per_step",
@@ -416,9 +444,8 @@ static int dry_run(work *w)
 
 /* ---- training ---- */
 
-static sg_status take_folder(work *w, sg_error *err)
+static sg_status make_folder(const settings *s, sg_error *err)
 {
-    const settings *s = w->s;
     if (mkdir(s->out, 0777) != 0 && errno != EEXIST)
         return sg_fail(err, SG_EIO, "%s: cannot be made: %s", s->out, strerror(errno));
     const sg_dim newest = sg_checkpoint_newest(s->out);
@@ -426,24 +453,44 @@ static sg_status take_folder(work *w, sg_error *err)
         return sg_fail(err, SG_EARG,
                        "%s holds a checkpoint of step %" PRId64 ": --resume goes on from it, or name another --out",
                        s->out, newest);
+    return SG_OK;
+}
+
+static sg_status take_folder(work *w, sg_error *err)
+{
+    const settings *s = w->s;
+    const bool first = sg_ranks_index(w->ranks) == 0;
+    SG_TRY(sg_ranks_agree(w->ranks, first ? make_folder(s, err) : SG_OK, err));
     if (s->resume)
         SG_TRY(sg_learner_resume(w->learner, s->out, on_refused, NULL, err));
     w->first_step = sg_learner_step(w->learner);
-    return s->metrics ? sg_metrics_open(&w->metrics, s->metrics, w->first_step, err) : SG_OK;
+    const bool open = s->metrics && first;
+    return sg_ranks_agree(w->ranks, open ? sg_metrics_open(&w->metrics, s->metrics, w->first_step, err) : SG_OK, err);
+}
+
+/* Whether any rank was interrupted. */
+static bool any_interrupted(work *w)
+{
+    double n = interrupted;
+    sg_ranks_sum(w->ranks, 1, &n);
+    return n > 0;
 }
 
 /* Up to the last step, or to an interruption, after which there is a checkpoint too. */
 static sg_status run_and_save(work *w, sg_error *err)
 {
     const settings *s = w->s;
-    for (sg_dim step = sg_learner_step(w->learner); step < s->steps && !stopped; step = sg_learner_step(w->learner)) {
+    w->stopped = any_interrupted(w);
+    for (sg_dim step = sg_learner_step(w->learner); step < s->steps && !w->stopped;
+         step = sg_learner_step(w->learner)) {
         const sg_dim next = SG_MIN(step - step % s->save_every + s->save_every, s->steps);
         const sg_status status = sg_learner_run(w->learner, next - step, err);
         if (status != SG_OK && status != SG_ECANCELLED)
             return status;
         SG_TRY(sg_learner_save(w->learner, s->out, (int)s->keep, err));
+        w->stopped = any_interrupted(w);
     }
-    return stopped ? SG_OK : sg_learner_export(w->learner, s->out, err);
+    return w->stopped ? SG_OK : sg_learner_export(w->learner, s->out, err);
 }
 
 static int summary(const work *w)
@@ -455,8 +502,8 @@ static int summary(const work *w)
                                         (json_int_t)step, "steps_now", (json_int_t)n, "loss",
                                         n ? json_real(sg_learner_loss(w->learner)) : json_null(), "tokens", tokens,
                                         "seconds", seconds, "tokens_per_second", seconds > 0 ? tokens / seconds : 0.0,
-                                        "ended_by", stopped ? "interrupted" : "steps"));
-    if (stopped)
+                                        "ended_by", w->stopped ? "interrupted" : "steps"));
+    if (w->stopped)
         fprintf(stderr, "sightglass: stopped at step %" PRId64 " of %lld, which %s holds; --resume goes on\n", step,
                 w->s->steps, w->s->out);
     else if (n)
@@ -476,25 +523,27 @@ static int train(work *w)
     if (status == SG_OK) {
         sigaction(SIGINT, &stop, NULL);
         sigaction(SIGTERM, &stop, NULL);
+        if (w->ranks) /* mpirun passes it on to all, and unlike an interruption gives them time */
+            sigaction(SIGUSR1, &stop, NULL);
         status = run_and_save(w, &err);
         end_line();
     }
     sg_error closing;
-    const sg_status closed = sg_metrics_close(w->metrics, &closing);
+    const sg_status closed = sg_ranks_agree(w->ranks, sg_metrics_close(w->metrics, &closing), &closing);
     if (status != SG_OK)
-        return cli_fail(&err);
+        return fail(w, &err);
     if (closed != SG_OK)
-        return cli_fail(&closing);
-    const int code = summary(w);
-    return code == 0 && stopped ? 130 : code;
+        return fail(w, &closing);
+    const int code = sg_ranks_index(w->ranks) == 0 ? summary(w) : 0;
+    return code == 0 && w->stopped ? 130 : code;
 }
 
-static int run(const settings *s)
+static int run(const settings *s, sg_ranks *ranks)
 {
     sg_error err = {SG_OK, ""};
-    work w = {.s = s};
+    work w = {.s = s, .ranks = ranks};
     w.began = sg_now();
-    int code = prepare(&w, &err) != SG_OK ? cli_fail(&err) : s->dry_run ? dry_run(&w) : train(&w);
+    int code = prepare(&w, &err) != SG_OK ? fail(&w, &err) : s->dry_run ? dry_run(&w) : train(&w);
     sg_learner_free(w.learner);
     sg_source_free(&w.source);
     sg_corpus_free(w.corpus);
@@ -505,12 +554,19 @@ static int run(const settings *s)
 int cmd_train(int argc, char **argv)
 {
     settings s = {.steps = 1000, .batch = 8, .accumulate = 1, .save_every = 1000, .keep = 3, .lr = 1e-3, .clip = 1};
+    sg_ranks *ranks;
+    sg_error err;
+    if (sg_ranks_open(&ranks, &err) != SG_OK)
+        return cli_fail(&err);
     s.data = calloc((size_t)argc + 1, sizeof *s.data);
     s.of_world = calloc((size_t)argc + 1, sizeof *s.of_world);
+    cli_hush *hush = cli_hush_begin(sg_ranks_index(ranks) > 0);
     int code = s.data && s.of_world ? read_options(&s, argc, argv) : EXIT_FAILED;
+    cli_hush_end(hush);
     if (code < 0)
-        code = run(&s);
+        code = run(&s, ranks);
     free(s.data);
     free(s.of_world);
+    sg_ranks_close(ranks);
     return code;
 }

@@ -7,7 +7,11 @@
  *     SG_TRY(sg_learner_export(l, "out", err));    // the model, for sg_model_open
  *     sg_learner_free(l);
  *
- * The same model, source, options and threads give the same bytes, also where the run was stopped and resumed. */
+ * The same model, source, options and threads give the same bytes, also where the run was stopped and resumed.
+ *
+ * With ranks each has a learner of the same model, source (whole batches) and options, calls the same functions, and gets
+ * the same status. Rank 0 alone reads and writes folders. Up to rounding it is the run of one process, and checkpoints are
+ * the same. */
 #ifndef SIGHTGLASS_LEARNER_H
 #define SIGHTGLASS_LEARNER_H
 
@@ -26,6 +30,8 @@ typedef struct sg_learner_opts {
     void (*progress)(void *context, const sg_train_progress *at); /* after each step; NULL: nobody is told */
     void *context;
     const volatile sig_atomic_t *cancel; /* see train.h */
+    sg_ranks *ranks; /* NULL; with others each rank takes its share of every batch's rows */
+    bool overlap;    /* true; see train.h */
     sg_exec_opts exec;
 } sg_learner_opts;
 sg_learner_opts sg_learner_defaults(void);

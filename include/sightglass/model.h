@@ -117,6 +117,7 @@ typedef struct sg_rows {
     const int32_t *const *tokens;
     const sg_dim *lengths;
     bool pad_left; /* where shorter rows are filled up; results at real positions do not depend on it */
+    sg_dim time;   /* at least; rows are filled up to this, or to the longest of them */
 } sg_rows;
 
 typedef struct sg_named_feed {

@@ -90,6 +90,9 @@ sg_status sg_run_extent(sg_run *run, const char *symbol, sg_dim value, sg_error 
 sg_status sg_run_execute(sg_run *run, sg_error *err) SG_MUST_CHECK;
 /* Fetch i, borrowed until the next execution. */
 const sg_tensor *sg_run_fetch(const sg_run *run, int i);
+/* While the run executes, tells of each fetch as soon as its numbers are final, in the order in which that happens: what is to
+ * be done with them can begin while the rest is computed. NULL: nobody is told. */
+void sg_run_observe(sg_run *run, void (*fn)(void *context, int fetch, const sg_tensor *value), void *context);
 
 /* ---- sessions ---- */
 

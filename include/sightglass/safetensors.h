@@ -15,6 +15,8 @@
 #ifndef SIGHTGLASS_SAFETENSORS_H
 #define SIGHTGLASS_SAFETENSORS_H
 
+#include <stdio.h>
+
 #include "sightglass/tensor.h"
 
 #ifdef __cplusplus
@@ -63,6 +65,12 @@ typedef struct sg_pair {
  * gaps: put wider types first, and every tensor is aligned.  SG_EARG: a name is given twice, reserved, or not UTF-8. */
 sg_status sg_safetensors_save(const char *path, const sg_named_tensor *tensors, int n_tensors, const sg_pair *metadata,
                               int n_metadata, sg_error *err) SG_MUST_CHECK;
+
+/* The same where not all numbers are in memory at once: tensors' data are not looked at, but `write` puts each one's
+ * bytes into the stream, in order. Its failure ends the writing, and no file appears. */
+sg_status sg_safetensors_stream(const char *path, const sg_named_tensor *tensors, int n_tensors, const sg_pair *metadata,
+                                int n_metadata, sg_status (*write)(void *context, int i, FILE *to, sg_error *err),
+                                void *context, sg_error *err) SG_MUST_CHECK;
 
 #ifdef __cplusplus
 }

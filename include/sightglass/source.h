@@ -33,6 +33,10 @@ typedef struct sg_source {
 void sg_source_free(sg_source *s); /* a zeroed struct is fine */
 size_t sg_source_bytes(const sg_source *s); /* of one batch */
 
+/* A source of some rows of each batch of `whole`, which has the same number of rows in every field and outlives it: `n`
+ * rows from row `first` on. It fills the whole batch, so that it does not matter how rows come about. */
+sg_status sg_source_rows(sg_source *out, const sg_source *whole, sg_dim first, sg_dim n, sg_error *err) SG_MUST_CHECK;
+
 /* Fills batches `first`, `first` + 1, ... on a thread of its own into two buffers: one in use, one being filled. The
  * source outlives it. */
 typedef struct sg_prefetch sg_prefetch;

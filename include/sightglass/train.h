@@ -16,6 +16,7 @@
 #include <signal.h>
 
 #include "sightglass/ops.h"
+#include "sightglass/ranks.h"
 #include "sightglass/run.h"
 #include "sightglass/schedule.h"
 #include "sightglass/source.h"
@@ -57,6 +58,10 @@ typedef struct sg_train_opts {
     void (*progress)(void *context, const sg_train_progress *at); /* NULL: nobody is told */
     void *context;
     const volatile sig_atomic_t *cancel; /* looked at before each batch: not 0 ends the run.  NULL: nobody can */
+    sg_ranks *ranks; /* NULL; with others each trains on its own source, with updates made apart, and a step is that of
+                      * all ranks' batches as if they were one. States begin alike and stay so. Progress is told on rank
+                      * 0; a failure of one rank, or cancel, ends all in the same step with the same status */
+    bool overlap;    /* with ranks: gradients are summed while the backward pass goes on, not after it (true) */
     sg_exec_opts exec;
 } sg_train_opts;
 sg_train_opts sg_train_defaults(void);

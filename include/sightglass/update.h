@@ -27,6 +27,7 @@ typedef struct sg_update_opts {
     double average;     /* 0: the average is the weights, so none is kept. Else an average of the weights after each step: their
                          * mean while steps are few, then a running one, a <- d a + (1 - d) w, with d = min(this, k / (k + 1)) */
     sg_dim n_batches;   /* 1; batches that make one step, as if they were one */
+    bool apart;         /* false; gradients go through variables with one batch too, so that ranks can sum them */
 } sg_update_opts;
 sg_update_opts sg_update_defaults(void);
 
@@ -35,9 +36,11 @@ typedef struct sg_updates {
     sg_value **updates; /* fetched once a step: each parameter after it, then averages */
     sg_value *norm;     /* of the whole gradient before it was bounded, f32 scalar */
     sg_dim n_batches;
-    /* With several batches: fetched for each of them, before `updates`. `first` is an input, a bool scalar. */
+    /* With several batches, or apart: fetched for each batch, before `updates`, in the order in which a backward pass
+     * goes. Each stores into the variable at its place in `sums`, the first a weight, the others weighted gradients.
+     * `first` is an input, a bool scalar; NULL with one batch. */
     int n_gathers;
-    sg_value **gathers;
+    sg_value **gathers, **sums;
     sg_value *first;
 } sg_updates;
 

@@ -30,6 +30,9 @@ struct sg_run {
     int64_t symbols[SG_PLAN_SYMBOLS];
     bool all_moved, some_moved, guard;
     sg_trace *trace;
+    void (*observe)(void *context, int fetch, const sg_tensor *value); /* NULL: nobody */
+    void *observer;
+    int *by_step; /* fetches, those first that are final first; sorted once somebody observes */
 };
 
 sg_status sg_run_new(sg_run **out, const sg_plan *plan, sg_state *state, sg_error *err)
@@ -53,8 +56,11 @@ sg_status sg_run_new(sg_run **out, const sg_plan *plan, sg_state *state, sg_erro
     r->fed = sg_arena_array(arena, (size_t)plan->n_feeds + 1, sizeof *r->fed);
     r->feeds = sg_arena_array(arena, (size_t)plan->n_feeds + 1, sizeof *r->feeds);
     r->fetched = sg_arena_array(arena, (size_t)plan->n_fetches + 1, sizeof *r->fetched);
-    if (!r->views || !r->attrs || !r->steps || !r->fed || !r->feeds || !r->fetched)
+    r->by_step = sg_arena_array(arena, (size_t)plan->n_fetches + 1, sizeof *r->by_step);
+    if (!r->views || !r->attrs || !r->steps || !r->fed || !r->feeds || !r->fetched || !r->by_step)
         goto out_of_memory;
+    for (int i = 0; i < plan->n_fetches; i++)
+        r->by_step[i] = i;
     for (int a = 0; a < plan->n_values; a++) {
         const sg_plan_value *x = &plan->values[a];
         r->views[a] = x->view;
@@ -262,15 +268,52 @@ static sg_status watched_step(sg_run *r, int s, sg_error *err)
     return SG_OK;
 }
 
+/* The step after which fetch i is final; -1: before the first. */
+static int final_step(const sg_plan *p, int i)
+{
+    int a = p->fetches[i];
+    while (p->values[a].home == SG_HOME_VIEW)
+        a = p->values[a].at;
+    return p->values[a].step;
+}
+
+void sg_run_observe(sg_run *run, void (*fn)(void *context, int fetch, const sg_tensor *value), void *context)
+{
+    const sg_plan *p = run->plan;
+    run->observe = fn;
+    run->observer = context;
+    for (int i = 1; fn && i < p->n_fetches;
+         i++) { /* insertion: nearly sorted as a rule, and sorted from the second time on */
+        const int fetch = run->by_step[i], step = final_step(p, fetch);
+        int at = i;
+        for (; at > 0 && final_step(p, run->by_step[at - 1]) > step; at--)
+            run->by_step[at] = run->by_step[at - 1];
+        run->by_step[at] = fetch;
+    }
+}
+
+/* Tells of the fetches that are final after step s, *told being those told before. */
+static void tell(sg_run *r, int s, int *told)
+{
+    for (; *told < r->plan->n_fetches && final_step(r->plan, r->by_step[*told]) <= s; (*told)++)
+        r->observe(r->observer, r->by_step[*told], &r->fetched[r->by_step[*told]]);
+}
+
 sg_status sg_run_execute(sg_run *run, sg_error *err)
 {
     const int n = run->plan->n_steps;
+    int told = 0;
 
     if (run->some_moved || run->all_moved || (run->state && run->generation != run->state->generation))
         SG_TRY(settle_all(run, err));
-    if (run->trace || run->guard) {
-        for (int s = 0; s < n; s++)
+    if (run->trace || run->guard || run->observe) {
+        for (int s = 0; s < n; s++) {
+            if (run->observe)
+                tell(run, s - 1, &told);
             SG_TRY(watched_step(run, s, err));
+        }
+        if (run->observe)
+            tell(run, n, &told);
         return SG_OK;
     }
     for (int s = 0; s < n; s++)

@@ -85,8 +85,10 @@ static sg_status make_header(sg_str *s, const char *path, const sg_named_tensor 
     return s->failed ? sg_fail(err, SG_ENOMEM, "%s: out of memory", path) : SG_OK;
 }
 
-sg_status sg_safetensors_save(const char *path, const sg_named_tensor *tensors, int n_tensors, const sg_pair *metadata,
-                              int n_metadata, sg_error *err)
+sg_status sg_safetensors_stream(const char *path, const sg_named_tensor *tensors, int n_tensors,
+                                const sg_pair *metadata, int n_metadata,
+                                sg_status (*write)(void *context, int i, FILE *to, sg_error *err), void *context,
+                                sg_error *err)
 {
     sg_map *names = sg_map_new((size_t)n_tensors);
     if (!names)
@@ -104,14 +106,34 @@ sg_status sg_safetensors_save(const char *path, const sg_named_tensor *tensors, 
         FILE *f = sg_writer_stream(w);
         fwrite(length, 1, sizeof length, f);
         fwrite(header.text, 1, header.bytes, f);
-        for (int i = 0; i < n_tensors; i++) {
-            const size_t bytes = sg_tensor_bytes(&tensors[i].tensor);
-            if (bytes)
-                fwrite(tensors[i].tensor.data, 1, bytes, f);
-        }
-        status = sg_writer_commit(w, err);
+        for (int i = 0; i < n_tensors && status == SG_OK; i++)
+            status = write(context, i, f, err);
+        if (status == SG_OK)
+            status = sg_writer_commit(w, err);
+        else
+            sg_writer_abort(w);
     }
     sg_str_free(&header);
     sg_map_free(names);
     return status;
+}
+
+static sg_status write_numbers(void *context, int i, FILE *to, sg_error *err)
+{
+    const sg_tensor *t = &((const sg_named_tensor *)context)[i].tensor;
+    const size_t bytes = sg_tensor_bytes(t);
+    (void)err;
+    if (bytes)
+        fwrite(t->data, 1, bytes, to);
+    return SG_OK;
+}
+
+sg_status sg_safetensors_save(const char *path, const sg_named_tensor *tensors, int n_tensors, const sg_pair *metadata,
+                              int n_metadata, sg_error *err)
+{
+    union {
+        const sg_named_tensor *in;
+        void *out;
+    } list = {tensors};
+    return sg_safetensors_stream(path, tensors, n_tensors, metadata, n_metadata, write_numbers, list.out, err);
 }

@@ -10,7 +10,7 @@ struct sg_glass {
     const sg_model *m;
     sg_glass_opts opts;
     sg_graph *g;
-    sg_state *state;     /* made at the first run, when the graph is whole */
+    sg_state *state; /* made at the first run, when the graph is whole */
     sg_session *session;
     sg_session *planning; /* without a state, for plans that are not run */
     sg_value *tokens, *positions, *key_mask;
@@ -18,7 +18,7 @@ struct sg_glass {
     sg_feed *feeds; /* room for what the edits feed, behind the three standard feeds */
     sg_dim past, step;
     sg_dim *prompt; /* [n_rows] tokens of each row's prompt */
-    void **values; /* of edits, computed by another run */
+    void **values;  /* of edits, computed by another run */
     int n_values, n_prompt;
     int32_t *ids, *places; /* [rows,time], kept between runs so that a step allocates nothing */
     uint8_t *mask;
@@ -97,8 +97,8 @@ sg_status sg_glass_find(sg_glass *glass, const char *name, sg_value **out, sg_er
 
     if (!v) {
         const char *nearest = sg_graph_nearest(glass->g, name);
-        return sg_fail(err, SG_ENOTFOUND, "no value is named %.120s%s%s%s", name, nearest ? "; the nearest name is " : "",
-                       nearest ? nearest : "", "");
+        return sg_fail(err, SG_ENOTFOUND, "no value is named %.120s%s%s%s", name,
+                       nearest ? "; the nearest name is " : "", nearest ? nearest : "", "");
     }
     *out = v;
     return SG_OK;
@@ -128,7 +128,8 @@ static sg_status value_from_run(sg_glass *glass, const sg_edit_source *from, sg_
 
     opts.capacity = 0;
     if (from->text && !glass->m->tokenizer)
-        return sg_fail(err, SG_EARG, "%s: an edit's run is given as text, and the model has no tokenizer", glass->m->info.path);
+        return sg_fail(err, SG_EARG, "%s: an edit's run is given as text, and the model has no tokenizer",
+                       glass->m->info.path);
     sg_status status = SG_OK;
     if (from->text)
         status = sg_tokenizer_encode(glass->m->tokenizer, from->text, sg_encode_defaults(), &ids, err);
@@ -216,10 +217,13 @@ static bool room(void **p, size_t *capacity, size_t wanted, size_t size)
 static sg_status lay_out(sg_glass *glass, const sg_rows *rows, sg_dim *time_out, sg_error *err)
 {
     const sg_model_info *info = &glass->m->info;
-    sg_dim time = 0;
+    sg_dim time = rows->time;
 
     if (rows->n_rows < 1)
         return sg_fail(err, SG_EARG, "no tokens were given");
+    if (time + glass->past > info->n_context)
+        return sg_fail(err, SG_EARG, "rows are to have %lld tokens, the model's context is %lld",
+                       (long long)(time + glass->past), (long long)info->n_context);
     for (int r = 0; r < rows->n_rows; r++) {
         if (rows->lengths[r] < 1)
             return sg_fail(err, SG_EARG, "row %d has no tokens", r);
@@ -341,7 +345,7 @@ sg_status sg_glass_extend(sg_glass *glass, const sg_rows *rows, int n_fetches, s
     if (rows->n_rows != glass->opts.n_rows)
         return sg_fail(err, SG_EARG, "%d rows for a cache of %lld", rows->n_rows, (long long)glass->opts.n_rows);
     for (int r = 1; r < rows->n_rows; r++)
-        if (rows->lengths[r] != rows->lengths[0])
+        if (rows->lengths[r] != rows->lengths[0] || rows->time > rows->lengths[0])
             return sg_fail(err, SG_EARG, "rows of a cache are extended by equal lengths");
     if (rows->lengths[0] + glass->past > glass->opts.capacity)
         return sg_fail(err, SG_EARG, "%lld tokens for a cache of %lld", (long long)(rows->lengths[0] + glass->past),
@@ -351,7 +355,8 @@ sg_status sg_glass_extend(sg_glass *glass, const sg_rows *rows, int n_fetches, s
     SG_TRY(standard_feeds(glass, rows, time, glass->feeds, err));
     /* One token after another reuses one plan for any past; a longer piece gets a plan of its own. */
     SG_TRY(sg_session_extent(glass->session, "past", glass->past, time == 1 ? glass->opts.capacity - 1 : 0, err));
-    SG_TRY(sg_session_run(glass->session, 3 + sg_edits_n_feeds(glass->edits), glass->feeds, n_fetches, fetches, out, err));
+    SG_TRY(
+        sg_session_run(glass->session, 3 + sg_edits_n_feeds(glass->edits), glass->feeds, n_fetches, fetches, out, err));
     glass->past += time;
     glass->step++;
     return SG_OK;

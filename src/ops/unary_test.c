@@ -148,8 +148,9 @@ static void ends_of_the_range(void **state)
         CHECK_VALUES(g, sg_relu(g, ends), 0, 0, 0, 1000, inf_);
         CHECK_VALUES(g, sg_gelu(g, NUMBERS(g, type, DIMS(2), -1000, 1000)), 0, 0, 1000);
         CHECK_VALUES(g, sg_gelu_tanh(g, NUMBERS(g, type, DIMS(2), -1000, 1000)), 0, 0, 1000);
-        CHECK_VALUES(g, sg_gelu_tanh_slope(g, NUMBERS(g, type, DIMS(4), -INFINITY, -1e30, 1e30, INFINITY)), 1e-30, 0, 0,
-                     1, 1);
+        CHECK_VALUES(g,
+                     sg_gelu_tanh_slope(g, NUMBERS(g, type, DIMS(4), -(double)INFINITY, -1e30, 1e30, (double)INFINITY)),
+                     1e-30, 0, 0, 1, 1);
         CHECK_VALUES(g, sg_silu(g, NUMBERS(g, type, DIMS(2), -1000, 1000)), 0, 0, 1000);
         CHECK_VALUES(g, sg_log(g, NUMBERS(g, type, DIMS(3), 0, -1, inf_)), 0, -inf_, nan_, inf_);
         CHECK_VALUES(g, sg_sqrt(g, NUMBERS(g, type, DIMS(2), 0, -1)), 0, 0, nan_);

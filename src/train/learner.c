@@ -18,7 +18,9 @@ struct sg_learner {
     sg_learner_opts opts;
     sg_graph *g;
     sg_state *state;
-    bool started; /* the state has numbers */
+    sg_source rows; /* with ranks: this one's of each batch */
+    bool started;   /* the state has numbers */
+    bool shared;    /* and they are the same on all ranks */
     sg_value **params;
     bool *decays;
     int n_params;
@@ -30,8 +32,11 @@ struct sg_learner {
 
 sg_learner_opts sg_learner_defaults(void)
 {
-    return (sg_learner_opts){
-        .schedule = sg_schedule_defaults(), .update = sg_update_defaults(), .data = "", .exec = sg_exec_defaults()};
+    return (sg_learner_opts){.schedule = sg_schedule_defaults(),
+                             .update = sg_update_defaults(),
+                             .data = "",
+                             .overlap = true,
+                             .exec = sg_exec_defaults()};
 }
 
 static sg_status check(const sg_model *m, const sg_source *s, sg_error *err)
@@ -78,10 +83,11 @@ static void fill_in(sg_graph *g, sg_value *tokens)
     sg_replace(g, sg_graph_find(g, "key_mask"), all);
 }
 
-/* nats per token that counts, and how many do */
-static sg_value *loss_of(sg_graph *g, sg_value *tokens, sg_value *counts, sg_value **weight)
+/* nats per token that counts, and how many do; NULL where each batch has as many, as it has in a process alone */
+static sg_value *loss_of(const sg_learner *l, sg_value *tokens, sg_value *counts, sg_value **weight)
 {
-    *weight = NULL;
+    sg_graph *g = l->g;
+    *weight = l->opts.ranks ? sg_scalar(g, SG_F32, (double)l->rows.field[0].dims[0]) : NULL;
     if (!counts)
         return sg_graph_find(g, "loss");
     sg_value *nll = sg_graph_find(g, "nll");
@@ -91,8 +97,21 @@ static sg_value *loss_of(sg_graph *g, sg_value *tokens, sg_value *counts, sg_val
     return sg_div(g, sg_sum_all(g, sg_mul(g, nll, counted)), sg_maximum(g, *weight, sg_scalar_like(g, nll, 1)));
 }
 
+static sg_status take_rows(sg_learner *l, sg_error *err)
+{
+    sg_ranks *r = l->opts.ranks;
+    const sg_dim rows = l->source->field[0].dims[0];
+    sg_dim first;
+    if (rows < sg_ranks_count(r))
+        return sg_fail(err, SG_EARG, "learner: batches of %" PRId64 " rows for %d ranks", rows, sg_ranks_count(r));
+    const sg_dim n = sg_ranks_share(r, sg_ranks_index(r), rows, &first);
+    return sg_source_rows(&l->rows, l->source, first, n, err);
+}
+
 static sg_status build(sg_learner *l, sg_error *err)
 {
+    if (l->opts.ranks)
+        SG_TRY(take_rows(l, err));
     SG_TRY(sg_model_graph(&l->g, l->m, 0, 0, err));
     SG_TRY(list_params(l, err));
     sg_graph *g = l->g;
@@ -101,15 +120,18 @@ static sg_status build(sg_learner *l, sg_error *err)
     if (l->source->n_fields == 2)
         counts = sg_input(g, "counts", SG_BOOL, 2, sg_value_dims(tokens));
     fill_in(g, tokens);
-    sg_value *loss = loss_of(g, tokens, counts, &weight);
+    sg_value *loss = loss_of(l, tokens, counts, &weight);
     sg_update_opts how = l->opts.update;
     if (!how.decays)
         how.decays = l->decays;
+    how.apart |= l->opts.ranks != NULL;
     SG_TRY(sg_updates_new(&l->updates, g, loss, weight, l->n_params, l->params, lr, step, how, err));
     SG_TRY(sg_state_new(&l->state, g, err));
     sg_train_opts opts = sg_train_defaults();
     opts.schedule = &l->opts.schedule;
-    opts.source = l->source;
+    opts.source = l->opts.ranks ? &l->rows : l->source;
+    opts.ranks = l->opts.ranks;
+    opts.overlap = l->opts.overlap;
     opts.read_every = 1;
     opts.progress = l->opts.progress;
     opts.context = l->opts.context;
@@ -152,10 +174,8 @@ static void state_facts(sg_learner *l)
         l->facts[i] = (sg_pair){keys[i], l->text[i]};
 }
 
-sg_status sg_learner_new(sg_learner **out, const sg_model *m, const sg_source *source, sg_learner_opts opts,
-                         sg_error *err)
+static sg_status make(sg_learner **out, const sg_model *m, const sg_source *source, sg_learner_opts opts, sg_error *err)
 {
-    *out = NULL;
     SG_TRY(check(m, source, err));
     sg_learner *l = calloc(1, sizeof *l);
     if (!l)
@@ -173,6 +193,36 @@ sg_status sg_learner_new(sg_learner **out, const sg_model *m, const sg_source *s
     return SG_OK;
 }
 
+/* That the ranks train one model on one source: their facts are rank 0's. */
+static sg_status compare_facts(const sg_learner *l, sg_error *err)
+{
+    sg_status status = SG_OK;
+    for (int i = 0; i < N_FACTS; i++) {
+        char text[FACT_TEXT];
+        memcpy(text, l->text[i], sizeof text);
+        sg_ranks_broadcast(l->opts.ranks, text, sizeof text);
+        if (status == SG_OK && strcmp(text, l->text[i]) != 0)
+            status =
+                sg_fail(err, SG_EARG, "%s is \"%.150s\", rank 0 has \"%.150s\"", l->facts[i].key, l->text[i], text);
+    }
+    return sg_ranks_agree(l->opts.ranks, status, err);
+}
+
+sg_status sg_learner_new(sg_learner **out, const sg_model *m, const sg_source *source, sg_learner_opts opts,
+                         sg_error *err)
+{
+    *out = NULL;
+    sg_learner *l = NULL;
+    sg_status status = sg_ranks_agree(opts.ranks, make(&l, m, source, opts, err), err);
+    if (status == SG_OK)
+        status = compare_facts(l, err);
+    if (status != SG_OK)
+        sg_learner_free(l);
+    else
+        *out = l;
+    return status;
+}
+
 void sg_learner_free(sg_learner *l)
 {
     if (!l)
@@ -181,15 +231,26 @@ void sg_learner_free(sg_learner *l)
     sg_state_free(l->state);
     sg_updates_free(l->updates);
     sg_graph_free(l->g);
+    sg_source_free(&l->rows);
     free(l->params);
     free(l->decays);
     free(l);
 }
 
+/* Gives every rank the numbers of rank 0. */
+static void share(sg_learner *l)
+{
+    for (int i = 0; l->opts.ranks && i < sg_graph_n_slots(l->g); i++) {
+        const sg_tensor *t = sg_state_tensor(l->state, sg_graph_slot(l->g, i));
+        sg_ranks_broadcast(l->opts.ranks, t->data, sg_tensor_bytes(t));
+    }
+    l->shared = true;
+}
+
 static sg_status start(sg_learner *l, sg_error *err)
 {
     if (!l->started)
-        SG_TRY(sg_state_init(l->state, l->opts.seed, err));
+        SG_TRY(sg_ranks_agree(l->opts.ranks, sg_state_init(l->state, l->opts.seed, err), err));
     l->started = true;
     return SG_OK;
 }
@@ -197,6 +258,8 @@ static sg_status start(sg_learner *l, sg_error *err)
 sg_status sg_learner_run(sg_learner *l, sg_dim n_steps, sg_error *err)
 {
     SG_TRY(start(l, err));
+    if (!l->shared)
+        share(l);
     return sg_train_run(l->train, n_steps, err);
 }
 
@@ -215,18 +278,50 @@ sg_dim sg_learner_tokens(const sg_learner *l)
     return l->opts.update.n_batches * sg_tensor_count(&l->source->field[0]);
 }
 
+/* Each rank has updated weights of its own by the same sums: that they are the same is looked at before they are
+ * written. */
+static sg_status compare_states(sg_learner *l, sg_error *err)
+{
+    uint64_t hash = 0;
+    for (int i = 0; l->opts.ranks && i < l->n_params; i++) {
+        const sg_tensor *t = sg_state_tensor(l->state, l->params[i]);
+        hash = sg_hash(t->data, sg_tensor_bytes(t), hash);
+    }
+    uint64_t first = hash;
+    sg_ranks_broadcast(l->opts.ranks, &first, sizeof first);
+    const sg_status status =
+        hash == first ? SG_OK
+                      : sg_fail(err, SG_ENUMERIC, "the weights are no longer those of rank 0 at step %" PRId64,
+                                sg_train_step(l->train));
+    return sg_ranks_agree(l->opts.ranks, status, err);
+}
+
+static bool is_first(const sg_learner *l)
+{
+    return sg_ranks_index(l->opts.ranks) == 0;
+}
+
 sg_status sg_learner_save(sg_learner *l, const char *dir, int keep, sg_error *err)
 {
     SG_TRY(start(l, err));
-    return sg_checkpoint_save(dir, l->g, l->state, sg_train_step(l->train), l->facts, N_FACTS, keep, err);
+    if (l->shared)
+        SG_TRY(compare_states(l, err));
+    const sg_dim step = sg_train_step(l->train);
+    const sg_status status =
+        is_first(l) ? sg_checkpoint_save(dir, l->g, l->state, step, l->facts, N_FACTS, keep, err) : SG_OK;
+    return sg_ranks_agree(l->opts.ranks, status, err);
 }
 
 sg_status sg_learner_resume(sg_learner *l, const char *dir, void (*refused)(void *context, const char *reason),
                             void *context, sg_error *err)
 {
-    sg_dim step;
+    sg_dim step = 0;
     SG_TRY(start(l, err));
-    SG_TRY(sg_checkpoint_load(dir, l->g, l->state, &step, l->facts, N_FACTS, refused, context, err));
+    const sg_status status =
+        is_first(l) ? sg_checkpoint_load(dir, l->g, l->state, &step, l->facts, N_FACTS, refused, context, err) : SG_OK;
+    SG_TRY(sg_ranks_agree(l->opts.ranks, status, err));
+    sg_ranks_broadcast(l->opts.ranks, &step, sizeof step);
+    share(l);
     sg_train_set_step(l->train, step);
     return SG_OK;
 }
@@ -236,7 +331,9 @@ sg_status sg_learner_export(sg_learner *l, const char *dir, sg_error *err)
     SG_TRY(start(l, err));
     /* Before the first step an average is of nothing. */
     const bool averaged = l->opts.update.average > 0 && sg_train_step(l->train) > 0;
-    return sg_model_save(l->m, l->g, l->state, averaged ? "average." : "", dir, err);
+    const sg_status status =
+        is_first(l) ? sg_model_save(l->m, l->g, l->state, averaged ? "average." : "", dir, err) : SG_OK;
+    return sg_ranks_agree(l->opts.ranks, status, err);
 }
 
 sg_status sg_learner_plan_memory(sg_learner *l, sg_learner_memory *out, sg_error *err)

@@ -1,6 +1,10 @@
 /* The loop. A step is one of two things. With one batch: a run that computes everything, with the loss among its
  * fetches or, where it is read only now and then, without. With several: a run per batch that gathers gradients, then
- * one that updates. Each of these is a kind, with a plan and a run that are made when it is first wanted. */
+ * one that updates. Each of these is a kind, with a plan and a run that are made when it is first wanted.
+ *
+ * With ranks the sums over them lie between the two runs, and each is begun while the last gathering run goes on. All
+ * ranks call MPI alike in every step whatever befalls one of them: who fails takes part with the numbers that happen to
+ * be there, says so beside the loss, and then all turn back, before anything is updated. */
 #include "sightglass/train.h"
 
 #include <inttypes.h>
@@ -10,6 +14,7 @@
 
 #include "base/base.h"
 #include "graph/op.h"
+#include "train/reduce.h"
 
 typedef enum kind { QUIET, READ, GATHER, APPLY, N_KINDS } kind;
 
@@ -43,11 +48,16 @@ struct sg_train {
     int32_t step_number;
     float lr;
     uint8_t is_first;
+    /* what is summed over ranks */
+    sg_value **sums;
+    int n_sums;
+    sg_reduce *reduce;           /* NULL where alone */
+    bool ranks_ready, ranks_end; /* all have made their plans; one of them is to stop */
 };
 
 sg_train_opts sg_train_defaults(void)
 {
-    return (sg_train_opts){.lr = 1e-3, .read_every = 100, .exec = sg_exec_defaults()};
+    return (sg_train_opts){.lr = 1e-3, .read_every = 100, .overlap = true, .exec = sg_exec_defaults()};
 }
 
 /* ---- making one ---- */
@@ -86,6 +96,8 @@ static sg_status check(const sg_train_graph *what, const sg_train_opts *opts, sg
         return sg_fail(err, SG_EARG, "train: read_every is %" PRId64 ", wanted at least 1", opts->read_every);
     if (what->made && what->made->n_batches > 1 && !opts->source)
         return sg_fail(err, SG_EARG, "train: steps of several batches want a source");
+    if (opts->ranks && (!what->made || !what->made->n_gathers || !opts->source))
+        return sg_fail(err, SG_EARG, "train: ranks want a source, and updates that are made apart");
     if (opts->schedule)
         SG_TRY(sg_schedule_check(opts->schedule, err));
     return check_inputs(what, opts->source, err);
@@ -115,9 +127,14 @@ static bool list_all(sg_train *t)
     const sg_train_graph *w = &t->what;
     const sg_updates *u = w->made;
     sg_value *norm = u ? u->norm : NULL;
-    if (!u || u->n_batches == 1)
+    if (!u || !u->n_gathers)
         return list_fetches(t, QUIET, w->n_updates, w->updates, NULL, NULL, NULL) &&
                list_fetches(t, READ, w->n_updates, w->updates, w->loss, NULL, norm);
+    t->n_sums = u->n_gathers;
+    t->sums = sg_arena_array(t->arena, (size_t)t->n_sums, sizeof *t->sums);
+    if (!t->sums)
+        return false;
+    memcpy(t->sums, u->sums, (size_t)t->n_sums * sizeof *t->sums);
     return list_fetches(t, GATHER, u->n_gathers, u->gathers, w->loss, w->weight, NULL) &&
            list_fetches(t, APPLY, w->n_updates, w->updates, NULL, NULL, norm);
 }
@@ -161,6 +178,8 @@ sg_status sg_train_new(sg_train **out, const sg_graph *g, sg_state *state, sg_tr
         t->loss = t->norm = nan("");
         t->last = N_KINDS;
         t->n_batches = what.made ? what.made->n_batches : 1;
+        if (sg_ranks_index(opts.ranks) > 0)
+            t->opts.progress = NULL;
     }
     if (!t || !list_all(t)) {
         sg_arena_free(arena);
@@ -180,6 +199,7 @@ void sg_train_free(sg_train *t)
     if (!t)
         return;
     sg_prefetch_free(t->prefetch);
+    sg_reduce_free(t->reduce);
     for (int k = 0; k < N_KINDS; k++) {
         sg_run_free(t->kinds[k].run);
         sg_plan_free(t->kinds[k].plan);
@@ -212,6 +232,18 @@ static sg_status plan(sg_train *t, kind k, sg_error *err)
     return sg_plan_new(&p->plan, t->g, n_feeds, t->feeds, p->n_fetches, p->fetches, n, extents, t->opts.exec, err);
 }
 
+/* The variables that are summed, with their numbers where they have some; to be freed. NULL: memory is out. */
+static sg_tensor *list_sums(sg_train *t)
+{
+    sg_tensor *tensors = calloc((size_t)t->n_sums + 1, sizeof *tensors);
+    for (int i = 0; tensors && i < t->n_sums; i++) {
+        const sg_value *v = t->sums[i];
+        const sg_tensor *numbers = sg_state_tensor(t->state, v);
+        tensors[i] = numbers ? *numbers : sg_tensor_of(sg_value_dtype(v), sg_value_n_dims(v), sg_value_dims(v), NULL);
+    }
+    return tensors;
+}
+
 sg_status sg_train_plan_memory(sg_train *t, sg_train_memory *out, sg_error *err)
 {
     size_t hidden = 0;
@@ -227,16 +259,26 @@ sg_status sg_train_plan_memory(sg_train *t, sg_train_memory *out, sg_error *err)
     out->blocks += hidden;
     if (t->opts.source)
         out->batches = SG_PREFETCH_BUFFERS * sg_source_bytes(t->opts.source);
+    sg_tensor *tensors = t->opts.ranks ? list_sums(t) : NULL;
+    if (tensors)
+        out->blocks += sg_reduce_bytes(t->n_sums, tensors);
+    free(tensors);
     return SG_OK;
+}
+
+static sg_status make_run(sg_train *t, kind k, sg_error *err)
+{
+    prepared *p = &t->kinds[k];
+    if (p->run)
+        return SG_OK;
+    SG_TRY(plan(t, k, err));
+    return sg_run_new(&p->run, p->plan, t->state, err);
 }
 
 static sg_status execute(sg_train *t, kind k, sg_error *err)
 {
     prepared *p = &t->kinds[k];
-    if (!p->run) {
-        SG_TRY(plan(t, k, err));
-        SG_TRY(sg_run_new(&p->run, p->plan, t->state, err));
-    }
+    SG_TRY(make_run(t, k, err));
     const int n = k == APPLY ? t->first_input : t->n_feeds;
     for (int i = 0; i < n; i++)
         SG_TRY(sg_run_feed(p->run, i, &t->fed[i], err));
@@ -299,22 +341,56 @@ static sg_status one_batch(sg_train *t, bool read, sg_error *err)
     return check_loss(t, number(t, READ, t->kinds[READ].loss), err);
 }
 
-static sg_status several_batches(sg_train *t, sg_error *err)
+static void on_gathered(void *context, int fetch, const sg_tensor *value)
+{
+    sg_train *t = context;
+    (void)value; /* the variable that the reduction knows */
+    if (fetch < t->n_sums)
+        sg_reduce_ready(t->reduce, fetch);
+}
+
+/* What all ranks or this process alone adds up: the loss times its weight, the weight, who failed, who is to stop. */
+typedef struct tally {
+    double loss, weight, failed, cancelled;
+} tally;
+
+static sg_status gather(sg_train *t, tally *sum, sg_error *err)
 {
     const sg_dim n = t->n_batches;
     const prepared *p = &t->kinds[GATHER];
-    double sum = 0, total = 0;
     for (sg_dim i = 0; i < n; i++) {
-        if (cancelled(t))
+        if (!t->reduce && cancelled(t))
             return stopped(t, err);
-        SG_TRY(take_batch(t, t->step * n + i, err));
+        if (t->opts.source)
+            SG_TRY(take_batch(t, t->step * n + i, err));
         t->is_first = i == 0;
+        if (t->reduce)
+            sg_run_observe(p->run, i == n - 1 && t->opts.overlap ? on_gathered : NULL, t);
         SG_TRY(execute(t, GATHER, err));
         const double weight = p->weight >= 0 ? number(t, GATHER, p->weight) : 1;
-        sum += weight * number(t, GATHER, p->loss);
-        total += weight;
+        sum->loss += weight * number(t, GATHER, p->loss);
+        sum->weight += weight;
     }
-    SG_TRY(check_loss(t, sum / total, err));
+    return SG_OK;
+}
+
+static sg_status several_batches(sg_train *t, sg_error *err)
+{
+    tally sum = {0};
+    if (t->reduce)
+        sg_reduce_begin(t->reduce);
+    sg_status status = gather(t, &sum, err);
+    if (t->reduce) {
+        sg_reduce_end(t->reduce);
+        double all[] = {sum.loss, sum.weight, status != SG_OK, cancelled(t)};
+        sg_ranks_sum(t->opts.ranks, (int)SG_COUNT_OF(all), all);
+        sum = (tally){all[0], all[1], all[2], all[3]};
+        t->ranks_end = sum.cancelled > 0;
+        if (sum.failed > 0)
+            status = sg_ranks_agree(t->opts.ranks, status, err);
+    }
+    SG_TRY(status);
+    SG_TRY(check_loss(t, sum.loss / sum.weight, err));
     SG_TRY(execute(t, APPLY, err));
     t->norm = number(t, APPLY, t->kinds[APPLY].norm);
     t->step++;
@@ -335,12 +411,40 @@ static sg_status one_step(sg_train *t, bool read, sg_error *err)
     return t->kinds[GATHER].fetches ? several_batches(t, err) : one_batch(t, read, err);
 }
 
+/* Takes what a step takes, so that between its sums nothing is left that could fail on one rank alone. */
+static sg_status make_all(sg_train *t, sg_error *err)
+{
+    SG_TRY(make_run(t, GATHER, err));
+    SG_TRY(make_run(t, APPLY, err));
+    if (t->reduce)
+        return SG_OK;
+    sg_tensor *tensors = list_sums(t);
+    if (!tensors)
+        return sg_fail(err, SG_ENOMEM, "train: out of memory");
+    const sg_status status = sg_reduce_new(&t->reduce, t->opts.ranks, t->n_sums, tensors, err);
+    free(tensors);
+    return status;
+}
+
+static sg_status meet_ranks(sg_train *t, sg_error *err)
+{
+    if (!t->ranks_ready)
+        SG_TRY(sg_ranks_agree(t->opts.ranks, make_all(t, err), err));
+    t->ranks_ready = true;
+    double n = cancelled(t);
+    sg_ranks_sum(t->opts.ranks, 1, &n);
+    t->ranks_end = n > 0;
+    return SG_OK;
+}
+
 sg_status sg_train_run(sg_train *t, sg_dim n_steps, sg_error *err)
 {
+    if (t->opts.ranks)
+        SG_TRY(meet_ranks(t, err));
     const double began = sg_now();
     double planned = began; /* when the first step, which plans, was over */
     for (sg_dim i = 1; i <= n_steps; i++) {
-        if (cancelled(t))
+        if (t->opts.ranks ? t->ranks_end : cancelled(t))
             return stopped(t, err);
         const bool read = i == n_steps || i % t->opts.read_every == 0;
         SG_TRY(one_step(t, read, err));

@@ -1,7 +1,7 @@
-/* Building updates. With one batch a step the gradients go straight into the update. With several, each batch adds
- * weight * gradient to variables, and the update reads those: sum_k w_k g_k / sum_k w_k is the gradient of the mean
- * over all batches' items, so n batches are one n times as large up to rounding. The update is then a graph of its own,
- * without activations, so its block of memory is small. */
+/* Building updates. With one batch a step the gradients go straight into the update. With several, or where other ranks
+ * have batches of the same step, each batch adds weight * gradient to variables, and the update reads those: sum_k w_k
+ * g_k / sum_k w_k is the gradient of the mean over all batches' items, so n batches are one n times as large up to
+ * rounding. The update is then a graph of its own, without activations, so its block of memory is small. */
 #include "sightglass/update.h"
 
 #include <inttypes.h>
@@ -58,20 +58,23 @@ static sg_status check(const sg_update_opts *o, int n_params, sg_error *err)
 /* ---- several batches ---- */
 
 /* x for the first batch of a step, else what the variable holds and x: whatever was left there does not matter. */
-static sg_value *gather(sg_updates *u, sg_graph *g, sg_value *sum, sg_value *x)
+static void gather(sg_updates *u, sg_graph *g, sg_value *sum, sg_value *x)
 {
-    return u->gathers[u->n_gathers++] = sg_assign(g, sum, sg_where(g, u->first, x, sg_add(g, sum, x)));
+    u->sums[u->n_gathers] = sum;
+    u->gathers[u->n_gathers++] = sg_assign(g, sum, u->first ? sg_where(g, u->first, x, sg_add(g, sum, x)) : x);
 }
 
-/* Puts, for each gradient, what the step's batches have gathered of it. */
+/* Puts, for each gradient, what the step's batches have gathered of it. The last parameter comes first: so goes the
+ * backward pass, and plans follow the order of what is fetched. */
 static void gather_all(sg_updates *u, sg_graph *g, sg_value *weight, int n, sg_value *const *params, sg_value **grads)
 {
     const sg_dtype dtype = sg_value_dtype(params[0]);
-    u->first = sg_input(g, "first", SG_BOOL, 0, NULL);
+    if (u->n_batches > 1)
+        u->first = sg_input(g, "first", SG_BOOL, 0, NULL);
     sg_value *total = sg_variable(g, "accumulate", dtype, 0, NULL, sg_init_constant(0));
     gather(u, g, total, weight ? sg_cast(g, weight, dtype) : sg_scalar(g, dtype, 1));
     sg_value *share = sg_reciprocal(g, total);
-    for (int i = 0; i < n; i++) {
+    for (int i = n - 1; i >= 0; i--) {
         sg_value *sum = beside(g, "accumulate", params[i]);
         gather(u, g, sum, grads[i]);
         grads[i] = sg_mul(g, sum, sg_cast(g, share, sg_value_dtype(sum)));
@@ -103,10 +106,11 @@ static void build(sg_updates *u, sg_graph *g, sg_value *loss, sg_value *weight, 
                   sg_value *lr, sg_value *step, const sg_update_opts *o, sg_value **grads)
 {
     sg_value *y = loss;
-    if (o->n_batches > 1 && weight)
+    const bool gathered = o->n_batches > 1 || o->apart;
+    if (gathered && weight)
         y = sg_mul(g, loss, sg_cast(g, sg_stop_gradient(g, weight), sg_value_dtype(loss)));
     sg_gradients(g, y, NULL, n, params, grads);
-    if (o->n_batches > 1)
+    if (gathered)
         gather_all(u, g, weight, n, params, grads);
     u->norm = norm_of(g, n, grads);
     sg_value *scale = NULL;
@@ -136,9 +140,10 @@ sg_status sg_updates_new(sg_updates **out, sg_graph *g, sg_value *loss, sg_value
         u->n_batches = opts.n_batches;
         u->updates = calloc(2 * n, sizeof *u->updates);
         u->gathers = calloc(n + 1, sizeof *u->gathers);
+        u->sums = calloc(n + 1, sizeof *u->sums);
     }
     sg_status status = SG_OK;
-    if (!u || !grads || !u->updates || !u->gathers)
+    if (!u || !grads || !u->updates || !u->gathers || !u->sums)
         status = sg_fail(err, SG_ENOMEM, "out of memory for the updates of %d parameters", n_params);
     if (status == SG_OK) {
         build(u, g, loss, weight, n_params, params, lr, step, &opts, grads);
@@ -159,5 +164,6 @@ void sg_updates_free(sg_updates *u)
         return;
     free(u->updates);
     free(u->gathers);
+    free(u->sums);
     free(u);
 }
