@@ -66,11 +66,12 @@ bool sg_onednn_sgemm(const sg_onednn_gemm *shape, bool biased, int n_threads, sg
         return false;
     *s = (sgemm){*shape, biased, n_threads};
     /* It writes its code at the first call and copies blocks of both operands: as measured, not as documented. */
-    const size_t b = (size_t)SG_MIN(shape->n, (sg_dim)12288) * (size_t)SG_MIN(shape->inner, (sg_dim)320);
+    const sg_dim share = (shape->n + n_threads - 1) / n_threads;
+    const size_t b = (size_t)SG_MIN(share, (sg_dim)12288) * (size_t)SG_MIN(shape->inner, (sg_dim)320);
     const size_t a = (size_t)SG_MIN(shape->m, (sg_dim)2048) * (size_t)SG_MIN(shape->inner, (sg_dim)384);
     *out = (sg_prepared){.run = run,
                          .self = s,
                          .release = free,
-                         .hidden_bytes = CODE_BYTES + (b + a * (size_t)n_threads) * sizeof(float)};
+                         .hidden_bytes = CODE_BYTES + (b + a) * (size_t)n_threads * sizeof(float)};
     return true;
 }
