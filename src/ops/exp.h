@@ -44,10 +44,10 @@ static inline float sg_expf(float x)
     return p * sg_exp_power(half) * sg_exp_power(n - half);
 }
 
-/* e^x for x <= 0 or NaN, as softmax wants it: what is below e^-86 is 0. Half the work of sg_expf. */
+/* e^x as softmax wants it, for x <= 0: what is below e^-86 is 0, and above e^88 inf. Less work than sg_expf. */
 static inline float sg_expf_down(float x)
 {
-    const float c = x < -86.0f ? -86.0f : x;
+    const float low = x < -86.0f ? -86.0f : x, c = low > 88.0f ? 88.0f : low;
     const float whole = rintf(c * 1.44269504f);
     const float r = (c - whole * 0.693359375f) - whole * -2.12194440e-4f;
     float p = 1.3888889e-3f, e;
@@ -61,7 +61,7 @@ static inline float sg_expf_down(float x)
     memcpy(&bits, &p, sizeof bits);
     bits += (int)(whole == whole ? whole : 0.0f) * (1 << 23); /* p is near 1, and its exponent stays a normal one's */
     memcpy(&e, &bits, sizeof e);
-    return x < -86.0f ? 0.0f : e;
+    return x < -86.0f ? 0.0f : x > 88.0f ? INFINITY : e;
 }
 
 /* (e^2a - 1) / (e^2a + 1) with a = |x|; e^2a - 1 keeps its digits near 0. */
