@@ -557,6 +557,7 @@ static int dry_run(const work *w, const request *r)
     } parts[] = {{"weights", "weights, in the mapped file", info->weight_bytes},
                  {"converted", "weights, converted", info->converted_bytes},
                  {"block", "values between, as planned", sg_plan_bytes(plan) - fetched},
+                 {"packed", "weights in another layout", sg_plan_packed_bytes(plan)},
                  {"libraries", "what libraries take for products", sg_plan_hidden_bytes(plan)},
                  {"fetched", "fetched values", fetched},
                  {"fed", "fed values", fed},

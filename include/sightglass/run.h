@@ -77,6 +77,7 @@ const char *sg_plan_step_name(const sg_plan *plan, int i);
 const char *sg_plan_step_op(const sg_plan *plan, int i);
 const char *sg_plan_step_backend(const sg_plan *plan, int i); /* "reference", "onednn" */
 size_t sg_plan_bytes(const sg_plan *plan); /* of the block that each run owns */
+size_t sg_plan_packed_bytes(const sg_plan *plan); /* that copies of bound variables in other layouts take once it has run */
 size_t sg_plan_hidden_bytes(const sg_plan *plan); /* that libraries take beside it while a kernel of theirs runs, roughly */
 size_t sg_plan_fetched_bytes(const sg_plan *plan); /* of that, what holds fetched values until the next execution */
 

@@ -14,7 +14,8 @@ typedef struct sg_prepared {
     void *self;                  /* handed to run as k->self; NULL if it needs none */
     void (*release)(void *self); /* NULL if there is nothing to release */
     size_t scratch_bytes;
-    size_t hidden_bytes; /* that a library takes by itself while the kernel runs, as far as known */
+    size_t packed_bytes[4]; /* by input: what a copy of it that is kept (exec/packs.h) takes, where it is fixed */
+    size_t hidden_bytes;    /* that a library takes by itself while the kernel runs, as far as known */
 } sg_prepared;
 
 struct sg_backend {

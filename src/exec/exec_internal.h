@@ -7,6 +7,7 @@
 #define SG_EXEC_INTERNAL_H
 
 #include "exec/backend.h"
+#include "exec/packs.h"
 #include "graph/op.h"
 
 #define SG_PLAN_SYMBOLS 8
@@ -83,6 +84,7 @@ struct sg_state {
         bool bound, owned;
     } * slots;
     unsigned generation; /* changes whenever an address does */
+    sg_packs *packs;     /* of bound variables */
 };
 
 void sg_trace_add(sg_trace *t, const char *name, const char *op, const char *backend, double start, double end,

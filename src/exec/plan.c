@@ -482,7 +482,8 @@ static sg_status order_steps(sg_planner *pl, bool *circle)
     sg_plan *p = pl->p;
     const size_t n = (size_t)SG_MAX(p->n_values, 1);
     int *waits = calloc(n, sizeof *waits), *changer = malloc(n * sizeof *changer), *head = malloc(n * sizeof *head);
-    int n_edges = 0, capacity = 0, n_steps = 0, *order = malloc(n * sizeof *order), *unit_of = malloc(n * sizeof *unit_of);
+    int n_edges = 0, capacity = 0, n_steps = 0, *order = malloc(n * sizeof *order),
+        *unit_of = malloc(n * sizeof *unit_of);
     sg_edge *edges = NULL;
     bool *done = calloc(n, sizeof *done);
     sg_status status = SG_OK;
@@ -842,7 +843,8 @@ static sg_status use_fork(sg_planner *pl, sg_graph *fork, int n_fetches, sg_valu
 }
 
 /* A fork in which gradients find less of the forward pass, then one in which less is computed, where there are such. */
-static sg_status use_forks(sg_planner *pl, int n_feeds, sg_value *const *feeds, int n_fetches, sg_value *const **fetches)
+static sg_status use_forks(sg_planner *pl, int n_feeds, sg_value *const *feeds, int n_fetches,
+                           sg_value *const **fetches)
 {
     sg_plan *p = pl->p;
     sg_graph *fork = NULL;
@@ -980,6 +982,17 @@ const char *sg_plan_step_op(const sg_plan *plan, int i)
 const char *sg_plan_step_backend(const sg_plan *plan, int i)
 {
     return plan->steps[i].backend;
+}
+
+size_t sg_plan_packed_bytes(const sg_plan *plan)
+{
+    size_t sum = 0;
+
+    for (int s = 0; s < plan->n_steps; s++)
+        for (int i = 0; i < plan->steps[s].n_in && i < (int)SG_COUNT_OF(plan->steps[s].kernel.packed_bytes); i++)
+            if (plan->values[plan->values[plan->steps[s].in[i]].root].home == SG_HOME_VARIABLE)
+                sum += plan->steps[s].kernel.packed_bytes[i];
+    return sum;
 }
 
 size_t sg_plan_hidden_bytes(const sg_plan *plan)

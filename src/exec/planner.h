@@ -84,8 +84,8 @@ static inline bool sg_plan_together(const sg_plan *p, const sg_value *a, const s
            (sg_plan_is_gradient(a) || sg_plan_is_again(a)) == (sg_plan_is_gradient(b) || sg_plan_is_again(b));
 }
 
-/* *out: a fork of g (values keep their ids) in which gradients read, of what the forward pass computes, only values whose
- * names fit the pattern `keep`, and copies computed again from these. */
+/* *out: a fork of g (values keep their ids) in which gradients read, of what the forward pass computes, only values
+ * whose names fit the pattern `keep`, and copies computed again from these. */
 sg_status sg_recompute(sg_graph **out, const sg_graph *g, const char *keep, int n_feeds, sg_value *const *feeds,
                        int n_fetches, sg_value *const *fetches, sg_error *err);
 
@@ -97,7 +97,8 @@ typedef struct sg_edge {
 /* Orders steps, each named by a value of it. By value: unit_of, the step it is in (-1: none); waits, for how many edges
  * a step waits; head, the first of its own edges. out: the steps, but for those that depend on each other in a circle.
  * Returns how many, -1 when memory is out. */
-int sg_order(const sg_planner *pl, const int *unit_of, const int *waits, const int *head, const sg_edge *edges, int *out);
+int sg_order(const sg_planner *pl, const int *unit_of, const int *waits, const int *head, const sg_edge *edges,
+             int *out);
 
 /* Joins values into clusters. */
 sg_status sg_cluster_values(sg_planner *pl);

@@ -208,6 +208,24 @@ static sg_status settle(sg_run *r, int a, sg_error *err)
     return SG_OK;
 }
 
+/* Bound variables are nobody's to change. */
+static void find_fixed(sg_run *r)
+{
+    const sg_plan *p = r->plan;
+
+    for (int s = 0; s < p->n_steps; s++) {
+        const sg_plan_step *step = &p->steps[s];
+        sg_kernel_args *k = &r->steps[s].k;
+        k->fixed = 0;
+        k->packs = r->state->packs;
+        for (int i = 0; i < step->n_in && i < 32; i++) {
+            const sg_plan_value *root = &p->values[p->values[step->in[i]].root];
+            if (root->home == SG_HOME_VARIABLE && r->state->slots[root->at].bound)
+                k->fixed |= 1u << i;
+        }
+    }
+}
+
 static sg_status settle_all(sg_run *r, sg_error *err)
 {
     const sg_plan *p = r->plan;
@@ -220,6 +238,8 @@ static sg_status settle_all(sg_run *r, sg_error *err)
         const sg_view *v = &r->views[p->fetches[i]];
         r->fetched[i] = sg_tensor_of(v->dtype, v->n_dims, v->dims, v->data);
     }
+    if (r->state && (all || r->generation != r->state->generation))
+        find_fixed(r);
     r->generation = r->state ? r->state->generation : 0;
     r->all_moved = r->some_moved = false;
     return SG_OK;

@@ -11,7 +11,9 @@ sg_status sg_state_new(sg_state **out, const sg_graph *g, sg_error *err)
     sg_state *s = calloc(1, sizeof *s);
     const int n = sg_graph_n_slots(g);
 
-    if (!s || !(s->slots = calloc((size_t)SG_MAX(n, 1), sizeof *s->slots))) {
+    if (!s || !(s->slots = calloc((size_t)SG_MAX(n, 1), sizeof *s->slots)) || !(s->packs = sg_packs_new())) {
+        if (s)
+            free(s->slots);
         free(s);
         return sg_fail(err, SG_ENOMEM, "out of memory for a state of %d variables", n);
     }
@@ -34,6 +36,7 @@ void sg_state_free(sg_state *s)
         if (s->slots[i].owned)
             free(s->slots[i].tensor.data);
     free(s->slots);
+    sg_packs_free(s->packs);
     free(s);
 }
 
@@ -60,6 +63,7 @@ sg_status sg_state_bind(sg_state *s, const sg_value *variable, const sg_tensor *
     slot->tensor = *t;
     slot->owned = false;
     slot->bound = true;
+    sg_packs_clear(s->packs);
     s->generation++;
     return SG_OK;
 }

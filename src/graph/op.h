@@ -50,11 +50,13 @@ typedef struct sg_kernel_args {
     sg_view *out;
     const int64_t *i; /* attributes */
     const double *f;
-    void *scratch; /* op->scratch(args) bytes, 64-aligned, contents undefined */
-    int n_threads; /* how many threads the kernel may use */
-    const void *self; /* a backend's prepared object; NULL in reference kernels */
-    sg_dtype compute; /* in which f32 operands may be multiplied: SG_F32, SG_BF16 */
-    int n_out;        /* of a fused step, which may have several results: outs[0] is out */
+    void *scratch;          /* op->scratch(args) bytes, 64-aligned, contents undefined */
+    int n_threads;          /* how many threads the kernel may use */
+    const void *self;       /* a backend's prepared object; NULL in reference kernels */
+    sg_dtype compute;       /* in which f32 operands may be multiplied: SG_F32, SG_BF16 */
+    unsigned fixed;         /* bit i: in[i] holds the same numbers as long as it lies at the same address */
+    struct sg_packs *packs; /* where copies of those may be kept; NULL: nowhere (exec/packs.h) */
+    int n_out;              /* of a fused step, which may have several results: outs[0] is out */
     sg_view *const *outs;
 } sg_kernel_args;
 
@@ -62,12 +64,12 @@ typedef struct sg_kernel_args {
 typedef sg_status (*sg_kernel_fn)(const sg_kernel_args *k, sg_error *err);
 
 enum {
-    SG_OP_STRIDED = 1,     /* the kernel takes inputs with any strides */
-    SG_OP_VIEW = 2,        /* out can be in[0] under other extents and strides: see `view` */
-    SG_OP_STATE = 4,       /* reads or writes state: never shared with an equal node, never folded */
-    SG_OP_LEAF = 8,        /* input, constant, variable: has no kernel */
-    SG_OP_ELEMENTWISE = 16,/* out may be stored over an input of the same type and extents that dies here */
-    SG_OP_ALIAS = 32       /* out is in[0], a variable, after the kernel changed it in place */
+    SG_OP_STRIDED = 1,      /* the kernel takes inputs with any strides */
+    SG_OP_VIEW = 2,         /* out can be in[0] under other extents and strides: see `view` */
+    SG_OP_STATE = 4,        /* reads or writes state: never shared with an equal node, never folded */
+    SG_OP_LEAF = 8,         /* input, constant, variable: has no kernel */
+    SG_OP_ELEMENTWISE = 16, /* out may be stored over an input of the same type and extents that dies here */
+    SG_OP_ALIAS = 32        /* out is in[0], a variable, after the kernel changed it in place */
 };
 
 /* Whether each row of the last axis can be computed on its own, so that a fused step may take the rows in parts. */
@@ -98,7 +100,8 @@ struct sg_op {
      * NULL: no gradient flows through this op. dy has y's shape, each dx[i] has in[i]'s shape. */
     void (*grad)(sg_graph *g, sg_value *y, sg_value *dy, sg_value **dx);
 
-    /* SG_OP_VIEW: sets out's strides and data from in[0] (dims are filled in); false if these extents cannot be a view. */
+    /* SG_OP_VIEW: sets out's strides and data from in[0] (dims are filled in); false if these extents cannot be a view.
+     */
     bool (*view)(const sg_kernel_args *k);
 };
 
@@ -112,12 +115,12 @@ struct sg_value {
     int n_in;
     sg_value **in;
     sg_attrs attrs;
-    const char *name;  /* NULL until named */
+    const char *name; /* NULL until named */
     const char *axes;
     const char *scope;
-    const void *data;  /* constants: the numbers, in the graph's arena */
-    int slot;          /* variables: index into sg_state; -1 otherwise */
-    sg_init init;      /* variables */
+    const void *data; /* constants: the numbers, in the graph's arena */
+    int slot;         /* variables: index into sg_state; -1 otherwise */
+    sg_init init;     /* variables */
 };
 
 /* Adds a value: checks inputs, runs the shape rule. attrs may be NULL. The one door through which ops enter a graph. */
@@ -164,9 +167,10 @@ sg_graph *sg_graph_copy_extents(const sg_graph *g);
 
 int sg_graph_n_slots(const sg_graph *g); /* variables */
 
-/* Ids in an order in which every value comes after its inputs, for all values that `roots` are computed from. `order` has room for
- * sg_graph_size entries; returns how many, or -1 when memory is out. `stop[id]`, if stop is not NULL, keeps the walk from going
- * behind a value. A replaced value's readers have smaller ids than what they read, so ids alone are no order. */
+/* Ids in an order in which every value comes after its inputs, for all values that `roots` are computed from. `order`
+ * has room for sg_graph_size entries; returns how many, or -1 when memory is out. `stop[id]`, if stop is not NULL,
+ * keeps the walk from going behind a value. A replaced value's readers have smaller ids than what they read, so ids
+ * alone are no order. */
 int sg_graph_order(const sg_graph *g, int n_roots, sg_value *const *roots, const bool *stop, int *order);
 
 /* Marks in seen[id] every value that v is computed from, v included. seen has sg_graph_size entries; false when

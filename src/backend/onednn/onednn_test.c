@@ -261,6 +261,59 @@ static void products_in_bf16_are_near(void **state)
     free(bias);
 }
 
+/* What is bound is rounded once, and kept with the state: for every plan of it, and until something else is bound. What
+ * a state owns may change at any time, and is rounded at every run. */
+static void kept_copies_follow_their_variables(void **state)
+{
+    (void)state;
+    enum { M = 64, N = 160, K = 256 };
+    const sg_dim w_dims[2] = {N, K};
+    float *a = noise(2 * M * K, 1), *b = noise(N * K, 2), *c = noise(N * K, 3);
+
+    for (int bound = 0; bound < 2; bound++) {
+        sg_graph *g = sg_graph_new();
+        sg_error err;
+        sg_state *s;
+        sg_session *low;
+        const sg_dim rows = sg_extent(g, "rows");
+        sg_value *x = sg_input(g, "x", SG_F32, 2, (sg_dim[]){rows, K});
+        sg_value *w = sg_variable(g, "w", SG_F32, 2, w_dims, sg_init_constant(0)), *y = sg_matmul(g, x, w, false, true);
+        sg_exec_opts opts = options(1);
+        opts.compute = SG_BF16;
+        const sg_tensor first = sg_tensor_of(SG_F32, 2, w_dims, b), second = sg_tensor_of(SG_F32, 2, w_dims, c);
+        CHECK_OK(sg_state_new(&s, g, &err), &err);
+        if (bound)
+            CHECK_OK(sg_state_bind(s, w, &first, &err), &err);
+        CHECK_OK(sg_state_init(s, 1, &err), &err);
+        if (!bound)
+            memcpy(sg_state_tensor(s, w)->data, b, sizeof(float) * N * K);
+        CHECK_OK(sg_session_new(&low, g, s, opts, &err), &err);
+        for (int turn = 0; turn < 6; turn++) {
+            const sg_dim m = turn % 2 ? M : 2 * M;
+            const float *numbers = turn < 3 ? b : c;
+            sg_tensor out;
+            if (turn == 3 && bound)
+                CHECK_OK(sg_state_bind(s, w, &second, &err), &err);
+            else if (turn == 3)
+                memcpy(sg_state_tensor(s, w)->data, c, sizeof(float) * N * K);
+            const sg_feed feed = {x, sg_tensor_of(SG_F32, 2, (sg_dim[]){m, K}, a)};
+            CHECK_OK(sg_session_run(low, 1, &feed, 1, &y, &out, &err), &err);
+            for (sg_dim i = 0; i < m * N; i += 37) {
+                double want = 0;
+                for (int p = 0; p < K; p++)
+                    want += (double)a[i / N * K + p] * (double)numbers[i % N * K + p];
+                CHECK_NEAR(sg_tensor_get(&out, i), want, 0.15, 0);
+            }
+        }
+        sg_session_free(low);
+        sg_state_free(s);
+        sg_graph_free(g);
+    }
+    free(a);
+    free(b);
+    free(c);
+}
+
 /* Also in place: the value between is needed by nobody else. 5e-7 is oneDNN's error in gelu, 4 units in the last place
  * at 1. */
 static void gelu_and_sigmoid_agree_with_the_reference(void **state)
@@ -421,6 +474,7 @@ int main(void)
         cmocka_unit_test(views_are_multiplied_where_they_lie),
         cmocka_unit_test(a_product_keeps_nan_where_it_belongs),
         cmocka_unit_test(products_in_bf16_are_near),
+        cmocka_unit_test(kept_copies_follow_their_variables),
         cmocka_unit_test(f64_is_left_to_the_reference),
         cmocka_unit_test(gelu_and_sigmoid_agree_with_the_reference),
         cmocka_unit_test(masked_rows_and_far_rows_keep_their_meaning),

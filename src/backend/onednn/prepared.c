@@ -9,6 +9,7 @@
 #endif
 
 #include "backend/onednn/prepared.h"
+#include "exec/packs.h"
 
 /* The primitive, and one to change the layout of each of its arguments; each may want a scratchpad. */
 #define MAX_STAGES (SG_ONEDNN_MAX_ARGS + 1)
@@ -24,6 +25,7 @@ typedef struct place {
 
 typedef struct stage {
     dnnl_primitive_t primitive;
+    bool copies; /* from one layout into another */
     int n_args;
     int name[SG_ONEDNN_MAX_ARGS + 1], place[SG_ONEDNN_MAX_ARGS + 1];
 } stage;
@@ -119,6 +121,37 @@ static void context_give(context *c)
 
 /* ---- the kernel ---- */
 
+typedef struct copying {
+    const prepared *p;
+    context *c;
+    int stage;
+} copying;
+
+static bool fill(void *at, void *to)
+{
+    const copying *f = at;
+    context *c = f->c;
+    const stage *s = &f->p->stages[f->stage];
+
+    return dnnl_memory_set_data_handle_v2(c->memory[s->place[1]], to, c->stream) == dnnl_success &&
+           dnnl_primitive_execute(s->primitive, c->stream, s->n_args, c->args[f->stage]) == dnnl_success &&
+           dnnl_stream_wait(c->stream) == dnnl_success;
+}
+
+/* Whether stage s copies what never changes into another layout, and a copy of it is at hand now. */
+static bool copied_before(const prepared *p, const sg_kernel_args *k, context *c, int s)
+{
+    const stage *at = &p->stages[s];
+    const place *from = &p->places[at->place[0]], *to = &p->places[at->place[1]];
+    copying f = {p, c, s};
+
+    if (!at->copies || from->view < 0 || !(k->fixed >> from->view & 1) || !k->packs)
+        return false;
+    const uint64_t layout = sg_hash(&to->md, sizeof to->md, sg_hash(&from->md, sizeof from->md, 0));
+    void *data = sg_packs_get(k->packs, k->in[from->view]->data, layout, dnnl_memory_desc_get_size(&to->md), fill, &f);
+    return data && dnnl_memory_set_data_handle_v2(c->memory[at->place[1]], data, c->stream) == dnnl_success;
+}
+
 static sg_status execute(const sg_kernel_args *k, sg_error *err)
 {
     const prepared *p = k->self;
@@ -136,7 +169,8 @@ static sg_status execute(const sg_kernel_args *k, sg_error *err)
     }
     const int before = set_threads(p->n_threads);
     for (int s = 0; s < p->n_stages && ok; s++)
-        ok = dnnl_primitive_execute(p->stages[s].primitive, c->stream, p->stages[s].n_args, c->args[s]) == dnnl_success;
+        ok = copied_before(p, k, c, s) ||
+             dnnl_primitive_execute(p->stages[s].primitive, c->stream, p->stages[s].n_args, c->args[s]) == dnnl_success;
     ok = ok && dnnl_stream_wait(c->stream) == dnnl_success;
     set_threads(before);
     context_give(c);
@@ -215,7 +249,8 @@ static bool add_copy(prepared *p, const_dnnl_primitive_attr_t attr, int from, in
 
     return dnnl_reorder_primitive_desc_create(&pd, &p->places[from].md, p->engine, &p->places[to].md, p->engine,
                                               attr) == dnnl_success &&
-           add_stage(p, pd, (stage){.n_args = 2, .name = {DNNL_ARG_FROM, DNNL_ARG_TO}, .place = {from, to}});
+           add_stage(p, pd,
+                     (stage){.copies = true, .n_args = 2, .name = {DNNL_ARG_FROM, DNNL_ARG_TO}, .place = {from, to}});
 }
 
 /* The stages around pd, which it takes. */
@@ -289,6 +324,11 @@ bool sg_onednn_prepare_any(const_dnnl_op_desc_t desc, const_dnnl_op_desc_t hint,
     }
     atomic_init(&p->pool->first, c);
     *out = (sg_prepared){.run = execute, .self = p, .release = release, .scratch_bytes = p->scratch_bytes};
+    for (int s = 0; s < p->n_stages; s++) {
+        const int view = p->stages[s].copies ? p->places[p->stages[s].place[0]].view : -1;
+        if (view >= 0 && view < (int)SG_COUNT_OF(out->packed_bytes))
+            out->packed_bytes[view] += dnnl_memory_desc_get_size(&p->places[p->stages[s].place[1]].md);
+    }
     return true;
 }
 
