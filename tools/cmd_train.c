@@ -19,7 +19,7 @@
 
 static const char help[] =
     "usage: sightglass train --config config.json --data FILE --out DIR [options]\n"
-    "       sightglass train --config config.json --world NAME [world's options] --out DIR [options]\n\n"
+    "       sightglass train --config config.json --world NAME [world's options] [--data FILE] --out DIR [options]\n\n"
     "Trains a language model from nothing. DIR becomes a model that inspect, run and generate open, and\n"
     "holds the checkpoints from which --resume goes on, to the same bytes as if it had never stopped.\n"
     "Ctrl-C saves a checkpoint first; a second one ends at once.\n\n"
@@ -28,7 +28,9 @@ static const char help[] =
     "  --config FILE         sizes of the model, as Hugging Face writes them (gpt2, llama)\n"
     "  --data FILE           tokens (.npy, .safetensors[:NAME]; i32 [time] or [rows,time]) or text; may be repeated\n"
     "  --tokenizer FILE      tokenizer.json, for text; becomes part of the model\n"
-    "  --world NAME          sequences drawn from a world (see below)\n"
+    "  --world NAME          sequences drawn from a world (see below); with --data those of a file, one a line, that "
+    "the\n"
+    "                        world reads (may be .gz), such as Othello games: f5d6c3...\n"
     "  --out DIR             where checkpoints and the model go\n"
     "  --steps N             in all, those before --resume counted (1000)\n"
     "  --batch N             rows that are computed at once (8)\n"
@@ -235,8 +237,10 @@ static int read_options(settings *s, int argc, char **argv)
         return cli_usage("train", "\"%.60s\" belongs to no option", argv[optind]);
     if (!s->config)
         return cli_usage("train", "wanted --config, the sizes of the model");
-    if (!s->n_data == !s->world)
-        return cli_usage("train", "wanted either --data or --world");
+    if (!s->n_data && !s->world)
+        return cli_usage("train", "wanted --data or --world");
+    if (s->n_data > 1 && s->world)
+        return cli_usage("train", "wanted one --data with --world, not %d", s->n_data);
     if (!s->out && !s->dry_run)
         return cli_usage("train", "wanted --out, where the model goes");
     return -1;
@@ -250,6 +254,7 @@ typedef struct work {
     bool stopped;    /* on all ranks, because one was interrupted */
     sg_model *model;
     sg_corpus *corpus;
+    sg_world_file file;
     sg_source source;
     char data[300]; /* the source in words */
     sg_learner *learner;
@@ -308,11 +313,24 @@ static int fail(const work *w, const sg_error *err)
     return sg_ranks_index(w->ranks) == 0 ? cli_fail(err) : cli_status(err);
 }
 
+/* `n` bytes of w->data are written. */
+static sg_status open_world_file(work *w, int n, sg_error *err)
+{
+    const settings *s = w->s;
+    SG_TRY(sg_world_file_read(&w->file, s->world, s->n_of_world, s->of_world, s->data[0], err));
+    n = SG_MIN(n, (int)sizeof w->data - 1);
+    snprintf(w->data + n, sizeof w->data - (size_t)n, " sequences %" PRId64 " hash %016" PRIx64, w->file.tokens.dims[0],
+             w->file.hash);
+    sg_source_free(&w->source);
+    return sg_world_file_source(&w->source, &w->file, s->batch, (uint64_t)s->seed, err);
+}
+
 static sg_status open_world(work *w, sg_error *err)
 {
     const settings *s = w->s;
     const sg_model_info *in = sg_model_get_info(w->model);
     sg_dim n_vocab;
+    /* Made also where a file takes its place, for the checks of its options. */
     SG_TRY(
         sg_world_source(&w->source, s->world, s->n_of_world, s->of_world, s->batch, (uint64_t)s->seed, &n_vocab, err));
     const sg_dim time = w->source.field[0].dims[1];
@@ -331,7 +349,8 @@ static sg_status open_world(work *w, sg_error *err)
     for (int i = 0; i < s->world->n_options && n < (int)sizeof w->data; i++)
         n += snprintf(w->data + n, sizeof w->data - (size_t)n, " %s %.9g", s->world->options[i].name, option[i]);
     free(option);
-    return status;
+    SG_TRY(status);
+    return s->n_data ? open_world_file(w, n, err) : SG_OK;
 }
 
 static sg_status open_files(work *w, sg_error *err)
@@ -556,6 +575,7 @@ static int run(const settings *s, sg_ranks *ranks)
     sg_learner_free(w.learner);
     sg_source_free(&w.source);
     sg_corpus_free(w.corpus);
+    sg_world_file_free(&w.file);
     sg_model_close(w.model);
     return code;
 }

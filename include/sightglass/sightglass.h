@@ -16,6 +16,7 @@
 #include "sightglass/npy.h"
 #include "sightglass/ops.h"
 #include "sightglass/option.h"
+#include "sightglass/othello.h"
 #include "sightglass/ranks.h"
 #include "sightglass/report.h"
 #include "sightglass/rng.h"

@@ -43,11 +43,16 @@ typedef struct sg_world {
     sg_status (*shape)(sg_tensor *field, const double *option, sg_dim count, sg_error *err);
     /* Fills the numbers of fields that `shape` shaped. */
     void (*sample)(sg_tensor *field, const double *option, sg_dim count, sg_origin from);
-    /* Both NULL in a world without token sequences. `sequence` says how many tokens there are and how long a sequence is;
-     * SG_EARG: as shape. `tokens` fills [n_rows,time] of each: row r is drawn at step from.step + r, whatever rows are
-     * asked for with it; counts is 1 where a token is to be predicted from those before it, else 0. */
+    /* Both NULL in a world without token sequences. `sequence` says how many tokens there are and how long a sequence
+     * is; SG_EARG: as shape. `tokens` fills [n_rows,time] of each: row r is drawn at step from.step + r, whatever rows
+     * are asked for with it; counts is 1 where a token is to be predicted from those before it, else 0. */
     sg_status (*sequence)(sg_dim *n_vocab, sg_dim *time, const double *option, sg_error *err);
     void (*tokens)(int32_t *tokens, uint8_t *counts, const double *option, sg_dim n_rows, sg_origin from);
+    /* NULL in a world whose truth does not follow from its sequences. Fills all fields but the first, which is tokens
+     * and has its numbers. SG_EARG: they are no sequences of this world. */
+    sg_status (*truth)(sg_tensor *field, const double *option, sg_dim count, sg_error *err);
+    /* NULL in a world that no files are known of. A line of text as one sequence; SG_EFORMAT: it is none. */
+    sg_status (*read)(int32_t *tokens, uint8_t *counts, const double *option, const char *line, sg_error *err);
 } sg_world;
 
 /* Every world, in the order of worlds.def. */
@@ -61,15 +66,33 @@ typedef struct sg_sample sg_sample;
 /* `count` items, of stream 0 and step 0.  SG_EARG: an option the world does not have or cannot take. */
 sg_status sg_world_sample(sg_sample **out, const sg_world *world, int n_settings, const sg_setting *settings,
                           sg_dim count, uint64_t seed, sg_error *err) SG_MUST_CHECK;
+/* The truth behind sequences that come from elsewhere, tokens [count,time] i32: a sample like that above.
+ * SG_EUNSUPPORTED: this world cannot tell it; SG_ESHAPE; SG_EARG: no sequences of this world. */
+sg_status sg_world_truth(sg_sample **out, const sg_world *world, int n_settings, const sg_setting *settings,
+                         const sg_tensor *tokens, sg_error *err) SG_MUST_CHECK;
 void sg_sample_free(sg_sample *s); /* NULL is fine */
 
 /* The tensor of a field, borrowed until the sample is freed; NULL if there is no such field. */
 const sg_tensor *sg_sample_find(const sg_sample *s, const char *field);
 
-/* The world's sequences as a source of two fields, tokens [rows,time] i32 and counts [rows,time] bool. Row r of all that is
- * ever drawn depends on (seed, r) alone. SG_EUNSUPPORTED: this world has no sequences. */
-sg_status sg_world_source(sg_source *out, const sg_world *world, int n_settings, const sg_setting *settings, sg_dim rows,
-                          uint64_t seed, sg_dim *n_vocab, sg_error *err) SG_MUST_CHECK;
+/* The world's sequences as a source of two fields, tokens [rows,time] i32 and counts [rows,time] bool. Row r of all
+ * that is ever drawn depends on (seed, r) alone. SG_EUNSUPPORTED: this world has no sequences. */
+sg_status sg_world_source(sg_source *out, const sg_world *world, int n_settings, const sg_setting *settings,
+                          sg_dim rows, uint64_t seed, sg_dim *n_vocab, sg_error *err) SG_MUST_CHECK;
+
+/* Sequences of a world from a text file, one a line, also compressed by gzip; empty lines and those that begin with #
+ * are passed over. */
+typedef struct sg_world_file {
+    sg_tensor tokens, counts; /* [n,time] i32, bool */
+    uint64_t hash;            /* of the tokens */
+} sg_world_file;
+/* SG_EFORMAT names the line; SG_EUNSUPPORTED: no files are known of this world. */
+sg_status sg_world_file_read(sg_world_file *out, const sg_world *world, int n_settings, const sg_setting *settings,
+                             const char *path, sg_error *err) SG_MUST_CHECK;
+void sg_world_file_free(sg_world_file *f); /* a zeroed struct is fine */
+/* As sg_world_source; every row of the file once an epoch, in an order drawn anew for each. The file outlives it. */
+sg_status sg_world_file_source(sg_source *out, const sg_world_file *f, sg_dim rows, uint64_t seed,
+                               sg_error *err) SG_MUST_CHECK;
 
 /* { "world", "seed", "count", "options": {...}, one nested array per field } as one line of JSON. */
 sg_status sg_sample_write_json(const sg_sample *s, FILE *to, sg_error *err) SG_MUST_CHECK;

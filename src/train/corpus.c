@@ -1,7 +1,5 @@
 /* Rows by number. Row r of a source belongs to epoch r / n, n being the rows of one epoch, and is the one at place
- * P(r mod n), where P is a permutation drawn for the epoch: a Feistel network over the next power of four, stepped
- * until it falls below n (Black & Rogaway, "Ciphers with arbitrary finite domains", 2002), so that no list of rows is
- * kept. */
+ * r mod n of that epoch's order (base/shuffle.h). */
 #include "sightglass/corpus.h"
 
 #include <inttypes.h>
@@ -9,11 +7,12 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/shuffle.h"
 #include "sightglass/npy.h"
 #include "sightglass/rng.h"
 #include "sightglass/safetensors.h"
 
-enum { STREAM_OF_ORDER = 0x6f726472, STREAM_OF_OFFSET = 0x6f666673, ROUNDS = 4 };
+enum { STREAM_OF_OFFSET = 0x6f666673 };
 
 typedef struct piece {
     const int32_t *ids; /* in a mapped file or in tokens */
@@ -172,31 +171,10 @@ sg_status sg_corpus_add(sg_corpus *c, const char *path, const sg_tokenizer *t, s
 typedef struct drawn {
     const sg_corpus *c;
     uint64_t seed;
-    sg_dim time, n_rows; /* of an epoch */
-    sg_dim n_offsets;    /* of a stream: how many places its first row may begin at */
-    int half;            /* bits of each half of the network */
+    sg_dim time;
+    sg_shuffle order;
+    sg_dim n_offsets; /* of a stream: how many places its first row may begin at */
 } drawn;
-
-static sg_dim permuted(const drawn *d, sg_dim epoch, sg_dim i)
-{
-    const uint64_t mask = (UINT64_C(1) << d->half) - 1;
-    uint64_t x = (uint64_t)i;
-    do {
-        uint64_t left = x >> d->half, right = x & mask;
-        for (int round = 0; round < ROUNDS; round++) {
-            const uint32_t counter[4] = {(uint32_t)right, STREAM_OF_ORDER + (uint32_t)round, (uint32_t)epoch,
-                                         (uint32_t)((uint64_t)epoch >> 32)};
-            const uint32_t key[2] = {(uint32_t)d->seed, (uint32_t)(d->seed >> 32)};
-            uint32_t words[4];
-            sg_philox(words, counter, key);
-            const uint64_t next = left ^ (words[0] & mask);
-            left = right;
-            right = next;
-        }
-        x = left << d->half | right;
-    } while (x >= (uint64_t)d->n_rows);
-    return (sg_dim)x;
-}
 
 /* `n` tokens from place `at` of the stream that the pieces are one after another. */
 static void copy_stream(const sg_corpus *c, sg_dim at, sg_dim n, int32_t *to)
@@ -234,7 +212,8 @@ static sg_status fill(void *self, sg_dim batch, sg_tensor *field, sg_error *err)
     const sg_dim rows = field[0].dims[0];
     (void)err;
     for (sg_dim k = 0; k < rows; k++) {
-        const sg_dim r = batch * rows + k, epoch = r / d->n_rows, place = permuted(d, epoch, r % d->n_rows);
+        const sg_dim r = batch * rows + k, n = d->order.n_rows, epoch = r / n,
+                     place = sg_shuffle_at(&d->order, epoch, r % n);
         int32_t *to = (int32_t *)field[0].data + k * d->time;
         if (d->c->rows) {
             copy_row(d->c, place, d->time, to);
@@ -260,16 +239,16 @@ sg_status sg_corpus_source(sg_source *out, const sg_corpus *c, sg_dim rows, sg_d
     if (!d)
         return sg_fail(err, SG_ENOMEM, "out of memory for a corpus");
     *d = (drawn){.c = c, .seed = seed, .time = time};
+    sg_dim n_rows = 0; /* of an epoch */
     if (c->rows) {
         for (int i = 0; i < c->n; i++)
-            d->n_rows += c->pieces[i].n / c->pieces[i].time;
+            n_rows += c->pieces[i].n / c->pieces[i].time;
     } else {
         /* As many rows as fit wherever the first begins. */
-        d->n_rows = SG_MAX((c->info.n_tokens - time + 1) / time, 1);
-        d->n_offsets = SG_MIN(time, c->info.n_tokens - d->n_rows * time + 1);
+        n_rows = SG_MAX((c->info.n_tokens - time + 1) / time, 1);
+        d->n_offsets = SG_MIN(time, c->info.n_tokens - n_rows * time + 1);
     }
-    while (d->half < 31 && (UINT64_C(1) << (2 * d->half)) < (uint64_t)d->n_rows)
-        d->half++;
+    d->order = sg_shuffle_new(seed, n_rows);
     *out = (sg_source){.n_fields = 1,
                        .field = {sg_tensor_of(SG_I32, 2, (sg_dim[]){rows, time}, NULL)},
                        .fill = fill,

@@ -48,7 +48,8 @@ struct sg_sample {
     sg_tensor *field;
 };
 
-static sg_status fill(sg_sample *s, int n_settings, const sg_setting *settings, sg_error *err)
+/* The sample's options and fields, with memory for their numbers. */
+static sg_status shape(sg_sample *s, int n_settings, const sg_setting *settings, sg_error *err)
 {
     const sg_world *w = s->world;
     s->option = sg_arena_array(s->arena, (size_t)w->n_options + 1, sizeof(double));
@@ -67,12 +68,12 @@ static sg_status fill(sg_sample *s, int n_settings, const sg_setting *settings, 
         if (!t->data)
             return sg_fail(err, SG_ENOMEM, "world %s: out of memory for %s", w->name, w->fields[i].name);
     }
-    w->sample(s->field, s->option, s->count, (sg_origin){.seed = s->seed});
     return SG_OK;
 }
 
-sg_status sg_world_sample(sg_sample **out, const sg_world *world, int n_settings, const sg_setting *settings,
-                          sg_dim count, uint64_t seed, sg_error *err)
+/* Drawn, or the truth behind `tokens` where they are given. */
+static sg_status make(sg_sample **out, const sg_world *world, int n_settings, const sg_setting *settings, sg_dim count,
+                      uint64_t seed, const sg_tensor *tokens, sg_error *err)
 {
     *out = NULL;
     if (count < 0)
@@ -84,13 +85,40 @@ sg_status sg_world_sample(sg_sample **out, const sg_world *world, int n_settings
         return sg_fail(err, SG_ENOMEM, "world %s: out of memory", world->name);
     }
     *s = (sg_sample){.arena = arena, .world = world, .count = count, .seed = seed};
-    const sg_status status = fill(s, n_settings, settings, err);
+    sg_status status = shape(s, n_settings, settings, err);
+    if (status == SG_OK && !tokens) {
+        world->sample(s->field, s->option, count, (sg_origin){.seed = seed});
+    } else if (status == SG_OK && tokens->dims[1] != s->field[0].dims[1]) {
+        status = sg_fail(err, SG_ESHAPE, "world %s: sequences of %" PRId64 " tokens, wanted %" PRId64, world->name,
+                         tokens->dims[1], s->field[0].dims[1]);
+    } else if (status == SG_OK) {
+        if (count)
+            memcpy(s->field[0].data, tokens->data, (size_t)sg_tensor_count(tokens) * sizeof(int32_t));
+        status = world->truth(s->field, s->option, count, err);
+    }
     if (status != SG_OK) {
         sg_arena_free(arena);
         return status;
     }
     *out = s;
     return SG_OK;
+}
+
+sg_status sg_world_sample(sg_sample **out, const sg_world *world, int n_settings, const sg_setting *settings,
+                          sg_dim count, uint64_t seed, sg_error *err)
+{
+    return make(out, world, n_settings, settings, count, seed, NULL, err);
+}
+
+sg_status sg_world_truth(sg_sample **out, const sg_world *world, int n_settings, const sg_setting *settings,
+                         const sg_tensor *tokens, sg_error *err)
+{
+    *out = NULL;
+    if (!world->truth)
+        return sg_fail(err, SG_EUNSUPPORTED, "world %s: its truth does not follow from sequences", world->name);
+    if (tokens->dtype != SG_I32 || tokens->n_dims != 2)
+        return sg_fail(err, SG_ESHAPE, "world %s: sequences are [count,time] i32", world->name);
+    return make(out, world, n_settings, settings, tokens->dims[0], 0, tokens, err);
 }
 
 void sg_sample_free(sg_sample *s)
@@ -125,8 +153,8 @@ static sg_status draw(void *self, sg_dim batch, sg_tensor *field, sg_error *err)
     return SG_OK;
 }
 
-sg_status sg_world_source(sg_source *out, const sg_world *world, int n_settings, const sg_setting *settings, sg_dim rows,
-                          uint64_t seed, sg_dim *n_vocab, sg_error *err)
+sg_status sg_world_source(sg_source *out, const sg_world *world, int n_settings, const sg_setting *settings,
+                          sg_dim rows, uint64_t seed, sg_dim *n_vocab, sg_error *err)
 {
     *out = (sg_source){0};
     if (!world->tokens)
