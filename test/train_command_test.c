@@ -559,7 +559,7 @@ static void wrong_use_is_said(void **state)
     in_folder(out, "wrong");
     refused(command("sightglass", "train", NULL), 2, "--config");
     refused(TRAIN("--out", out), 2, "--data or --world");
-    refused(TRAIN(ARITHMETIC, "--data", "x.npy", "--out", out), 2, "--data or --world");
+    refused(TRAIN(ARITHMETIC, "--data", "x.npy", "--out", out), 2, "no files of the world arithmetic are known");
     refused(TRAIN(ARITHMETIC), 2, "--out");
     refused(TRAIN("--world", "arithmatic", "--out", out), 2, "nearest is \"arithmetic\"");
     refused(TRAIN("--world", "features", "--out", out), 1, "no sequences");

@@ -239,6 +239,8 @@ static int read_options(settings *s, int argc, char **argv)
         return cli_usage("train", "wanted --config, the sizes of the model");
     if (!s->n_data && !s->world)
         return cli_usage("train", "wanted --data or --world");
+    if (s->n_data && s->world && !s->world->read)
+        return cli_usage("train", "--data: no files of the world %s are known", s->world->name);
     if (s->n_data > 1 && s->world)
         return cli_usage("train", "wanted one --data with --world, not %d", s->n_data);
     if (!s->out && !s->dry_run)
