@@ -55,6 +55,8 @@ typedef struct sg_world {
     sg_status (*read)(int32_t *tokens, uint8_t *counts, const double *option, const char *line, sg_error *err);
 } sg_world;
 
+/* A field called `next`, [count,time,tokens] bool, says which tokens may follow each position (legality.h). */
+
 /* Every world, in the order of worlds.def. */
 int sg_world_count(void);
 const sg_world *sg_world_at(int i);

@@ -14,7 +14,7 @@
 #include "worlds/worlds.h"
 
 enum { SIZE, N_OPTIONS };
-enum { TOKENS, COUNTS, MOVER, BOARD_ABS, BOARD_REL, BOARD_PARITY, LEGAL, TURNED, N_FIELDS };
+enum { TOKENS, COUNTS, MOVER, BOARD_ABS, BOARD_REL, BOARD_PARITY, LEGAL, TURNED, NEXT, N_FIELDS };
 enum { EMPTY, FIRST, SECOND };
 
 static const sg_option options[N_OPTIONS] = {
@@ -30,6 +30,7 @@ static const sg_world_field fields[N_FIELDS] = {
     [BOARD_PARITY] = {"board_parity", "[count,time,squares] the same, as if colours took turns without passes"},
     [LEGAL] = {"legal", "[count,time,squares] where may be played next; -1 after the end"},
     [TURNED] = {"turned", "[count,time,squares] which squares the move turned; -1 after the end"},
+    [NEXT] = {"next", "[count,time,tokens] which tokens may follow"},
 };
 
 static int size_of(const double *option)
@@ -76,7 +77,8 @@ static sg_status shape(sg_tensor *field, const double *option, sg_dim count, sg_
     const sg_dim dims[3] = {count, sg_othello_max_moves(size), sg_othello_squares(size)};
     (void)err;
     for (int f = 0; f < N_FIELDS; f++)
-        field[f] = sg_tensor_of(f == COUNTS ? SG_BOOL : SG_I32, f < BOARD_ABS ? 2 : 3, dims, NULL);
+        field[f] = sg_tensor_of(f == COUNTS || f == NEXT ? SG_BOOL : SG_I32, f < BOARD_ABS ? 2 : 3, dims, NULL);
+    field[NEXT].dims[2] = sg_othello_vocabulary(size);
     return SG_OK;
 }
 
@@ -88,8 +90,12 @@ static void tell(sg_tensor *field, sg_dim at, const sg_othello *o, uint64_t turn
     /* When the game is over the other than who moved last stands for who would move next. */
     const int last = o->disc[0] & turned ? SG_OTHELLO_BLACK : SG_OTHELLO_WHITE;
     const int next = o->mover == SG_OTHELLO_OVER ? !last : o->mover, by_parity = o->n_moves & 1;
-    int32_t *out[N_FIELDS];
-    for (int f = MOVER; f < N_FIELDS; f++)
+    int32_t *out[NEXT];
+    uint8_t *follows = (uint8_t *)field[NEXT].data + at * sg_othello_vocabulary(o->size);
+    memset(follows, 0, (size_t)sg_othello_vocabulary(o->size));
+    for (uint64_t left = turned ? legal : 0; left; left &= left - 1)
+        follows[sg_othello_token(o->size, __builtin_ctzll(left))] = 1;
+    for (int f = MOVER; f < NEXT; f++)
         out[f] = (int32_t *)field[f].data + (f < BOARD_ABS ? at : at * n);
     *out[MOVER] = o->mover;
     for (int s = 0; s < n; s++) {

@@ -76,7 +76,8 @@ static void every_prefix_is_as_a_plain_board_has_it(void **state)
         const int32_t *whose = sg_sample_find(sample, "board_rel")->data;
         const int32_t *by_parity = sg_sample_find(sample, "board_parity")->data;
         const int32_t *may = sg_sample_find(sample, "legal")->data, *turns = sg_sample_find(sample, "turned")->data;
-        const uint8_t *counts = sg_sample_find(sample, "counts")->data;
+        const uint8_t *counts = sg_sample_find(sample, "counts")->data, *next_of = sg_sample_find(sample, "next")->data;
+        const int n_vocab = squares - 3;
         for (int r = 0; r < GAMES; r++) {
             int disc[64], mover = SG_OTHELLO_BLACK;
             for (int s = 0; s < squares; s++)
@@ -109,6 +110,10 @@ static void every_prefix_is_as_a_plain_board_has_it(void **state)
                     CHECK(whose[i] == (disc[s] == NONE ? 0 : disc[s] == mine ? 1 : 2));
                     CHECK(by_parity[i] == (disc[s] == NONE ? 0 : disc[s] == ((t + 1) & 1) ? 1 : 2));
                     CHECK(may[i] == (int)(legal >> s & 1) && turns[i] == (int)(turned >> s & 1));
+                }
+                for (int v = 0; v < n_vocab; v++) {
+                    const int to = sg_othello_square(size, v);
+                    CHECK(next_of[at * n_vocab + v] == (to >= 0 && (legal >> to & 1)));
                 }
             }
         }
