@@ -37,7 +37,10 @@ static const char help[] =
     "  --context N           tokens of a row (the model's context, or what the data has)\n"
     "  --accumulate N        batches that make one step, as if they were one (1)\n"
     "  --lr X                learning rate (0.001)\n"
-    "  --schedule S          constant, linear or cosine, which end at 0 (constant)\n"
+    "  --schedule S          constant; linear or cosine, which end at 0; wsd: constant, but for a straight descent in "
+    "the\n"
+    "                        last steps, so that --steps may be changed until then (constant)\n"
+    "  --decay N             wsd: steps of that descent (a fifth of --steps)\n"
     "  --warmup N            steps in which the rate climbs (0)\n"
     "  --weight-decay X      of matrices; not of biases, gains and embeddings (0)\n"
     "  --clip X              longest gradient, as a norm over all weights (1; inf: any)\n"
@@ -61,7 +64,7 @@ typedef struct settings {
     const sg_world *world;
     sg_setting *of_world;
     int n_of_world;
-    long long steps, batch, context, accumulate, warmup, seed, save_every, keep;
+    long long steps, batch, context, accumulate, warmup, seed, save_every, keep, decay;
     double lr, weight_decay, clip, average;
     sg_dtype compute;
     bool resume, recompute, no_overlap, dry_run, json;
@@ -80,6 +83,7 @@ static const struct number {
     {"context", offsetof(settings, context), false, 2, 1 << 26},
     {"accumulate", offsetof(settings, accumulate), false, 1, 1 << 20},
     {"warmup", offsetof(settings, warmup), false, 0, INT32_MAX},
+    {"decay", offsetof(settings, decay), false, 0, INT32_MAX},
     {"seed", offsetof(settings, seed), false, 0, 1e18},
     {"save-every", offsetof(settings, save_every), false, 1, INT32_MAX},
     {"keep", offsetof(settings, keep), false, 1, 1 << 20},
@@ -377,6 +381,7 @@ static sg_status open_inputs(work *w, sg_schedule *schedule, sg_error *err)
     schedule->lr = s->lr;
     schedule->warmup = s->warmup;
     schedule->n_steps = s->steps;
+    schedule->decay = s->decay < 0 ? s->steps / 5 : s->decay;
     if (s->schedule)
         SG_TRY(sg_schedule_kind_of(&schedule->kind, s->schedule, err));
     SG_TRY(sg_schedule_check(schedule, err));
@@ -584,7 +589,8 @@ static int run(const settings *s, sg_ranks *ranks)
 
 int cmd_train(int argc, char **argv)
 {
-    settings s = {.steps = 1000, .batch = 8, .accumulate = 1, .save_every = 1000, .keep = 3, .lr = 1e-3, .clip = 1};
+    settings s = {
+        .steps = 1000, .batch = 8, .accumulate = 1, .save_every = 1000, .keep = 3, .decay = -1, .lr = 1e-3, .clip = 1};
     sg_ranks *ranks;
     sg_error err;
     if (sg_ranks_open(&ranks, &err) != SG_OK)

@@ -7,12 +7,15 @@
 
 #include "base/base.h"
 
-static const char *const words[] = {
-    [SG_SCHEDULE_CONSTANT] = "constant", [SG_SCHEDULE_LINEAR] = "linear", [SG_SCHEDULE_COSINE] = "cosine"};
+static const char *const words[] = {[SG_SCHEDULE_CONSTANT] = "constant",
+                                    [SG_SCHEDULE_LINEAR] = "linear",
+                                    [SG_SCHEDULE_COSINE] = "cosine",
+                                    [SG_SCHEDULE_WSD] = "wsd"};
 
 sg_schedule sg_schedule_defaults(void)
 {
-    return (sg_schedule){.kind = SG_SCHEDULE_CONSTANT, .lr = 1e-3, .end = 0, .warmup = 0, .n_steps = 1000};
+    return (sg_schedule){
+        .kind = SG_SCHEDULE_CONSTANT, .lr = 1e-3, .end = 0, .warmup = 0, .n_steps = 1000, .decay = 200};
 }
 
 sg_status sg_schedule_check(const sg_schedule *s, sg_error *err)
@@ -26,6 +29,10 @@ sg_status sg_schedule_check(const sg_schedule *s, sg_error *err)
     if (s->kind != SG_SCHEDULE_CONSTANT && s->warmup > s->n_steps)
         return sg_fail(err, SG_EARG, "schedule: warm-up of %" PRId64 " steps, there are %" PRId64, s->warmup,
                        s->n_steps);
+    if (s->kind == SG_SCHEDULE_WSD && (s->decay < 0 || s->decay > s->n_steps - s->warmup))
+        return sg_fail(err, SG_EARG,
+                       "schedule: a decay of %" PRId64 " steps behind a warm-up of %" PRId64 ", there are %" PRId64,
+                       s->decay, s->warmup, s->n_steps);
     return SG_OK;
 }
 
@@ -36,9 +43,10 @@ double sg_schedule_lr(const sg_schedule *s, sg_dim step)
         return s->lr * (double)(step + 1) / (double)s->warmup;
     if (s->kind == SG_SCHEDULE_CONSTANT)
         return s->lr;
-    const double length = (double)(s->n_steps - s->warmup);
-    const double done = length > 0 ? fmin((double)(step - s->warmup) / length, 1) : 1;
-    const double left = s->kind == SG_SCHEDULE_LINEAR ? 1 - done : (1 + cos(pi * done)) / 2;
+    const sg_dim start = s->kind == SG_SCHEDULE_WSD ? s->n_steps - s->decay : s->warmup;
+    const double length = (double)(s->n_steps - start);
+    const double done = length > 0 ? fmin(fmax((double)(step - start), 0) / length, 1) : step >= start;
+    const double left = s->kind == SG_SCHEDULE_COSINE ? (1 + cos(pi * done)) / 2 : 1 - done;
     return s->lr * (s->end + (1 - s->end) * left);
 }
 
@@ -48,7 +56,9 @@ const char *sg_schedule_text(const sg_schedule *s, char buf[SG_SCHEDULE_TEXT])
     if (s->kind != SG_SCHEDULE_CONSTANT)
         n += snprintf(buf + n, (size_t)(SG_SCHEDULE_TEXT - n), " end %.17g", s->end);
     n += snprintf(buf + n, (size_t)(SG_SCHEDULE_TEXT - n), " warmup %" PRId64, s->warmup);
-    if (s->kind != SG_SCHEDULE_CONSTANT)
+    if (s->kind == SG_SCHEDULE_WSD)
+        snprintf(buf + n, (size_t)(SG_SCHEDULE_TEXT - n), " decay %" PRId64, s->decay);
+    else if (s->kind != SG_SCHEDULE_CONSTANT)
         snprintf(buf + n, (size_t)(SG_SCHEDULE_TEXT - n), " steps %" PRId64, s->n_steps);
     return buf;
 }
@@ -60,5 +70,5 @@ sg_status sg_schedule_kind_of(sg_schedule_kind *out, const char *word, sg_error 
             *out = (sg_schedule_kind)i;
             return SG_OK;
         }
-    return sg_fail(err, SG_EARG, "schedule \"%.40s\": there are constant, linear and cosine", word);
+    return sg_fail(err, SG_EARG, "schedule \"%.40s\": there are constant, linear, cosine and wsd", word);
 }
