@@ -432,6 +432,32 @@ static void a_killed_run_goes_on(void **state)
     same("whole", "killed");
 }
 
+/* Killed at ten moments, wherever they fall: between steps, in one, or while a checkpoint is written. */
+static void games_of_othello_are_learnt_through_ten_kills(void **state)
+{
+    (void)state;
+    char out[PATH_BYTES], metrics[PATH_BYTES];
+    sg_rng r = sg_rng_new((uint64_t)getpid(), 2);
+#define OTHELLO_RUN                                                                                                    \
+    "train", "--config", config, "--world", "othello", "--size", "4", "--batch", "16", THOROUGH, "--schedule", "wsd",  \
+        "--decay", "20", "--steps", STEPS_TEXT, "--out", out, "--metrics", metrics
+    in_folder(out, "othello");
+    in_folder(metrics, "othello.jsonl");
+    expect(command("sightglass", OTHELLO_RUN, NULL), 0, "120 steps", "");
+    in_folder(out, "othello_killed");
+    in_folder(metrics, "othello_killed.jsonl");
+    for (int time = 0; time < 10; time++) {
+        const pid_t child = time ? start("sightglass", OTHELLO_RUN, "--save-every", "3", "--resume", NULL)
+                                 : start("sightglass", OTHELLO_RUN, "--save-every", "3", NULL);
+        outcome o = stop_at(child, metrics, 4 + 11 * time + (int)sg_rng_below(&r, 8), SIGKILL);
+        CHECK(o.status == -SIGKILL);
+        outcome_free(&o);
+    }
+    expect(command("sightglass", OTHELLO_RUN, "--resume", NULL), 0, "120 steps", "");
+    CHECK(check_metrics("othello_killed.jsonl") == STEPS);
+    same("othello", "othello_killed");
+}
+
 /* 40 steps, and 17 + 23; the newest checkpoint is then spoilt, and the one before takes its place. */
 static void a_truncated_checkpoint_is_passed_over(void **state)
 {
@@ -597,6 +623,7 @@ int main(void)
         cmocka_unit_test(ctrl_c_saves_and_resume_goes_on),
         cmocka_unit_test(a_second_ctrl_c_ends_at_once),
         cmocka_unit_test(a_killed_run_goes_on),
+        cmocka_unit_test(games_of_othello_are_learnt_through_ten_kills),
         cmocka_unit_test(a_truncated_checkpoint_is_passed_over),
         cmocka_unit_test(dry_run_knows_the_memory),
         cmocka_unit_test(what_is_computed_again_gives_the_same_model_in_less_memory),
