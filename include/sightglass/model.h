@@ -49,6 +49,9 @@ typedef struct sg_model_info {
 const sg_model_info *sg_model_get_info(const sg_model *m);
 const sg_tokenizer *sg_model_tokenizer(const sg_model *m); /* NULL if the directory has none */
 
+/* Of its weights in what is computed in: two models with one hash are the same numbers. 0 for a model from nothing. */
+uint64_t sg_model_hash(const sg_model *m);
+
 /* What was odd about the model, one line each: NaN weights, tensors that nothing uses. NULL past the last. */
 const char *sg_model_warning(const sg_model *m, int i);
 
@@ -75,6 +78,10 @@ sg_status sg_model_new(sg_model **out, const char *config, const char *tokenizer
 sg_status sg_model_save(const sg_model *m, const sg_graph *g, sg_state *s, const char *beside, const char *dir,
                         sg_error *err) SG_MUST_CHECK;
 
+/* A model from nothing of another's sizes: what a network is before it has learnt anything. It borrows m, which is closed after
+ * it, and cannot be saved. */
+sg_status sg_model_untrained(sg_model **out, const sg_model *m, sg_error *err) SG_MUST_CHECK;
+
 /* Weight i, in no order that means anything; name NULL past the last. */
 typedef struct sg_model_weight {
     const char *name;
@@ -90,6 +97,7 @@ typedef struct sg_glass_opts {
     sg_exec_opts exec;
     sg_dim capacity; /* 0: no cache */
     sg_dim n_rows;   /* with a cache: rows it holds */
+    uint64_t seed;   /* 0; of the weights of a model from nothing */
 } sg_glass_opts;
 sg_glass_opts sg_glass_defaults(void);
 

@@ -21,8 +21,8 @@ extern "C" {
 typedef enum sg_probe_kind {
     SG_PROBE_RIDGE,   /* least squares on one-hot labels with a penalty, in closed form; logits are its outputs */
     SG_PROBE_SOFTMAX, /* W x + b, cross-entropy, AdamW */
-    SG_PROBE_MLP,  /* W2 relu(W1 x + b1) + b2, the same; hidden units shared by all tasks unless hidden is per task */
-    SG_PROBE_MEAN, /* mass-mean: w_c is the mean of class c less the mean of all (Marks & Tegmark 2023) */
+    SG_PROBE_MLP,  /* W2 relu(W1 x + b1) + b2, the same; hidden units are shared by all tasks */
+    SG_PROBE_MEAN, /* mass-mean: w_c is the mean of class c less the mean of all (Marks & Tegmark 2023); the nearest mean is read */
     SG_N_PROBE_KINDS
 } sg_probe_kind;
 const char *sg_probe_kind_name(sg_probe_kind kind); /* "ridge", "softmax", "mlp", "mean" */
@@ -35,8 +35,9 @@ typedef struct sg_probe_opts {
     int hidden;          /* 128: mlp */
     double lr;           /* 1e-2: softmax; 1e-3: mlp, where it is 0 */
     double weight_decay; /* 0.01 */
-    int n_epochs;        /* 1: over the rows; the last tenth of the rows decides when to stop earlier */
-    sg_dim batch;        /* 4096 rows */
+    int n_epochs;        /* 16: over the rows, at most */
+    sg_dim batch;        /* 1024 rows */
+    sg_dim n_held;       /* -1: a tenth; so many rows at the end decide when to stop earlier. 0: none do */
     uint64_t seed;       /* 0 */
     sg_exec_opts exec;
     void (*progress)(void *context, double done, double loss); /* NULL: nobody is told */

@@ -96,6 +96,46 @@ sg_status sg_model_new(sg_model **out, const char *config, const char *tokenizer
     return SG_OK;
 }
 
+static sg_status copy_sizes(sg_model *m, const sg_model *from, sg_error *err)
+{
+    for (int role = 0; role < SG_N_WEIGHTS; role++) {
+        const int n = sg_weight_in_block((sg_weight_role)role) ? (int)m->info.n_layers : 1;
+        if (!from->weights[role])
+            continue;
+        sg_weight *w = m->weights[role] = sg_arena_array(m->arena, (size_t)n, sizeof *w);
+        if (!w)
+            return sg_fail(err, SG_ENOMEM, "out of memory for the names of weights");
+        for (int i = 0; i < n; i++) {
+            w[i] = from->weights[role][i];
+            w[i].tensor.data = NULL;
+        }
+    }
+    return SG_OK;
+}
+
+sg_status sg_model_untrained(sg_model **out, const sg_model *from, sg_error *err)
+{
+    *out = NULL;
+    sg_arena *arena = sg_arena_new();
+    sg_model *m = arena ? sg_arena_alloc(arena, sizeof *m) : NULL;
+
+    if (!m) {
+        sg_arena_free(arena);
+        return sg_fail(err, SG_ENOMEM, "out of memory for a model");
+    }
+    m->arena = arena;
+    m->opts = from->opts;
+    m->info = from->info;
+    m->arch = from->arch;
+    const sg_status status = copy_sizes(m, from, err);
+    if (status != SG_OK) {
+        sg_model_close(m);
+        return status;
+    }
+    *out = m;
+    return SG_OK;
+}
+
 sg_model_weight sg_model_get_weight(const sg_model *m, int i)
 {
     for (int role = 0; role < SG_N_WEIGHTS; role++) {

@@ -195,7 +195,7 @@ sg_status sg_glass_ready(sg_glass *glass, sg_error *err)
     if (!glass->state) {
         SG_TRY(sg_state_new(&glass->state, glass->g, err));
         SG_TRY(sg_model_bind(glass->m, glass->g, glass->state, err));
-        SG_TRY(sg_state_init(glass->state, 0, err));
+        SG_TRY(sg_state_init(glass->state, glass->opts.seed, err));
     }
     SG_TRY(room_for_feeds(glass, err));
     return sg_session_new(&glass->session, glass->g, glass->state, glass->opts.exec, err);

@@ -370,6 +370,19 @@ const sg_model_info *sg_model_get_info(const sg_model *m)
     return &m->info;
 }
 
+uint64_t sg_model_hash(const sg_model *m)
+{
+    uint64_t hash = 0;
+
+    for (int role = 0; role < SG_N_WEIGHTS; role++) {
+        const int n = sg_weight_in_block((sg_weight_role)role) ? (int)m->info.n_layers : 1;
+        for (int i = 0; m->weights[role] && i < n; i++)
+            if (m->weights[role][i].tensor.data)
+                hash = sg_hash(m->weights[role][i].tensor.data, sg_tensor_bytes(&m->weights[role][i].tensor), hash);
+    }
+    return hash;
+}
+
 const sg_tokenizer *sg_model_tokenizer(const sg_model *m)
 {
     return m->tokenizer;
