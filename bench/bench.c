@@ -45,7 +45,7 @@ static bench state; /* the one object of this program, here so that the end of i
 static void remove_folder(void)
 {
     static const char *const files[] = {"config.json", "model.safetensors"};
-    static const bench_gpt *const shapes[] = {&bench_gpt2, &bench_gpt_512, &bench_gpt_128};
+    static const bench_gpt *const shapes[] = {&bench_gpt2, &bench_gpt_512, &bench_gpt_128, &bench_gpt_othello};
     char path[600];
 
     if (!state.folder[0])

@@ -53,7 +53,7 @@ typedef struct bench_gpt {
     const char *folder;
     int n_layers, d, n_heads, hidden, n_vocab, n_context;
 } bench_gpt;
-extern const bench_gpt bench_gpt2, bench_gpt_512, bench_gpt_128;
+extern const bench_gpt bench_gpt2, bench_gpt_512, bench_gpt_128, bench_gpt_othello;
 
 /* Operations of a forward pass over `rows` rows of `time` tokens with all logits; attention counted whole. */
 #define BENCH_GPT_WEIGHTS(layers, d, hidden) ((layers) * (4.0 * (d) * (d) + 2.0 * (d) * (hidden)))

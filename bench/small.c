@@ -6,12 +6,15 @@
 #include "sightglass/ops.h"
 #include "sightglass/rng.h"
 #include "sightglass/train.h"
+#include "sightglass/world.h"
 
 #define ADDS    1000
 #define REPEATS 200
 #define STEPS   1000
 #define ROWS    10
 #define TOKENS  256
+#define GAMES   20000
+#define MOVES   60
 
 /* ---- what a node costs: a chain of scalar additions, the best of some runs ---- */
 
@@ -203,6 +206,27 @@ static sg_status run_stories(void *self, double *seconds, sg_error *err)
     return status;
 }
 
+/* ---- games of a world, on one core: what training has to be fed ---- */
+
+static sg_status open_games(void **self, bench *b, const bench_row *row, sg_error *err)
+{
+    (void)b, (void)row;
+    *self = malloc(GAMES * MOVES * (sizeof(int32_t) + 1));
+    return *self ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory for a row");
+}
+
+static sg_status run_games(void *self, double *seconds, sg_error *err)
+{
+    const sg_world *world = sg_world_find("othello", err);
+    const double size8 = 2; /* the third choice */
+    const double start = sg_now();
+    if (!world)
+        return err->status;
+    world->tokens(self, (uint8_t *)self + GAMES * MOVES * sizeof(int32_t), &size8, GAMES, (sg_origin){.seed = 1});
+    *seconds = (sg_now() - start) / GAMES;
+    return SG_OK;
+}
+
 /* ---- the rows ---- */
 
 static const bool yes = true;
@@ -213,6 +237,7 @@ const bench_row bench_small_rows[] = {
      .close = free},
     {"open_to_first_token", .unit = "ms", .scale = 1e3, .open = open_stories, .run = run_stories, .close = free,
      .shape = &yes},
+    {"othello_games", .unit = "games/s", .scale = 1, .rate = true, .open = open_games, .run = run_games, .close = free},
     {"node_overhead", .unit = "ns", .scale = 1e9, .open = open_chain, .run = run_chain, .close = close_chain},
 };
 const int bench_n_small_rows = (int)SG_COUNT_OF(bench_small_rows);

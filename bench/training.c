@@ -7,7 +7,6 @@
 #include "sightglass/safetensors.h"
 #include "sightglass/train.h"
 
-#define BATCH    128
 #define TIME     59
 #define N_VOCAB  61
 #define SAE_D    768
@@ -16,6 +15,7 @@
 
 typedef struct step {
     const bench_gpt *gpt;
+    sg_dim batch;
     bool bf16;
 } step;
 
@@ -117,10 +117,10 @@ static sg_status run(void *self, double *seconds, sg_error *err)
 
 /* ---- a transformer ---- */
 
-static sg_status data_of(work *w, sg_error *err)
+static sg_status data_of(work *w, sg_dim batch, sg_error *err)
 {
-    const sg_dim n = (sg_dim)BATCH * TIME;
-    const sg_dim dims[2] = {BATCH, TIME};
+    const sg_dim n = batch * TIME;
+    const sg_dim dims[2] = {batch, TIME};
 
     w->ids = malloc((size_t)n * sizeof *w->ids);
     w->positions = malloc((size_t)n * sizeof *w->positions);
@@ -171,7 +171,7 @@ static sg_status open_gpt(void **self, bench *b, const bench_row *row, sg_error 
     for (int i = 0; i < n; i++)
         if (!(w->params[w->n_params++] = sg_graph_find(w->g, sg_safetensors_name(weights, i))))
             return sg_fail(err, SG_EARG, "the graph has no %s", sg_safetensors_name(weights, i));
-    SG_TRY(data_of(w, err));
+    SG_TRY(data_of(w, shape->batch, err));
     SG_TRY(finish(w, sg_graph_find(w->g, "loss"), 0.01, exec, err));
     for (int i = 0; i < n; i++) {
         const sg_tensor *t = sg_safetensors_at(weights, i);
@@ -214,21 +214,25 @@ static sg_status open_sae(void **self, bench *b, const bench_row *row, sg_error 
 
 /* ---- the rows ---- */
 
-static const step f32_512 = {&bench_gpt_512, false}, bf16_512 = {&bench_gpt_512, true},
-                  f32_128 = {&bench_gpt_128, false};
+static const step f32_512 = {&bench_gpt_512, 128, false}, bf16_512 = {&bench_gpt_512, 128, true},
+                  f32_128 = {&bench_gpt_128, 128, false}, othello = {&bench_gpt_othello, 64, true};
 
 /* Backward takes two products for each of forward. */
-#define STEP_FLOPS(layers, d) (3.0 * BENCH_GPT_FLOPS(BATCH, TIME, layers, d, 4.0 * (d), N_VOCAB))
-#define STEP                  .unit = "ms", .scale = 1e3, .run = run, .close = close_work, .session = session, .peer = true
+#define STEP_FLOPS(batch, layers, d) (3.0 * BENCH_GPT_FLOPS(batch, TIME, layers, d, 4.0 * (d), N_VOCAB))
+#define STEP                         .run = run, .close = close_work, .session = session, .peer = true
+#define MS                           .unit = "ms", .scale = 1e3
 
 const bench_row bench_training_rows[] = {
-    {"train_512_f32", STEP, .open = open_gpt, .shape = &f32_512, .work = STEP_FLOPS(8, 512.0), .peak = BENCH_F32,
-     .numbers = first_losses},
-    {"train_512_bf16", STEP, .open = open_gpt, .shape = &bf16_512, .work = STEP_FLOPS(8, 512.0), .peak = BENCH_BF16,
-     .numbers = first_losses},
-    {"train_128_f32", STEP, .open = open_gpt, .shape = &f32_128, .work = STEP_FLOPS(4, 128.0), .peak = BENCH_F32,
-     .numbers = first_losses},
+    {"train_512_f32", STEP, MS, .open = open_gpt, .shape = &f32_512, .work = STEP_FLOPS(128, 8, 512.0),
+     .peak = BENCH_F32, .numbers = first_losses},
+    {"train_512_bf16", STEP, MS, .open = open_gpt, .shape = &bf16_512, .work = STEP_FLOPS(128, 8, 512.0),
+     .peak = BENCH_BF16, .numbers = first_losses},
+    {"train_128_f32", STEP, MS, .open = open_gpt, .shape = &f32_128, .work = STEP_FLOPS(128, 4, 128.0),
+     .peak = BENCH_F32, .numbers = first_losses},
+    /* a step of models/othello8 */
+    {"train_othello", STEP, .unit = "games/s", .scale = 64, .rate = true, .open = open_gpt, .shape = &othello,
+     .work = STEP_FLOPS(64, 8, 192.0), .peak = BENCH_BF16, .numbers = first_losses},
     /* five products: two forward, one to h, two to the weights */
-    {"sae_f32", STEP, .open = open_sae, .work = 5.0 * 2.0 * SAE_ROWS * SAE_D * SAE_M, .peak = BENCH_F32},
+    {"sae_f32", STEP, MS, .open = open_sae, .work = 5.0 * 2.0 * SAE_ROWS * SAE_D * SAE_M, .peak = BENCH_F32},
 };
 const int bench_n_training_rows = (int)SG_COUNT_OF(bench_training_rows);

@@ -194,9 +194,9 @@ def decode():
     return run, lambda: last[0][0, -1]
 
 
-def train(folder, bf16=False):
+def train(folder, bf16=False, batch=128):
     model = gpt(folder).train()
-    ids = tokens(128, 59, model.n_vocab)
+    ids = tokens(batch, 59, model.n_vocab)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01)
     losses = []
 
@@ -300,6 +300,7 @@ ROWS = {
     "train_512_f32": lambda: train("train_512"),
     "train_512_bf16": lambda: train("train_512", True),
     "train_128_f32": lambda: train("train_128"),
+    "train_othello": lambda: train("train_othello", True, 64),
     "sae_f32": sae,
     "mlp_tiny": mlp_tiny,
     "patch_sweep": patch_sweep,
