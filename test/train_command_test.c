@@ -203,6 +203,17 @@ enum { STEPS = 120 };
 
 /* ---- what it writes ---- */
 
+static int lines(const char *path)
+{
+    size_t n = 0;
+    char *text = slurp(path, &n);
+    int count = 0;
+    for (size_t i = 0; text && i < n; i++)
+        count += text[i] == '\n';
+    free(text);
+    return count;
+}
+
 static long long check_metrics(const char *name)
 {
     char path[PATH_BYTES];
@@ -241,6 +252,19 @@ static void a_world_becomes_a_model(void **state)
     json_decref(root);
     outcome_free(&o);
     CHECK(check_metrics("model.jsonl") == 300);
+    size_t n;
+    char path[PATH_BYTES], *made = slurp(in_folder(path, "model/recipe.json"), &n);
+    root = json_loads(made, 0, NULL);
+    CHECK(json_integer_value(json_object_get(root, "sequences")) == 300 * 64);
+    CHECK(json_integer_value(json_object_get(root, "tokens")) == 300 * 64 * 4);
+    CHECK_TEXT(json_string_value(json_array_get(json_object_get(root, "command"), 5)), "arithmetic");
+    CHECK_TEXT(json_string_value(json_object_get(root, "data")), "world arithmetic p 5");
+    json_decref(root);
+    free(made);
+    made = slurp(in_folder(path, "model/loss.csv"), &n);
+    CHECK(strncmp(made, "step,loss\n2,", 12) == 0);
+    CHECK(lines(path) == 1 + 150);
+    free(made);
     expect(command("sightglass", "inspect", out, NULL), 0, "gpt2", "");
     spill("tokens", "3 4 5\n"); /* 3 + 4 = 2 modulo 5 */
     in_folder(tokens, "tokens");
@@ -330,17 +354,6 @@ static void whole(void)
                  out, "--metrics", in_folder(metrics, "whole.jsonl")),
            0, "120 steps", "");
     CHECK(check_metrics("whole.jsonl") == STEPS);
-}
-
-static int lines(const char *path)
-{
-    size_t n = 0;
-    char *text = slurp(path, &n);
-    int count = 0;
-    for (size_t i = 0; text && i < n; i++)
-        count += text[i] == '\n';
-    free(text);
-    return count;
 }
 
 static pid_t start(const char *first, ...)

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "exec/backend.h"
+#include "recipe.h"
 #include "sightglass/checkpoint.h"
 #include "sightglass/corpus.h"
 #include "sightglass/learner.h"
@@ -68,6 +70,8 @@ typedef struct settings {
     double lr, weight_decay, clip, average;
     sg_dtype compute;
     bool resume, recompute, no_overlap, dry_run, json;
+    int argc; /* as typed */
+    char **argv;
 } settings;
 
 /* Numbers are read by this table; their places in it are what getopt gives, from here on. */
@@ -528,6 +532,31 @@ static sg_status run_and_save(work *w, sg_error *err)
     return w->stopped ? SG_OK : sg_learner_export(w->learner, s->out, err);
 }
 
+/* After the metrics are closed. */
+static sg_status write_recipe(const work *w, sg_error *err)
+{
+    const settings *s = w->s;
+    const sg_dim step = sg_learner_step(w->learner);
+    const sg_exec_opts exec = sg_exec_defaults();
+    const recipe r = {.argc = s->argc - 1,
+                      .argv = s->argv + 1,
+                      .data = w->data,
+                      .backend = exec.n_backends ? exec.backends[0]->name : "reference",
+                      .dtype = sg_dtype_name(s->compute),
+                      .threads = exec.n_threads,
+                      .processes = sg_ranks_count(w->ranks),
+                      .parameters = sg_model_get_info(w->model)->n_parameters,
+                      .steps = step,
+                      .rows = step * s->accumulate * s->batch,
+                      .tokens = step * sg_learner_tokens(w->learner),
+                      .loss = sg_learner_loss(w->learner),
+                      .metrics = s->metrics,
+                      .seconds = sg_now() - w->began};
+    if (w->stopped || sg_ranks_index(w->ranks) > 0)
+        return SG_OK;
+    return recipe_write(&r, s->out, err);
+}
+
 static int summary(const work *w)
 {
     const sg_dim step = sg_learner_step(w->learner), n = step - w->first_step;
@@ -569,6 +598,8 @@ static int train(work *w)
         return fail(w, &err);
     if (closed != SG_OK)
         return fail(w, &closing);
+    if (sg_ranks_agree(w->ranks, write_recipe(w, &err), &err) != SG_OK)
+        return fail(w, &err);
     const int code = sg_ranks_index(w->ranks) == 0 ? summary(w) : 0;
     return code == 0 && w->stopped ? 130 : code;
 }
@@ -595,6 +626,8 @@ int cmd_train(int argc, char **argv)
     sg_error err;
     if (sg_ranks_open(&ranks, &err) != SG_OK)
         return cli_fail(&err);
+    s.argc = argc;
+    s.argv = argv;
     s.data = calloc((size_t)argc + 1, sizeof *s.data);
     s.of_world = calloc((size_t)argc + 1, sizeof *s.of_world);
     cli_hush *hush = cli_hush_begin(sg_ranks_index(ranks) > 0);
