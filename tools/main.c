@@ -11,6 +11,7 @@ static const struct {
 } commands[] = {
     {"inspect", "what a model is made of: its sizes and the names of all its values", cmd_inspect},
     {"run", "run a model on text or tokens; read, feed, edit and differentiate its values", cmd_run},
+    {"probe", "what can be read off inner values, beside what an untrained network gives: fit, eval, show", cmd_probe},
     {"generate", "write on from a text, with edits in place", cmd_generate},
     {"study", "ask one paper's question again: list, run", cmd_study},
     {"train", "train a language model from nothing, on files or on a world", cmd_train},

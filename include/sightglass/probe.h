@@ -7,7 +7,7 @@
  *     sg_probe_direction(p, square, 1, direction);              // [D], an edit's value
  *
  * A number that a probe yields means nothing by itself: an untrained network, the input alone and shuffled labels can
- * be read too. sg_probe_controls fits the same probe to these, and whoever prints an accuracy prints them beside it. */
+ * be read too. sg_probe_run fits the same probe to these, and whoever prints an accuracy prints them beside it. */
 #ifndef SIGHTGLASS_PROBE_H
 #define SIGHTGLASS_PROBE_H
 
@@ -101,6 +101,8 @@ typedef struct sg_probe_score {
     double *precision;    /* [C] */
     int n_positions;
     double *hard_by_position; /* [n_positions], NaN where there are none */
+    /* [n_episodes] labels asked and read rightly, in order of the rows: what intervals, also of differences, are made of */
+    double *asked, *right, *hard_asked, *hard_right;
 } sg_probe_score;
 
 /* rows: [N], the store's rows of the same acts. */
@@ -124,12 +126,14 @@ typedef struct sg_probe_result {
     char site[128], label[64];
     sg_probe *probe;
     sg_probe_score *score;
+    /* Probes of the input alone, and their scores, are shared by all sites. */
+    sg_probe *control_probe[SG_N_PROBE_CONTROLS];
     sg_probe_score *control[SG_N_PROBE_CONTROLS];
 } sg_probe_result;
 
 typedef struct sg_probe_job {
     const sg_model *model;
-    const sg_world *world;
+    const sg_world *world; /* one with fields `tokens` and `counts` */
     int n_settings;
     const sg_setting *settings;
     int n_sites;
@@ -138,19 +142,30 @@ typedef struct sg_probe_job {
     const char *const *labels;        /* fields of the world's sample, i32 or bool */
     sg_dim n_fit, n_test;             /* episodes: 1500, 500 */
     uint64_t seed;                    /* of the episodes, 1000003: not one that a model was trained on */
-    const sg_tensor *tokens, *counts; /* NULL: drawn. Else the episodes, n_fit + n_test of them */
-    sg_probe_opts probe;
+    const sg_tensor *tokens, *counts; /* NULL: drawn. Else the episodes, n_fit + n_test of them; counts may be NULL */
+    const char *data;                 /* NULL; what those are, in words for the manifest */
+    uint64_t untrained_seed;          /* 0; of the untrained network's weights */
+    sg_probe_opts probe;              /* but n_classes and n_held, which follow from the labels and the episodes */
     sg_score_opts score;
-    sg_harvest_opts harvest;
+    sg_dim batch;    /* 64: sequences that are run at once */
+    size_t at_once;  /* 512 MB: of activations; beyond, the model is run again for the sites left */
+    sg_exec_opts exec;
+    void (*progress)(void *context, double done, const char *what); /* NULL: nobody is told; done in [0,1] */
+    void *context;
+    const volatile sig_atomic_t *cancel; /* NULL */
 } sg_probe_job;
 sg_probe_job sg_probe_job_defaults(void);
 
-/* n_sites * n_labels results, sites first, each with all its controls. */
 typedef struct sg_probe_table {
-    int n;
-    sg_probe_result *results;
+    int n, n_labels;          /* n = n_sites * n_labels results, a site's together */
+    sg_probe_result *results; /* each with all its controls */
 } sg_probe_table;
+
+/* Fits on the first n_fit episodes, judges on the n_test after them. SG_ENOTFOUND: a site or label that is not there. */
 sg_status sg_probe_run(sg_probe_table **out, const sg_probe_job *job, sg_error *err) SG_MUST_CHECK;
+/* Judges the probes of a table anew, on all episodes of the job (n_fit is 0), whose sites, labels and untrained network
+ * are those that they were fitted to. */
+sg_status sg_probe_judge(sg_probe_table *t, const sg_probe_job *job, sg_error *err) SG_MUST_CHECK;
 void sg_probe_table_free(sg_probe_table *t); /* NULL is fine */
 
 /* ---- files ---- */
@@ -158,8 +173,9 @@ void sg_probe_table_free(sg_probe_table *t); /* NULL is fine */
 /* What a saved probe says of itself. */
 typedef struct sg_probe_manifest {
     const char *site, *label, *world; /* world with its settings: "othello size 8" */
+    const char *data;                 /* NULL: drawn from data_seed */
     uint64_t model_hash;              /* of the model's weights: sg_model_hash */
-    uint64_t data_seed;
+    uint64_t data_seed, untrained_seed;
     sg_dim n_fit, n_test;
     double accuracy, hard_accuracy; /* NaN: not known */
     double control[SG_N_PROBE_CONTROLS], hard_control[SG_N_PROBE_CONTROLS];
@@ -172,6 +188,14 @@ sg_status sg_probe_save(const sg_probe *p, const sg_probe_manifest *manifest, co
 /* manifest: may be NULL; its texts are borrowed until the probe is freed. */
 sg_status sg_probe_open(sg_probe **out, sg_probe_manifest *manifest, const char *dir, const char *name,
                         sg_error *err) SG_MUST_CHECK;
+
+/* A table's probes as DIR/LABEL.SITE, and those of its controls in DIR/controls, from which sg_probe_judge can judge
+ * them again. */
+sg_status sg_probe_table_save(const sg_probe_table *t, const sg_probe_job *job, const char *dir,
+                              sg_error *err) SG_MUST_CHECK;
+/* One of them with its controls, as a table of one; m: of the probe, borrowed until the table is freed. */
+sg_status sg_probe_table_open(sg_probe_table **out, sg_probe_manifest *m, const char *dir, const char *name,
+                              sg_error *err) SG_MUST_CHECK;
 
 #ifdef __cplusplus
 }

@@ -2,6 +2,7 @@
 #ifndef SIGHTGLASS_SIGHTGLASS_H
 #define SIGHTGLASS_SIGHTGLASS_H
 
+#include "sightglass/bootstrap.h"
 #include "sightglass/checkpoint.h"
 #include "sightglass/corpus.h"
 #include "sightglass/edit.h"

@@ -1,4 +1,5 @@
-/* A probe on disk: numbers as safetensors, and what they are in JSON beside them. */
+/* A probe on disk: numbers as safetensors, and what they are in JSON beside them. A table's controls lie in a folder of
+ * their own, DIR/controls, those that all sites share once for each label. */
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -54,11 +55,12 @@ static json_t *describe(const sg_probe *p, const sg_probe_manifest *m)
 {
     char hash[20];
     snprintf(hash, sizeof hash, "%016" PRIx64, m->model_hash);
-    return json_pack("{s:s, s:I, s:I, s:i, s:I, s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "kind",
-                     sg_probe_kind_name(p->kind), "width", (json_int_t)p->width, "tasks", (json_int_t)p->tasks,
+    return json_pack("{s:s, s:I, s:I, s:i, s:I, s:o, s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}",
+                     "kind", sg_probe_kind_name(p->kind), "width", (json_int_t)p->width, "tasks", (json_int_t)p->tasks,
                      "classes", p->classes, "hidden", (json_int_t)p->hidden, "site", text(m->site), "label",
-                     text(m->label), "world", text(m->world), "model_hash", hash, "data_seed", (json_int_t)m->data_seed,
-                     "n_fit", (json_int_t)m->n_fit, "n_test", (json_int_t)m->n_test, "accuracy", number(m->accuracy),
+                     text(m->label), "world", text(m->world), "data", text(m->data), "model_hash", hash, "data_seed",
+                     (json_int_t)m->data_seed, "untrained_seed", (json_int_t)m->untrained_seed, "n_fit",
+                     (json_int_t)m->n_fit, "n_test", (json_int_t)m->n_test, "accuracy", number(m->accuracy),
                      "hard_accuracy", number(m->hard_accuracy), "controls", numbers(m->control), "hard_controls",
                      numbers(m->hard_control));
 }
@@ -128,8 +130,10 @@ static sg_status take_manifest(sg_probe_manifest *m, sg_probe *p, const json_t *
     *m = (sg_probe_manifest){.site = kept(p, root, "site"),
                              .label = kept(p, root, "label"),
                              .world = kept(p, root, "world"),
+                             .data = kept(p, root, "data"),
                              .model_hash = hash ? strtoull(hash, NULL, 16) : 0,
                              .data_seed = (uint64_t)json_integer_value(json_object_get(root, "data_seed")),
+                             .untrained_seed = (uint64_t)json_integer_value(json_object_get(root, "untrained_seed")),
                              .n_fit = n_fit,
                              .n_test = n_test,
                              .accuracy = real(json_object_get(root, "accuracy")),
@@ -223,5 +227,118 @@ sg_status sg_probe_open(sg_probe **out, sg_probe_manifest *manifest, const char 
         return status;
     }
     *out = p;
+    return SG_OK;
+}
+
+/* ---- tables ---- */
+
+/* "othello size 6": the world with all its options. */
+static void say_world(sg_str *s, const sg_probe_job *job)
+{
+    sg_str_puts(s, job->world->name);
+    for (int i = 0; i < job->world->n_options; i++) {
+        const char *value = job->world->options[i].standard;
+        for (int k = 0; k < job->n_settings; k++)
+            if (strcmp(job->settings[k].name, job->world->options[i].name) == 0)
+                value = job->settings[k].value;
+        sg_str_printf(s, " %s %s", job->world->options[i].name, value);
+    }
+}
+
+enum { NAME_TEXT = 240 };
+
+static void say_name(char to[NAME_TEXT], const char *site, const char *label)
+{
+    snprintf(to, NAME_TEXT, "%s.%s", label, site);
+}
+
+static void say_control(char to[NAME_TEXT], const char *site, const char *label, int c)
+{
+    if (sg_probe_control_is_shared(c))
+        snprintf(to, NAME_TEXT, "%s.%s", label, control_keys[c]);
+    else
+        snprintf(to, NAME_TEXT, "%s.%s.%s", label, site, control_keys[c]);
+}
+
+static sg_status save_result(const sg_probe_result *r, sg_probe_manifest m, bool shared_too, const char *dir,
+                             const char *controls, sg_error *err)
+{
+    char name[NAME_TEXT], site[200];
+    m.site = r->site;
+    m.label = r->label;
+    m.accuracy = r->score->all.value;
+    m.hard_accuracy = r->score->hard.value;
+    for (int c = 0; c < SG_N_PROBE_CONTROLS; c++) {
+        m.control[c] = r->control[c]->all.value;
+        m.hard_control[c] = r->control[c]->hard.value;
+    }
+    say_name(name, r->site, r->label);
+    SG_TRY(sg_probe_save(r->probe, &m, dir, name, err));
+    for (int c = 0; c < SG_N_PROBE_CONTROLS; c++) {
+        if (sg_probe_control_is_shared(c) && !shared_too)
+            continue;
+        snprintf(site, sizeof site, "%s (%s)", r->site, sg_probe_control_name((sg_probe_control)c));
+        m.site = site;
+        m.accuracy = r->control[c]->all.value;
+        m.hard_accuracy = r->control[c]->hard.value;
+        say_control(name, r->site, r->label, c);
+        SG_TRY(sg_probe_save(r->control_probe[c], &m, controls, name, err));
+    }
+    return SG_OK;
+}
+
+sg_status sg_probe_table_save(const sg_probe_table *t, const sg_probe_job *job, const char *dir, sg_error *err)
+{
+    sg_str world = {0};
+    say_world(&world, job);
+    char *controls = path_of(dir, "controls", "", err);
+    sg_status status =
+        world.failed || !controls ? sg_fail(err, SG_ENOMEM, "%s: out of memory for its names", dir) : SG_OK;
+    if (status == SG_OK && mkdir(dir, 0777) != 0 && errno != EEXIST)
+        status = sg_fail(err, SG_EIO, "%s: cannot be made: %s", dir, strerror(errno));
+    const sg_probe_manifest m = {.world = world.text,
+                                 .data = job->data,
+                                 .model_hash = sg_model_hash(job->model),
+                                 .data_seed = job->seed,
+                                 .untrained_seed = job->untrained_seed,
+                                 .n_fit = job->n_fit,
+                                 .n_test = job->n_test};
+    for (int i = 0; i < t->n && status == SG_OK; i++)
+        status = save_result(&t->results[i], m, i < t->n_labels, dir, controls, err);
+    sg_str_free(&world);
+    free(controls);
+    return status;
+}
+
+static sg_status open_result(sg_probe_result *r, sg_probe_manifest *m, const char *dir, const char *name, sg_error *err)
+{
+    char other[NAME_TEXT];
+    SG_TRY(sg_probe_open(&r->probe, m, dir, name, err));
+    if (!m->site || !m->label || !m->world || strlen(m->site) >= sizeof r->site || strlen(m->label) >= sizeof r->label)
+        return sg_fail(err, SG_EFORMAT, "%s/%s.json: site, label and world want to be texts", dir, name);
+    memcpy(r->site, m->site, strlen(m->site) + 1);
+    memcpy(r->label, m->label, strlen(m->label) + 1);
+    char *controls = path_of(dir, "controls", "", err);
+    sg_status status = controls ? SG_OK : SG_ENOMEM;
+    for (int c = 0; c < SG_N_PROBE_CONTROLS && status == SG_OK; c++) {
+        say_control(other, r->site, r->label, c);
+        status = sg_probe_open(&r->control_probe[c], NULL, controls, other, err);
+    }
+    free(controls);
+    return status;
+}
+
+sg_status sg_probe_table_open(sg_probe_table **out, sg_probe_manifest *m, const char *dir, const char *name,
+                              sg_error *err)
+{
+    sg_probe_table *t = NULL;
+    *out = NULL;
+    SG_TRY(sg_probe_table_new(&t, 1, 1, err));
+    const sg_status status = open_result(&t->results[0], m, dir, name, err);
+    if (status != SG_OK) {
+        sg_probe_table_free(t);
+        return status;
+    }
+    *out = t;
     return SG_OK;
 }

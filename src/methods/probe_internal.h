@@ -31,4 +31,9 @@ sg_status sg_probe_fit_trained(sg_probe *p, const sg_tensor *acts, const sg_tens
 sg_value *sg_probe_formula(sg_graph *g, sg_value *x, sg_value *first, sg_value *first_bias, sg_value *w, sg_value *b,
                            sg_dim tasks, int classes);
 
+/* Without probes or scores. */
+sg_status sg_probe_table_new(sg_probe_table **out, int n_sites, int n_labels, sg_error *err) SG_MUST_CHECK;
+/* Whether a control is of the input alone, and so the same at every site: the first site's results own it. */
+bool sg_probe_control_is_shared(int c);
+
 #endif

@@ -206,6 +206,7 @@ static void what_is_saved_is_what_is_opened(void **state)
                                         .world = "othello size 6",
                                         .model_hash = UINT64_C(0xfedcba9876543210),
                                         .data_seed = 7,
+                                        .untrained_seed = 11,
                                         .n_fit = 3,
                                         .n_test = 1,
                                         .accuracy = 0.75,
@@ -216,7 +217,8 @@ static void what_is_saved_is_what_is_opened(void **state)
         CHECK_OK(sg_probe_open(&q, &read, dir, "one", &err), &err);
         CHECK(strcmp(read.site, said.site) == 0 && strcmp(read.label, said.label) == 0);
         CHECK(strcmp(read.world, said.world) == 0 && read.model_hash == said.model_hash);
-        CHECK(read.data_seed == 7 && read.n_fit == 3 && read.n_test == 1 && read.accuracy == 0.75);
+        CHECK(read.data_seed == 7 && read.untrained_seed == 11 && read.data == NULL && read.n_fit == 3 &&
+              read.n_test == 1 && read.accuracy == 0.75);
         CHECK(isnan(read.hard_accuracy) && read.control[1] == 0.25);
         CHECK_OK(sg_probe_logits(p, &d.acts, before, &err), &err);
         CHECK_OK(sg_probe_logits(q, &d.acts, after, &err), &err);
