@@ -47,6 +47,7 @@ static const char help[] =
     "  --weight-decay X      of matrices; not of biases, gains and embeddings (0)\n"
     "  --clip X              longest gradient, as a norm over all weights (1; inf: any)\n"
     "  --dtype f32|bf16      what large products multiply in; sums, weights and all else stay f32 (f32)\n"
+    "  --save-dtype f32|bf16 what the model's matrices are stored as; checkpoints are f32 (f32)\n"
     "  --recompute           keep only what enters each block until its gradient, and compute the rest again:\n"
     "                        less memory, about a third more time\n"
     "  --average X           the model is a running average of the weights with this decay (0: the weights)\n"
@@ -68,7 +69,7 @@ typedef struct settings {
     int n_of_world;
     long long steps, batch, context, accumulate, warmup, seed, save_every, keep, decay;
     double lr, weight_decay, clip, average;
-    sg_dtype compute;
+    sg_dtype compute, stored;
     bool resume, recompute, no_overlap, dry_run, json;
     int argc; /* as typed */
     char **argv;
@@ -106,6 +107,7 @@ static const struct option words[] = {
     {"metrics", required_argument, NULL, 'm'},
     {"resume", no_argument, NULL, 'r'},
     {"dtype", required_argument, NULL, 'y'},
+    {"save-dtype", required_argument, NULL, 'Y'},
     {"recompute", no_argument, NULL, 'R'},
     {"no-overlap", no_argument, NULL, 'O'},
     {"dry-run", no_argument, NULL, 'n'},
@@ -210,9 +212,11 @@ static int read_options(settings *s, int argc, char **argv)
             s->recompute = true;
             break;
         case 'y':
-            s->compute = strcmp(optarg, "bf16") == 0 ? SG_BF16 : SG_F32;
-            if (s->compute == SG_F32 && strcmp(optarg, "f32") != 0)
-                return cli_usage("train", "--dtype is \"%.20s\", wanted f32 or bf16", optarg);
+        case 'Y':
+            *(o == 'y' ? &s->compute : &s->stored) = strcmp(optarg, "bf16") == 0 ? SG_BF16 : SG_F32;
+            if (strcmp(optarg, "bf16") != 0 && strcmp(optarg, "f32") != 0)
+                return cli_usage("train", "--%sdtype is \"%.20s\", wanted f32 or bf16", o == 'y' ? "" : "save-",
+                                 optarg);
             break;
         case 'O':
             s->no_overlap = true;
@@ -404,6 +408,7 @@ static sg_status prepare(work *w, sg_error *err)
     opts.update.n_batches = s->accumulate;
     opts.seed = (uint64_t)s->seed;
     opts.exec.compute = s->compute;
+    opts.stored = s->stored;
     opts.exec.keep = s->recompute ? "blocks.*.hook_resid_pre" : NULL;
     opts.data = w->data;
     opts.progress = on_step;

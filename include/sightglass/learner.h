@@ -27,6 +27,7 @@ typedef struct sg_learner_opts {
     sg_update_opts update; /* decays NULL means here: biases, gains and embeddings do not decay */
     uint64_t seed;         /* 0; of the first weights */
     const char *data;      /* ""; what the source is, in words of which equal ones mean equal data: a fact of checkpoints */
+    sg_dtype stored;       /* SG_F32; of the exported matrices: or SG_BF16 */
     void (*progress)(void *context, const sg_train_progress *at); /* after each step; NULL: nobody is told */
     void *context;
     const volatile sig_atomic_t *cancel; /* see train.h */

@@ -23,12 +23,13 @@ extern "C" {
 typedef struct sg_model sg_model;
 
 typedef struct sg_model_opts {
-    sg_dtype dtype; /* what is computed in: SG_F32, or SG_F64 to check it against */
+    sg_dtype dtype;  /* what is computed in: SG_F32, or SG_F64 to check it against */
     bool only_sizes; /* weights are not read: what a run takes can be planned, and nothing be run (false) */
 } sg_model_opts;
 sg_model_opts sg_model_defaults(void);
 
-/* A directory in Hugging Face's layout: config.json, model.safetensors (or its index), tokenizer.json if there is one. */
+/* A directory in Hugging Face's layout: config.json, model.safetensors (or its index), tokenizer.json if there is one.
+ */
 sg_status sg_model_open(sg_model **out, const char *dir, sg_model_opts opts, sg_error *err) SG_MUST_CHECK;
 void sg_model_close(sg_model *m); /* after its glasses; NULL is fine */
 
@@ -40,9 +41,9 @@ typedef struct sg_model_info {
     sg_dim n_parameters;
     size_t weight_bytes;    /* as stored in the file, which is mapped: in memory once they were read, as opening does */
     size_t converted_bytes; /* of their copies in what is computed in, where the file has another type */
-    sg_dtype stored;     /* of the largest weight */
-    bool tied;           /* the unembedding is the embedding */
-    int32_t bos;         /* -1: none */
+    sg_dtype stored;        /* of the largest weight */
+    bool tied;              /* the unembedding is the embedding */
+    int32_t bos;            /* -1: none */
     int n_eos;
     int32_t eos[8];
 } sg_model_info;
@@ -57,10 +58,11 @@ const char *sg_model_warning(const sg_model *m, int i);
 
 /* A new graph of the model, owned by the caller, with inputs
  *     tokens [batch,time] i32, positions [batch,time] i32, key_mask [batch,past+time] bool (false: padding).
- * Without a cache (capacity 0) `past` does not occur, and `nll` [batch,time-1] and `loss` (nats per token, over tokens whose
- * successor is known and not padding) have names too. With a cache keys and values are kept for n_rows rows of `capacity`
- * tokens, in variables. */
-sg_status sg_model_graph(sg_graph **out, const sg_model *m, sg_dim capacity, sg_dim n_rows, sg_error *err) SG_MUST_CHECK;
+ * Without a cache (capacity 0) `past` does not occur, and `nll` [batch,time-1] and `loss` (nats per token, over tokens
+ * whose successor is known and not padding) have names too. With a cache keys and values are kept for n_rows rows of
+ * `capacity` tokens, in variables. */
+sg_status sg_model_graph(sg_graph **out, const sg_model *m, sg_dim capacity, sg_dim n_rows,
+                         sg_error *err) SG_MUST_CHECK;
 /* Binds the weights in a state of such a graph (or of its fork); those of a model from nothing stay the state's. */
 sg_status sg_model_bind(const sg_model *m, const sg_graph *g, sg_state *s, sg_error *err) SG_MUST_CHECK;
 
@@ -68,18 +70,19 @@ sg_status sg_model_bind(const sg_model *m, const sg_graph *g, sg_state *s, sg_er
 
 /* A model of the sizes that a config.json states, whose weights are not there yet: in a state of its graph they are
  * variables like any other, which sg_state_init draws as the family does (matrices and embeddings normal with deviation
- * initializer_range, .02; gpt2's projections into the residual stream divided by sqrt(2 n_layers) (Radford et al. 2019);
- * biases 0, gains 1), and which can be trained. tokenizer: the path of a tokenizer.json, or NULL. */
+ * initializer_range, .02; gpt2's projections into the residual stream divided by sqrt(2 n_layers) (Radford et al.
+ * 2019); biases 0, gains 1), and which can be trained. tokenizer: the path of a tokenizer.json, or NULL. */
 sg_status sg_model_new(sg_model **out, const char *config, const char *tokenizer, sg_model_opts opts,
                        sg_error *err) SG_MUST_CHECK;
-/* Writes the folder (made if it is not there) that sg_model_open opens: config.json and tokenizer.json as they were given
- * to sg_model_new, and the weights in s, a state of g. With `beside` not "" the tensors are those of the variables named so
- * before each weight's name, as in "average.". */
-sg_status sg_model_save(const sg_model *m, const sg_graph *g, sg_state *s, const char *beside, const char *dir,
-                        sg_error *err) SG_MUST_CHECK;
+/* Writes the folder (made if it is not there) that sg_model_open opens: config.json and tokenizer.json as they were
+ * given to sg_model_new, and the weights in s, a state of g. With `beside` not "" the tensors are those of the
+ * variables named so before each weight's name, as in "average.". Matrices are stored as `stored`: SG_F32, or SG_BF16
+ * for half the bytes. */
+sg_status sg_model_save(const sg_model *m, const sg_graph *g, sg_state *s, const char *beside, sg_dtype stored,
+                        const char *dir, sg_error *err) SG_MUST_CHECK;
 
-/* A model from nothing of another's sizes: what a network is before it has learnt anything. It borrows m, which is closed after
- * it, and cannot be saved. */
+/* A model from nothing of another's sizes: what a network is before it has learnt anything. It borrows m, which is
+ * closed after it, and cannot be saved. */
 sg_status sg_model_untrained(sg_model **out, const sg_model *m, sg_error *err) SG_MUST_CHECK;
 
 /* Weight i, in no order that means anything; name NULL past the last. */
@@ -133,8 +136,8 @@ typedef struct sg_named_feed {
     sg_tensor tensor;
 } sg_named_feed;
 
-/* Runs the rows from an empty past. Without a cache only. out[i] is fetch i, batch first, borrowed until the next run. SG_EARG: a row
- * is empty, longer than the context, or has a token outside the vocabulary. */
+/* Runs the rows from an empty past. Without a cache only. out[i] is fetch i, batch first, borrowed until the next run.
+ * SG_EARG: a row is empty, longer than the context, or has a token outside the vocabulary. */
 sg_status sg_glass_run(sg_glass *glass, const sg_rows *rows, int n_feeds, const sg_named_feed *feeds, int n_fetches,
                        sg_value *const *fetches, sg_tensor *out, sg_error *err) SG_MUST_CHECK;
 

@@ -171,8 +171,32 @@ static sg_status copy_file(const sg_file *file, const char *dir, const char *nam
     return status;
 }
 
-static sg_status save_weights(const sg_model *m, const sg_graph *g, sg_state *s, const char *beside, const char *dir,
-                              sg_named_tensor *list, sg_error *err)
+/* Copies of the matrices in another type, which the arena keeps; vectors stay as they are. */
+static sg_status convert_matrices(sg_arena *arena, sg_named_tensor *list, int n, sg_dtype stored, sg_error *err)
+{
+    for (int i = 0; i < n; i++) {
+        sg_tensor *t = &list[i].tensor;
+        if (t->n_dims < 2 || t->dtype == stored)
+            continue;
+        void *data = sg_arena_array(arena, (size_t)sg_tensor_count(t), sg_dtype_bytes(stored));
+        if (!data)
+            return sg_fail(err, SG_ENOMEM, "%s: out of memory", list[i].name);
+        sg_convert(data, stored, t->data, t->dtype, sg_tensor_count(t));
+        *t = sg_tensor_of(stored, t->n_dims, t->dims, data);
+    }
+    return SG_OK;
+}
+
+/* Wider types first, so that all are aligned. */
+static int by_width(const void *a, const void *b)
+{
+    const sg_named_tensor *x = a, *y = b;
+    const size_t wide = sg_dtype_bytes(x->tensor.dtype), other = sg_dtype_bytes(y->tensor.dtype);
+    return wide != other ? (wide < other ? 1 : -1) : strcmp(x->name, y->name);
+}
+
+static sg_status save_weights(sg_arena *arena, const sg_model *m, const sg_graph *g, sg_state *s, const char *beside,
+                              sg_dtype stored, const char *dir, sg_named_tensor *list, sg_error *err)
 {
     char name[320];
     int n = 0;
@@ -185,17 +209,17 @@ static sg_status save_weights(const sg_model *m, const sg_graph *g, sg_state *s,
             return sg_fail(err, SG_EARG, "%s: the state has no %.200s", dir, name);
         list[n].tensor = *t;
     }
-    char *path = malloc(strlen(dir) + sizeof "/model.safetensors");
+    SG_TRY(convert_matrices(arena, list, n, stored, err));
+    if (stored != SG_F32)
+        qsort(list, (size_t)n, sizeof *list, by_width);
+    const char *path = sg_arena_printf(arena, "%s/model.safetensors", dir);
     if (!path)
         return sg_fail(err, SG_ENOMEM, "%s: out of memory", dir);
-    sprintf(path, "%s/model.safetensors", dir);
-    const sg_status status = sg_safetensors_save(path, list, n, &(sg_pair){"format", "pt"}, 1, err);
-    free(path);
-    return status;
+    return sg_safetensors_save(path, list, n, &(sg_pair){"format", "pt"}, 1, err);
 }
 
-sg_status sg_model_save(const sg_model *m, const sg_graph *g, sg_state *s, const char *beside, const char *dir,
-                        sg_error *err)
+sg_status sg_model_save(const sg_model *m, const sg_graph *g, sg_state *s, const char *beside, sg_dtype stored,
+                        const char *dir, sg_error *err)
 {
     int n = 0;
     if (!m->config)
@@ -204,11 +228,11 @@ sg_status sg_model_save(const sg_model *m, const sg_graph *g, sg_state *s, const
         return sg_fail(err, SG_EIO, "%s: cannot be made: %s", dir, strerror(errno));
     while (sg_model_get_weight(m, n).name)
         n++;
-    sg_named_tensor *list = calloc((size_t)SG_MAX(n, 1), sizeof *list);
-    if (!list)
-        return sg_fail(err, SG_ENOMEM, "%s: out of memory", dir);
-    sg_status status = save_weights(m, g, s, beside, dir, list, err);
-    free(list);
+    sg_arena *arena = sg_arena_new();
+    sg_named_tensor *list = arena ? sg_arena_array(arena, (size_t)SG_MAX(n, 1), sizeof *list) : NULL;
+    sg_status status = list ? save_weights(arena, m, g, s, beside, stored, dir, list, err)
+                            : sg_fail(err, SG_ENOMEM, "%s: out of memory", dir);
+    sg_arena_free(arena);
     if (status == SG_OK)
         status = copy_file(m->config, dir, "config.json", err);
     if (status == SG_OK && m->tokenizer_file)

@@ -232,7 +232,7 @@ static void what_is_saved_is_what_is_opened(void **state)
         sg_graph *g;
         sg_state *s;
         snprintf(dir, sizeof dir, "%s/m", folder);
-        CHECK_OK(sg_model_save(f.m, f.g, f.state, "", dir, &err), &err);
+        CHECK_OK(sg_model_save(f.m, f.g, f.state, "", SG_F32, dir, &err), &err);
         CHECK_OK(sg_model_open(&m, dir, sg_model_defaults(), &err), &err);
         CHECK(sg_model_warning(m, 0) == NULL);
         CHECK(sg_model_get_info(m)->n_parameters == sg_model_get_info(f.m)->n_parameters);
@@ -245,9 +245,9 @@ static void what_is_saved_is_what_is_opened(void **state)
             const sg_tensor *b = sg_state_tensor(s, sg_graph_find(g, name));
             CHECK(a && b && memcmp(a->data, b->data, sg_tensor_bytes(a)) == 0);
         }
-        CHECK_STATUS(sg_model_save(f.m, f.g, f.state, "average.", dir, &err), SG_EARG);
+        CHECK_STATUS(sg_model_save(f.m, f.g, f.state, "average.", SG_F32, dir, &err), SG_EARG);
         CHECK_TEXT(err.text, "average.");
-        CHECK_STATUS(sg_model_save(m, g, s, "", dir, &err), SG_EARG);
+        CHECK_STATUS(sg_model_save(m, g, s, "", SG_F32, dir, &err), SG_EARG);
         sg_state_free(s);
         sg_graph_free(g);
         sg_model_close(m);

@@ -35,6 +35,7 @@ sg_learner_opts sg_learner_defaults(void)
     return (sg_learner_opts){.schedule = sg_schedule_defaults(),
                              .update = sg_update_defaults(),
                              .data = "",
+                             .stored = SG_F32,
                              .overlap = true,
                              .exec = sg_exec_defaults()};
 }
@@ -332,7 +333,7 @@ sg_status sg_learner_export(sg_learner *l, const char *dir, sg_error *err)
     /* Before the first step an average is of nothing. */
     const bool averaged = l->opts.update.average > 0 && sg_train_step(l->train) > 0;
     const sg_status status =
-        is_first(l) ? sg_model_save(l->m, l->g, l->state, averaged ? "average." : "", dir, err) : SG_OK;
+        is_first(l) ? sg_model_save(l->m, l->g, l->state, averaged ? "average." : "", l->opts.stored, dir, err) : SG_OK;
     return sg_ranks_agree(l->opts.ranks, status, err);
 }
 
