@@ -278,6 +278,7 @@ typedef struct work {
     sg_source source;
     char data[300]; /* the source in words */
     const char *backend;
+    sg_exec_opts exec;
     sg_learner *learner;
     sg_metrics *metrics;
     double began, shown;
@@ -426,6 +427,7 @@ static sg_status prepare(work *w, sg_error *err)
     opts.cancel = &interrupted;
     opts.ranks = w->ranks;
     opts.overlap = !s->no_overlap;
+    w->exec = opts.exec;
     return sg_learner_new(&w->learner, w->model, &w->source, opts, err);
 }
 
@@ -552,7 +554,7 @@ static sg_status write_recipe(const work *w, sg_error *err)
 {
     const settings *s = w->s;
     const sg_dim step = sg_learner_step(w->learner);
-    const sg_exec_opts exec = sg_exec_defaults();
+    const sg_exec_opts exec = w->exec;
     const recipe r = {.argc = s->argc - 1,
                       .argv = s->argv + 1,
                       .data = w->data,
