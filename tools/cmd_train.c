@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "cli.h"
-#include "exec/backend.h"
 #include "recipe.h"
 #include "sightglass/checkpoint.h"
 #include "sightglass/corpus.h"
@@ -558,7 +557,7 @@ static sg_status write_recipe(const work *w, sg_error *err)
     const recipe r = {.argc = s->argc - 1,
                       .argv = s->argv + 1,
                       .data = w->data,
-                      .backend = exec.n_backends ? exec.backends[0]->name : "reference",
+                      .backend = w->backend,
                       .dtype = sg_dtype_name(s->compute),
                       .threads = exec.n_threads,
                       .processes = sg_ranks_count(w->ranks),

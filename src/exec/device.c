@@ -1,6 +1,6 @@
-/* A run on a device. Everything its steps read and write lies there; what crosses is feeds before the first step, fetches
- * after the last, and, for steps whose kernel is the processor's, their inputs and results. Those are copied whole each
- * time: such steps are meant to be few. */
+/* A run on a device. Everything its steps read and write lies there; what crosses is feeds before the first step,
+ * fetches after the last, and, for steps whose kernel is the processor's, their inputs and results. Those are copied
+ * whole each time: such steps are meant to be few. */
 #include "exec/device.h"
 
 #include <stdlib.h>

@@ -16,7 +16,8 @@ void *sg_away_at(const sg_away *w, int a);
 /* Sends the feeds' numbers. */
 sg_status sg_away_feed(sg_away *w, const sg_tensor *const *fed, sg_error *err);
 
-/* Has a step, whose kernel is the processor's, compute on copies: changes *run and k->self. False when memory is out. */
+/* Has a step, whose kernel is the processor's, compute on copies: changes *run and k->self. False when memory is out.
+ */
 bool sg_away_shadow(sg_away *w, const sg_plan_step *step, sg_kernel_fn *run, sg_kernel_args *k);
 
 /* Brings a contiguous value: fetch i to a place of its own, or any to one that the next look uses again. t has the

@@ -15,8 +15,8 @@ static struct fake {
     unsigned char *memory; /* PROT_NONE but within the functions below */
     size_t used;
     int n_taken, n_uploads, n_downloads;
-    bool fails;            /* uploads and downloads do */
-    const char *declines;  /* kernels of this name; NULL: none, "*": all */
+    bool fails;           /* uploads and downloads do */
+    const char *declines; /* kernels of this name; NULL: none, "*": all */
 } fake;
 
 static void unlock(bool open)
@@ -368,14 +368,10 @@ int main(void)
 {
 #define ON_DEVICE(f) cmocka_unit_test_setup_teardown(f, begin, end)
     const struct CMUnitTest tests[] = {
-        ON_DEVICE(training_on_a_device_is_the_same),
-        ON_DEVICE(steps_that_the_device_declines_run_on_copies),
-        ON_DEVICE(steps_that_change_variables_run_on_copies),
-        ON_DEVICE(a_step_sends_no_weights),
-        ON_DEVICE(a_variable_has_one_newest_value),
-        ON_DEVICE(extents_may_vary_and_views_cross),
-        ON_DEVICE(a_guard_finds_the_first_nan_there),
-        ON_DEVICE(a_device_that_fails_is_reported),
+        ON_DEVICE(training_on_a_device_is_the_same),          ON_DEVICE(steps_that_the_device_declines_run_on_copies),
+        ON_DEVICE(steps_that_change_variables_run_on_copies), ON_DEVICE(a_step_sends_no_weights),
+        ON_DEVICE(a_variable_has_one_newest_value),           ON_DEVICE(extents_may_vary_and_views_cross),
+        ON_DEVICE(a_guard_finds_the_first_nan_there),         ON_DEVICE(a_device_that_fails_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

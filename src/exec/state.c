@@ -1,5 +1,5 @@
-/* The numbers of variables: bound to the caller's memory, or owned and started from a seed. A run on a device works on a
- * mirror of them, made when it first asks; who of the two has the newest numbers is kept, and they are moved when the
+/* The numbers of variables: bound to the caller's memory, or owned and started from a seed. A run on a device works on
+ * a mirror of them, made when it first asks; who of the two has the newest numbers is kept, and they are moved when the
  * other side wants them. */
 #include <stdlib.h>
 #include <string.h>

@@ -25,13 +25,14 @@ bool sg_cuda_all_f32(const sg_kernel_args *k);
 typedef struct sg_cuda_op {
     const char *name;
     sg_status (*run)(const sg_kernel_args *k, sg_error *err);
-    bool (*fits)(const sg_kernel_args *k);          /* NULL: all that are f32 */
-    size_t (*scratch)(const sg_kernel_args *k);     /* NULL: none */
+    bool (*fits)(const sg_kernel_args *k);      /* NULL: all that are f32 */
+    size_t (*scratch)(const sg_kernel_args *k); /* NULL: none */
 } sg_cuda_op;
 extern const sg_cuda_op sg_cuda_ops[]; /* the last has no name */
 
-sg_status sg_cuda_matmul(const sg_kernel_args *k, bool bf16, sg_error *err);
-size_t sg_cuda_matmul_scratch(const sg_kernel_args *k, bool bf16);
+/* less: operands may be rounded to bf16, or to what lies between that and f32. */
+sg_status sg_cuda_matmul(const sg_kernel_args *k, bool less, sg_error *err);
+size_t sg_cuda_matmul_scratch(const sg_kernel_args *k);
 
 /* A walk over `out` and inputs broadcast to it, axes merged. SG_EUNSUPPORTED: more than 2^31 elements. */
 sg_status sg_cuda_walk(sgk_walk *w, const sg_view *out, int n_in, const sg_view *const *in, sg_error *err);

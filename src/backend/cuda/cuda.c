@@ -100,7 +100,7 @@ static bool prepare(const sg_backend *self, const sg_kernel_args *k, sg_prepared
         if (k->n_in != 2 || !sg_cuda_all_f32(k)) /* a bias is added by a step of its own */
             return false;
         out->run = bf16 ? matmul_bf16 : matmul_f32;
-        out->scratch_bytes = sg_cuda_matmul_scratch(k, bf16);
+        out->scratch_bytes = sg_cuda_matmul_scratch(k);
         return true;
     }
     for (const sg_cuda_op *op = sg_cuda_ops; op->name; op++) {
@@ -117,8 +117,7 @@ static bool prepare(const sg_backend *self, const sg_kernel_args *k, sg_prepared
 
 /* ---- opening ---- */
 
-static const sg_device device = {
-    .take = take, .give = give, .upload = upload, .download = download, .finish = finish};
+static const sg_device device = {.take = take, .give = give, .upload = upload, .download = download, .finish = finish};
 static const sg_backend backend = {.name = "cuda", .device = &device, .prepare = prepare};
 static const sg_backend *const list[] = {&backend};
 
@@ -137,8 +136,7 @@ static sg_status open_gpu(sg_error *err)
     SG_TRY(sg_cuda_check(cudaHostAlloc(&trouble, sizeof *g->trouble, cudaHostAllocMapped), "opening the GPU", err));
     g->trouble = trouble;
     *g->trouble = 0;
-    if (cublasCreate(&g->blas) != CUBLAS_STATUS_SUCCESS ||
-        cublasSetStream(g->blas, g->stream) != CUBLAS_STATUS_SUCCESS)
+    if (cublasCreate(&g->blas) != CUBLAS_STATUS_SUCCESS || cublasSetStream(g->blas, g->stream) != CUBLAS_STATUS_SUCCESS)
         return sg_fail(err, SG_EUNSUPPORTED, "cuBLAS does not start on this GPU");
     return SG_OK;
 }

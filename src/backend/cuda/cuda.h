@@ -1,5 +1,5 @@
-/* The shared object that holds the CUDA backend, and the function in it that opens the GPU. It calls nothing of ours but
- * what it carries itself. */
+/* The shared object that holds the CUDA backend, and the function in it that opens the GPU. It calls nothing of ours
+ * but what it carries itself. */
 #ifndef SG_CUDA_H
 #define SG_CUDA_H
 

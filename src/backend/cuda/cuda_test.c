@@ -145,7 +145,7 @@ static void functions_of_one_number(void **state)
     sg_value *x = reals(&b, 3, (sg_dim[]){7, 5, 13}), *turned = sg_transpose(g, x, (int[]){2, 0, 1});
     sg_value *positive = sg_add_scalar(g, sg_square(g, x), 0.1);
     sg_value *(*const ops[])(sg_graph *, sg_value *) = {
-        sg_neg,  sg_abs,  sg_sign, sg_exp,  sg_reciprocal, sg_square,    sg_sin,             sg_cos,  sg_erf,
+        sg_neg,  sg_abs,     sg_sign, sg_exp,  sg_reciprocal, sg_square,          sg_sin,  sg_cos,     sg_erf,
         sg_tanh, sg_sigmoid, sg_relu, sg_gelu, sg_gelu_tanh,  sg_gelu_tanh_slope, sg_silu, sg_softplus};
     for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++)
         same(&b, ops[i](g, i % 2 ? turned : x));
@@ -163,8 +163,8 @@ static void functions_of_two_numbers_broadcast(void **state)
     sg_value *x = reals(&b, 3, (sg_dim[]){4, 6, 12}), *y = reals(&b, 3, (sg_dim[]){4, 6, 12});
     sg_value *row = reals(&b, 1, (sg_dim[]){12}), *column = reals(&b, 2, (sg_dim[]){6, 1});
     sg_value *scalar = reals(&b, 0, NULL), *outer = reals(&b, 3, (sg_dim[]){4, 1, 12});
-    sg_value *(*const ops[])(sg_graph *, sg_value *, sg_value *) = {sg_add, sg_sub, sg_mul, sg_div, sg_maximum,
-                                                                    sg_minimum};
+    sg_value *(*const ops[])(sg_graph *, sg_value *, sg_value *) = {sg_add, sg_sub,     sg_mul,
+                                                                    sg_div, sg_maximum, sg_minimum};
     sg_value *with[] = {y, row, column, scalar, outer};
     for (int i = 0; i < 6; i++)
         for (int k = i % 2; k < 5; k += 2)
@@ -186,10 +186,11 @@ static void comparisons_and_choices(void **state)
     bench b = begin();
     sg_graph *g = b.g;
     sg_value *i = wholes(&b, 2, (sg_dim[]){6, 8}, 4), *j = wholes(&b, 1, (sg_dim[]){8}, 4);
-    sg_value *x = reals(&b, 2, (sg_dim[]){6, 8}), *y = reals(&b, 2, (sg_dim[]){6, 1}), *p = truths(&b, 2, (sg_dim[]){6, 8});
+    sg_value *x = reals(&b, 2, (sg_dim[]){6, 8}), *y = reals(&b, 2, (sg_dim[]){6, 1}),
+             *p = truths(&b, 2, (sg_dim[]){6, 8});
     sg_value *q = truths(&b, 2, (sg_dim[]){1, 8});
-    sg_value *(*const ops[])(sg_graph *, sg_value *, sg_value *) = {sg_equal, sg_not_equal,  sg_less, sg_less_equal,
-                                                                    sg_greater, sg_greater_equal};
+    sg_value *(*const ops[])(sg_graph *, sg_value *, sg_value *) = {sg_equal,      sg_not_equal, sg_less,
+                                                                    sg_less_equal, sg_greater,   sg_greater_equal};
     for (int k = 0; k < 6; k++) {
         same(&b, ops[k](g, i, j));
         same(&b, ops[k](g, x, y));
@@ -258,9 +259,11 @@ static void rows_are_normed(void **state)
     NEEDS_GPU;
     bench b = begin();
     sg_graph *g = b.g;
-    sg_value *x = reals(&b, 3, (sg_dim[]){9, 7, 61}), *w = reals(&b, 1, (sg_dim[]){61}), *c = reals(&b, 1, (sg_dim[]){61});
+    sg_value *x = reals(&b, 3, (sg_dim[]){9, 7, 61}), *w = reals(&b, 1, (sg_dim[]){61}),
+             *c = reals(&b, 1, (sg_dim[]){61});
     sg_value *far = sg_add_scalar(g, x, 1000), *wide = reals(&b, 2, (sg_dim[]){3, 700});
-    sg_value *hidden = sg_where(g, sg_greater(g, w, sg_scalar(g, SG_F32, 0)), x, sg_scalar(g, SG_F32, -(double)INFINITY));
+    sg_value *hidden =
+        sg_where(g, sg_greater(g, w, sg_scalar(g, SG_F32, 0)), x, sg_scalar(g, SG_F32, -(double)INFINITY));
     same(&b, sg_softmax(g, x, -1));
     same(&b, sg_softmax(g, hidden, -1));
     same(&b, sg_softmax(g, sg_mul(g, wide, wide), -1));
@@ -276,12 +279,14 @@ static void rows_are_normed(void **state)
 static void products(bench *b)
 {
     sg_graph *g = b->g;
-    sg_value *x = reals(b, 3, (sg_dim[]){4, 30, 24}), *w = reals(b, 2, (sg_dim[]){24, 36}), *v = reals(b, 2, (sg_dim[]){36, 24});
+    sg_value *x = reals(b, 3, (sg_dim[]){4, 30, 24}), *w = reals(b, 2, (sg_dim[]){24, 36}),
+             *v = reals(b, 2, (sg_dim[]){36, 24});
     sg_value *qkv = reals(b, 3, (sg_dim[]){4, 10, 96}); /* heads of 8 within q, k, v of 32 */
     sg_value *part[3];
     for (int i = 0; i < 3; i++)
-        part[i] = sg_transpose(g, sg_reshape(g, sg_slice(g, qkv, 2, 32 * i, 32 * i + 32, 1), 4, (sg_dim[]){4, 10, 4, 8}),
-                               (int[]){0, 2, 1, 3});
+        part[i] =
+            sg_transpose(g, sg_reshape(g, sg_slice(g, qkv, 2, 32 * i, 32 * i + 32, 1), 4, (sg_dim[]){4, 10, 4, 8}),
+                         (int[]){0, 2, 1, 3});
     same(b, sg_matmul(g, x, w, false, false));
     same(b, sg_matmul(g, x, v, false, true));
     sg_value *flat = sg_reshape(g, x, 2, (sg_dim[]){120, 24});
@@ -295,7 +300,7 @@ static void products(bench *b)
     same(b, sg_matmul(g, sg_slice(g, w, 1, 0, 36, 3), sg_slice(g, v, 0, 4, 16, 1), false, false)); /* no unit stride */
     same(b, sg_matmul(g, x, sg_broadcast(g, sg_slice(g, x, 0, 1, 2, 1), 3, (sg_dim[]){4, 30, 24}), false, true));
     same(b, sg_matmul(g, sg_slice(g, w, 0, 3, 4, 1), v, false, false)); /* one row */
-    same(b, sg_matmul(g, w, sg_slice(g, v, 1, 2, 3, 1), false, false));       /* one column */
+    same(b, sg_matmul(g, w, sg_slice(g, v, 1, 2, 3, 1), false, false)); /* one column */
     sg_value *lead = reals(b, 4, (sg_dim[]){2, 1, 5, 6}), *other = reals(b, 4, (sg_dim[]){2, 3, 6, 7});
     same(b, sg_matmul(g, lead, other, false, false)); /* leading axes broadcast */
 }
@@ -335,12 +340,50 @@ static void tables(void **state)
     finish(&b, SG_F32, 3e-6);
 }
 
+/* As attention and norms do, forward and back. */
+static void rows_in_a_chain(void **state)
+{
+    NEEDS_GPU;
+    bench b = begin();
+    sg_graph *g = b.g;
+    const sg_dim dims[4] = {3, 4, 60, 60};
+    sg_value *scores = reals(&b, 4, dims), *mask = truths(&b, 4, (sg_dim[]){3, 1, 60, 60}), *d = reals(&b, 4, dims);
+    sg_value *hidden = sg_where(g, mask, sg_mul_scalar(g, scores, 0.3), sg_scalar(g, SG_F32, -(double)INFINITY));
+    sg_value *pattern = sg_softmax(g, hidden, -1), *product = sg_mul(g, d, pattern);
+    sg_value *back = sg_sub(g, product, sg_mul(g, pattern, sg_sum(g, product, -1, true)));
+    same(&b, pattern);
+    same(&b, sg_mul_scalar(g, sg_where(g, mask, back, sg_scalar(g, SG_F32, 0)), 0.3));
+
+    sg_value *x = reals(&b, 3, (sg_dim[]){50, 20, 48}), *w = reals(&b, 1, (sg_dim[]){48}),
+             *c = reals(&b, 1, (sg_dim[]){48});
+    sg_value *bias = reals(&b, 1, (sg_dim[]){48}), *dy = reals(&b, 3, (sg_dim[]){50, 20, 48}), *dx[3];
+    sg_value *in = sg_gelu_tanh(g, sg_add(g, x, bias)), *y = sg_layer_norm(g, in, w, c, 1e-5);
+    sg_gradients(g, y, dy, 3, (sg_value *[]){x, w, bias}, dx);
+    same(&b, y);
+    for (int i = 0; i < 3; i++)
+        same(&b, dx[i]);
+
+    sg_value *turned = sg_transpose(g, reals(&b, 3, (sg_dim[]){40, 70, 30}), (int[]){1, 0, 2});
+    sg_value *less = sg_sub(g, turned, sg_max(g, turned, -1, true));
+    same(&b, sg_logsumexp(g, sg_neg(g, less), -1, false));
+    same(&b, sg_log_softmax(g, sg_silu(g, less), -1));
+    same(&b, sg_mean(g, sg_rms_norm(g, sg_square(g, less), 1e-6), -1, false));
+
+    sg_value *wide = reals(&b, 2, (sg_dim[]){90, 1500}), *one = reals(&b, 2, (sg_dim[]){90, 1});
+    sg_value *both = sg_maximum(g, sg_add(g, wide, one), sg_tanh(g, wide));
+    same(&b, sg_sum_to(g, sg_mul(g, both, both), 1, (sg_dim[]){1500}));
+    same(&b, sg_sum_to(g, both, 1, (sg_dim[]){1500}));
+    same(&b, sg_min(g, both, -1, false));
+    finish(&b, SG_F32, 1e-5);
+}
+
 static void an_index_out_of_range_is_an_error(void **state)
 {
     NEEDS_GPU;
     sg_error err;
     sg_graph *g = sg_graph_new();
-    sg_value *table = sg_input(g, "table", SG_F32, 2, (sg_dim[]){3, 2}), *ids = sg_input(g, "ids", SG_I32, 1, (sg_dim[]){2});
+    sg_value *table = sg_input(g, "table", SG_F32, 2, (sg_dim[]){3, 2}),
+             *ids = sg_input(g, "ids", SG_I32, 1, (sg_dim[]){2});
     sg_value *y = sg_embed(g, table, ids);
     float numbers[6] = {1, 2, 3, 4, 5, 6};
     int32_t at[2] = {1, 3};
@@ -368,7 +411,8 @@ static sg_status fill(void *self, sg_dim i, sg_tensor *field, sg_error *err)
     const sg_dim time = field[0].dims[1];
     int32_t *tokens = field[0].data;
     for (sg_dim k = 0; k < sg_tensor_count(&field[0]); k++) /* mostly one more than before */
-        tokens[k] = k % time && sg_rng_uniform(&r) < 0.8 ? (tokens[k - 1] + 1) % 61 : (int32_t)(sg_rng_uniform(&r) * 61);
+        tokens[k] =
+            k % time && sg_rng_uniform(&r) < 0.8 ? (tokens[k - 1] + 1) % 61 : (int32_t)(sg_rng_uniform(&r) * 61);
     return SG_OK;
 }
 
@@ -442,6 +486,7 @@ int main(void)
         cmocka_unit_test(matrix_products_of_any_strides),
         cmocka_unit_test(matrix_products_in_bf16),
         cmocka_unit_test(tables),
+        cmocka_unit_test(rows_in_a_chain),
         cmocka_unit_test(an_index_out_of_range_is_an_error),
         cmocka_unit_test(training_is_that_of_the_processor),
     };

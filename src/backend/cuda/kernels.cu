@@ -1,11 +1,12 @@
-/* The kernels: element-wise walks, reductions, rows, tables, the optimiser. They are bound by memory, so what matters is
- * that neighbours in a warp read neighbours in memory, 16 bytes at a time where operands allow. No kernel adds with
+/* The kernels: element-wise walks, reductions, rows, tables, the optimiser. They are bound by memory, so what matters
+ * is that neighbours in a warp read neighbours in memory, 16 bytes at a time where operands allow. No kernel adds with
  * atomics: the same numbers give the same bytes. */
 #include <cuda_bf16.h>
 
 #include "backend/cuda/kernels.h"
 
-namespace {
+namespace
+{
 
 constexpr int THREADS = 256;
 
@@ -348,8 +349,9 @@ __global__ void __launch_bounds__(THREADS)
     const float *x = r.x + place(r.n_keep, r.keep, r.keep_strides, out);
     double sum = start_of(kind);
     for (uint32_t i = first + lane; i < end; i += width)
-        sum = join(kind, sum, (double)x[r.n_over == 1 ? (int64_t)i * r.over_strides[0]
-                                                      : place(r.n_over, r.over, r.over_strides, i)]);
+        sum = join(
+            kind, sum,
+            (double)x[r.n_over == 1 ? (int64_t)i * r.over_strides[0] : place(r.n_over, r.over, r.over_strides, i)]);
     sum = over_warp(kind, sum);
     if (!WARP) {
         __shared__ double part[THREADS / 32];
@@ -377,8 +379,9 @@ __global__ void __launch_bounds__(THREADS)
     if (out < r.n_out) {
         const float *x = r.x + place(r.n_keep, r.keep, r.keep_strides, out);
         for (uint32_t i = first + row; i < end; i += 8)
-            sum = join(kind, sum, (double)x[r.n_over == 1 ? (int64_t)i * r.over_strides[0]
-                                                          : place(r.n_over, r.over, r.over_strides, i)]);
+            sum = join(
+                kind, sum,
+                (double)x[r.n_over == 1 ? (int64_t)i * r.over_strides[0] : place(r.n_over, r.over, r.over_strides, i)]);
     }
     part[row][column] = sum;
     __syncthreads();
@@ -473,9 +476,9 @@ __global__ void __launch_bounds__(THREADS)
 }
 
 /* A warp per row, statistics in double and in two passes. y may be x: each lane writes what only it has read. */
-__global__ void __launch_bounds__(THREADS) norm_kernel(bool centred, const float *xs, const float *gain,
-                                                       const float *bias, float *ys, uint32_t rows, uint32_t n,
-                                                       double eps)
+__global__ void __launch_bounds__(THREADS)
+    norm_kernel(bool centred, const float *xs, const float *gain, const float *bias, float *ys, uint32_t rows,
+                uint32_t n, double eps)
 {
     const uint32_t row = blockIdx.x * (THREADS / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
     if (row >= rows)
@@ -520,30 +523,30 @@ __global__ void embed_kernel(const uint32_t *table, const int32_t *ids, uint32_t
     y[i] = there ? table[(uint64_t)id * width + column] : 0;
 }
 
-/* A block for a row of the table and a part of the ids, which it reads together and then looks at in order. */
+/* A block for a row of the table and a part of the ids. Threads read ids together and note which are this row's; then
+ * each, having a column, adds those rows in their order. */
 __global__ void __launch_bounds__(THREADS)
     scatter_kernel(const int32_t *ids, const float *rows, float *to, uint32_t n_ids, uint32_t n_rows, uint32_t width,
                    uint32_t each, sgk_trouble *t)
 {
-    __shared__ int32_t some[THREADS];
+    __shared__ uint32_t hits[THREADS / 32];
     const uint32_t first = blockIdx.y * each, end = first + each < n_ids ? first + each : n_ids;
     to += ((uint64_t)blockIdx.y * n_rows + blockIdx.x) * width;
     for (uint32_t from = 0; from < width; from += THREADS) { /* columns, once for all but wide tables */
         const uint32_t column = from + threadIdx.x;
         float sum = 0;
         for (uint32_t i = first; i < end; i += THREADS) {
+            const int32_t id = i + threadIdx.x < end ? ids[i + threadIdx.x] : (int32_t)blockIdx.x - 1;
+            if (blockIdx.x == 0 && i + threadIdx.x < end && (id < 0 || (uint32_t)id >= n_rows))
+                report(t, SGK_TROUBLE(SGK_TROUBLE_INDEX, id, i + threadIdx.x));
+            const uint32_t ours = __ballot_sync(0xffffffffu, id == (int32_t)blockIdx.x);
             __syncthreads();
-            if (i + threadIdx.x < end) {
-                const int32_t id = ids[i + threadIdx.x];
-                some[threadIdx.x] = id;
-                if (blockIdx.x == 0 && (id < 0 || (uint32_t)id >= n_rows))
-                    report(t, SGK_TROUBLE(SGK_TROUBLE_INDEX, id, i + threadIdx.x));
-            }
+            if (threadIdx.x % 32 == 0)
+                hits[threadIdx.x / 32] = ours;
             __syncthreads();
-            const uint32_t n = end - i < THREADS ? end - i : THREADS;
-            for (uint32_t k = 0; k < n; k++)
-                if (some[k] == (int32_t)blockIdx.x && column < width)
-                    sum += rows[(uint64_t)(i + k) * width + column];
+            for (uint32_t w = 0; w < THREADS / 32 && column < width; w++)
+                for (uint32_t left = hits[w]; left; left &= left - 1)
+                    sum += rows[(uint64_t)(i + w * 32 + (uint32_t)__ffs((int)left) - 1) * width + column];
         }
         if (column < width)
             to[column] = sum;

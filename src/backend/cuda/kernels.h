@@ -61,15 +61,15 @@ typedef enum sgk_compare {
 
 typedef enum sgk_type { SGK_F32, SGK_I32, SGK_BOOL, SGK_BF16 } sgk_type;
 
-cudaError_t sgk_map_unary(cudaStream_t s, const sgk_walk *w, sgk_unary op);                 /* f32 */
+cudaError_t sgk_map_unary(cudaStream_t s, const sgk_walk *w, sgk_unary op);                  /* f32 */
 cudaError_t sgk_map_binary(cudaStream_t s, const sgk_walk *w, sgk_binary op, sgk_type type); /* f32, i32 */
 cudaError_t sgk_map_compare(cudaStream_t s, const sgk_walk *w, sgk_compare op, sgk_type of); /* f32, i32, bool */
 cudaError_t sgk_map_not(cudaStream_t s, const sgk_walk *w);
-cudaError_t sgk_map_where(cudaStream_t s, const sgk_walk *w, size_t size);                 /* of an element: 1, 4 */
-cudaError_t sgk_map_cast(cudaStream_t s, const sgk_walk *w, sgk_type to, sgk_type from);   /* see can_cast */
-cudaError_t sgk_map_copy(cudaStream_t s, const sgk_walk *w, size_t size);                  /* 1, 2, 4, 8 */
-cudaError_t sgk_fill(cudaStream_t s, uint32_t *to, uint32_t pattern, uint32_t n);          /* n words */
-cudaError_t sgk_iota(cudaStream_t s, void *to, sgk_type type, uint32_t n);                 /* f32, i32 */
+cudaError_t sgk_map_where(cudaStream_t s, const sgk_walk *w, size_t size);               /* of an element: 1, 4 */
+cudaError_t sgk_map_cast(cudaStream_t s, const sgk_walk *w, sgk_type to, sgk_type from); /* see can_cast */
+cudaError_t sgk_map_copy(cudaStream_t s, const sgk_walk *w, size_t size);                /* 1, 2, 4, 8 */
+cudaError_t sgk_fill(cudaStream_t s, uint32_t *to, uint32_t pattern, uint32_t n);        /* n words */
+cudaError_t sgk_iota(cudaStream_t s, void *to, sgk_type type, uint32_t n);               /* f32, i32 */
 
 /* A result for each place among the axes that stay; f32, sums in double. Where results are few, parts of each are made
  * first, in `partial`, which has room for SGK_PARTIALS of them. */
@@ -99,7 +99,7 @@ typedef uint64_t sgk_trouble;
 #define SGK_TROUBLE_INDEX 1u /* out of range */
 #define SGK_TROUBLE_STEP  2u /* below 1 */
 #define SGK_TROUBLE(kind, value, element)                                                                              \
-    ((uint64_t)(kind) << 62 | ((uint64_t)(element) & 0x3fffffffu) << 32 | (uint32_t)(value))
+    ((uint64_t)(kind) << 62 | ((uint64_t)(element)&0x3fffffffu) << 32 | (uint32_t)(value))
 
 /* 4-byte elements. */
 cudaError_t sgk_embed(cudaStream_t s, const uint32_t *table, const int32_t *ids, uint32_t *y, uint32_t n_ids,

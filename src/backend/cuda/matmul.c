@@ -1,6 +1,9 @@
 /* Matrix products by cuBLAS. A product of row-major matrices is, in its column-major eyes, B' A' = C'. An operand whose
  * strides it cannot take (no unit stride, leading axes that no one stride walks) is first copied into one piece; for
- * bf16 each is, since it has to be rounded anyway. Sums are f32, and for f32 operands so is everything (no TF32). */
+ * bf16 each is, since it has to be rounded anyway. Sums are f32, and for f32 operands so is everything (no TF32).
+ *
+ * Where bf16 may be used and each number is used few times, as in attention over short rows, rounding them costs more
+ * than the product: the tensor cores then read f32 and keep 10 bits of it (TF32), which is nearer than bf16. */
 #include "backend/cuda/context.h"
 
 typedef struct operand {
@@ -100,13 +103,12 @@ static product product_of(const sg_kernel_args *k, bool bf16)
 }
 
 /* Room for a copy of each operand, the most that any strides can ask for: they may differ from run to run. */
-size_t sg_cuda_matmul_scratch(const sg_kernel_args *k, bool bf16)
+size_t sg_cuda_matmul_scratch(const sg_kernel_args *k)
 {
-    const product p = product_of(k, bf16);
-    const size_t size = bf16 ? 2 : 4;
+    const product p = product_of(k, false);
     const sg_dim a = p.m * p.k * (k->in[0]->n_dims > 2 ? p.batch : 1);
     const sg_dim b = p.k * p.n * (k->in[1]->n_dims > 2 ? p.batch : 1);
-    return aligned((size_t)a * size) + aligned((size_t)b * size);
+    return aligned((size_t)a * sizeof(float)) + aligned((size_t)b * sizeof(float));
 }
 
 static sg_status pack(operand *o, bool bf16, char **room, sg_error *err)
@@ -132,9 +134,20 @@ static sg_status pack(operand *o, bool bf16, char **room, sg_error *err)
     return SG_OK;
 }
 
-sg_status sg_cuda_matmul(const sg_kernel_args *k, bool bf16, sg_error *err)
+#define FEW_USES 48 /* multiplications for each number that is read */
+
+static bool is_worth_rounding(const sg_kernel_args *k)
 {
+    const sg_view *out = k->out;
+    const sg_dim m = out->dims[out->n_dims - 2], n = out->dims[out->n_dims - 1];
+    return m * n >= FEW_USES * (m + n);
+}
+
+sg_status sg_cuda_matmul(const sg_kernel_args *k, bool less, sg_error *err)
+{
+    const bool bf16 = less && is_worth_rounding(k);
     product p = product_of(k, bf16);
+    const cublasComputeType_t how = less && !bf16 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     const float one = 1, zero = 0;
     const cudaDataType_t type = bf16 ? CUDA_R_16BF : CUDA_R_32F;
     char *room = k->scratch;
@@ -143,8 +156,8 @@ sg_status sg_cuda_matmul(const sg_kernel_args *k, bool bf16, sg_error *err)
         return SG_OK;
     if (p.k == 0)
         return sg_cuda_check(
-            cudaMemsetAsync(k->out->data, 0, (size_t)(p.m * p.n * p.batch) * sizeof one, sg_cuda_gpu.stream),
-            "matmul", err);
+            cudaMemsetAsync(k->out->data, 0, (size_t)(p.m * p.n * p.batch) * sizeof one, sg_cuda_gpu.stream), "matmul",
+            err);
     if (p.m > INT32_MAX || p.n > INT32_MAX || p.k > INT32_MAX || p.batch > INT32_MAX || p.a.ld > INT32_MAX ||
         p.b.ld > INT32_MAX)
         return sg_fail(err, SG_EUNSUPPORTED, "matmul: an extent beyond 2^31");
@@ -153,6 +166,7 @@ sg_status sg_cuda_matmul(const sg_kernel_args *k, bool bf16, sg_error *err)
     const cublasStatus_t code = cublasGemmStridedBatchedEx(
         sg_cuda_gpu.blas, p.b.turned ? CUBLAS_OP_T : CUBLAS_OP_N, p.a.turned ? CUBLAS_OP_T : CUBLAS_OP_N, (int)p.n,
         (int)p.m, (int)p.k, &one, p.b.data, type, (int)p.b.ld, p.b.stride, p.a.data, type, (int)p.a.ld, p.a.stride,
-        &zero, k->out->data, CUDA_R_32F, (int)p.n, p.m * p.n, (int)p.batch, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
-    return code == CUBLAS_STATUS_SUCCESS ? SG_OK : sg_fail(err, SG_EIO, "cuBLAS: matmul: %s", cublasGetStatusString(code));
+        &zero, k->out->data, CUDA_R_32F, (int)p.n, p.m * p.n, (int)p.batch, how, CUBLAS_GEMM_DEFAULT);
+    return code == CUBLAS_STATUS_SUCCESS ? SG_OK
+                                         : sg_fail(err, SG_EIO, "cuBLAS: matmul: %s", cublasGetStatusString(code));
 }

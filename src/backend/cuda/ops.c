@@ -120,14 +120,10 @@ static const char *const binary_names[] = {
     [SGK_POW] = "pow", [SGK_MAXIMUM] = "maximum", [SGK_MINIMUM] = "minimum",
 };
 static const char *const compare_names[] = {
-    [SGK_EQUAL] = "equal",
-    [SGK_NOT_EQUAL] = "not_equal",
-    [SGK_LESS] = "less",
-    [SGK_LESS_EQUAL] = "less_equal",
-    [SGK_GREATER] = "greater",
-    [SGK_GREATER_EQUAL] = "greater_equal",
-    [SGK_AND] = "and",
-    [SGK_OR] = "or",
+    [SGK_EQUAL] = "equal",     [SGK_NOT_EQUAL] = "not_equal",
+    [SGK_LESS] = "less",       [SGK_LESS_EQUAL] = "less_equal",
+    [SGK_GREATER] = "greater", [SGK_GREATER_EQUAL] = "greater_equal",
+    [SGK_AND] = "and",         [SGK_OR] = "or",
 };
 
 /* The op's place among names; only ops of the table below come here, so it is there. */
@@ -420,8 +416,8 @@ static sg_status run_softmax(const sg_kernel_args *k, sg_error *err)
     sg_dim rows = 1;
     for (int d = 0; d < x->n_dims - 1; d++)
         rows *= x->dims[d];
-    return launched(
-        k, sgk_softmax(stream(), (sgk_lines)place_of(k, names), x->data, k->out->data, (uint32_t)rows, n), err);
+    return launched(k, sgk_softmax(stream(), (sgk_lines)place_of(k, names), x->data, k->out->data, (uint32_t)rows, n),
+                    err);
 }
 
 static sg_status run_norm(const sg_kernel_args *k, sg_error *err)
@@ -481,8 +477,8 @@ static sg_status run_scatter(const sg_kernel_args *k, sg_error *err)
         return too_large("ids", err);
     return launched(k,
                     sgk_scatter_add(stream(), k->in[0]->data, k->in[1]->data, k->out->data, k->scratch,
-                                    (uint32_t)count_of(k->in[0]), (uint32_t)k->out->dims[0],
-                                    (uint32_t)k->out->dims[1], scatter_splits(k), sg_cuda_gpu.trouble),
+                                    (uint32_t)count_of(k->in[0]), (uint32_t)k->out->dims[0], (uint32_t)k->out->dims[1],
+                                    scatter_splits(k), sg_cuda_gpu.trouble),
                     err);
 }
 
@@ -540,11 +536,26 @@ static sg_status run_adam(const sg_kernel_args *k, sg_error *err)
     return launched(k, sgk_adam_run(stream(), &a, sg_cuda_gpu.trouble), err);
 }
 
-#define UNARY(op)   {#op, run_unary, NULL, NULL}
-#define BINARY(op)  {#op, run_binary, fits_binary, NULL}
-#define COMPARE(op) {#op, run_compare, fits_compare, NULL}
-#define VIEW(op)    {#op, run_view, fits_any, NULL}
-#define REDUCE(op)  {#op, run_reduce, NULL, scratch_reduce}
+#define UNARY(op)                                                                                                      \
+    {                                                                                                                  \
+#op, run_unary, NULL, NULL                                                                                     \
+    }
+#define BINARY(op)                                                                                                     \
+    {                                                                                                                  \
+#op, run_binary, fits_binary, NULL                                                                             \
+    }
+#define COMPARE(op)                                                                                                    \
+    {                                                                                                                  \
+#op, run_compare, fits_compare, NULL                                                                           \
+    }
+#define VIEW(op)                                                                                                       \
+    {                                                                                                                  \
+#op, run_view, fits_any, NULL                                                                                  \
+    }
+#define REDUCE(op)                                                                                                     \
+    {                                                                                                                  \
+#op, run_reduce, NULL, scratch_reduce                                                                          \
+    }
 const sg_cuda_op sg_cuda_ops[] = {
     UNARY(neg),
     UNARY(abs),
