@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "cli.h"
-#include "exec/backend.h"
 #include "recipe.h"
 #include "sightglass/checkpoint.h"
 #include "sightglass/corpus.h"
@@ -48,6 +47,8 @@ static const char help[] =
     "  --clip X              longest gradient, as a norm over all weights (1; inf: any)\n"
     "  --dtype f32|bf16      what large products multiply in; sums, weights and all else stay f32 (f32)\n"
     "  --save-dtype f32|bf16 what the model's matrices are stored as; checkpoints are f32 (f32)\n"
+    "  --backend B           cpu; reference, the kernels that the others are tested against; cuda, an NVIDIA GPU\n"
+    "                        (SIGHTGLASS_BACKEND, else cpu)\n"
     "  --recompute           keep only what enters each block until its gradient, and compute the rest again:\n"
     "                        less memory, about a third more time\n"
     "  --average X           the model is a running average of the weights with this decay (0: the weights)\n"
@@ -61,7 +62,7 @@ static const char help[] =
     "  --json                the summary for machines\n";
 
 typedef struct settings {
-    const char *config, *tokenizer, *out, *metrics, *schedule;
+    const char *config, *tokenizer, *out, *metrics, *schedule, *backend;
     const char **data;
     int n_data;
     const sg_world *world;
@@ -108,6 +109,7 @@ static const struct option words[] = {
     {"resume", no_argument, NULL, 'r'},
     {"dtype", required_argument, NULL, 'y'},
     {"save-dtype", required_argument, NULL, 'Y'},
+    {"backend", required_argument, NULL, 'b'},
     {"recompute", no_argument, NULL, 'R'},
     {"no-overlap", no_argument, NULL, 'O'},
     {"dry-run", no_argument, NULL, 'n'},
@@ -218,6 +220,9 @@ static int read_options(settings *s, int argc, char **argv)
                 return cli_usage("train", "--%sdtype is \"%.20s\", wanted f32 or bf16", o == 'y' ? "" : "save-",
                                  optarg);
             break;
+        case 'b':
+            s->backend = optarg;
+            break;
         case 'O':
             s->no_overlap = true;
             break;
@@ -271,6 +276,8 @@ typedef struct work {
     sg_world_file file;
     sg_source source;
     char data[300]; /* the source in words */
+    const char *backend;
+    sg_exec_opts exec;
     sg_learner *learner;
     sg_metrics *metrics;
     double began, shown;
@@ -401,6 +408,9 @@ static sg_status prepare(work *w, sg_error *err)
 {
     const settings *s = w->s;
     sg_learner_opts opts = sg_learner_defaults();
+    if (s->backend)
+        SG_TRY(sg_ranks_agree(w->ranks, sg_exec_use(&opts.exec, s->backend, err), err));
+    w->backend = sg_exec_name(&opts.exec);
     SG_TRY(sg_ranks_agree(w->ranks, open_inputs(w, &opts.schedule, err), err));
     opts.update.adam.weight_decay = s->weight_decay;
     opts.update.clip = s->clip;
@@ -416,6 +426,7 @@ static sg_status prepare(work *w, sg_error *err)
     opts.cancel = &interrupted;
     opts.ranks = w->ranks;
     opts.overlap = !s->no_overlap;
+    w->exec = opts.exec;
     return sg_learner_new(&w->learner, w->model, &w->source, opts, err);
 }
 
@@ -542,11 +553,11 @@ static sg_status write_recipe(const work *w, sg_error *err)
 {
     const settings *s = w->s;
     const sg_dim step = sg_learner_step(w->learner);
-    const sg_exec_opts exec = sg_exec_defaults();
+    const sg_exec_opts exec = w->exec;
     const recipe r = {.argc = s->argc - 1,
                       .argv = s->argv + 1,
                       .data = w->data,
-                      .backend = exec.n_backends ? exec.backends[0]->name : "reference",
+                      .backend = w->backend,
                       .dtype = sg_dtype_name(s->compute),
                       .threads = exec.n_threads,
                       .processes = sg_ranks_count(w->ranks),
@@ -567,17 +578,17 @@ static int summary(const work *w)
     const sg_dim step = sg_learner_step(w->learner), n = step - w->first_step;
     const double tokens = (double)n * (double)sg_learner_tokens(w->learner), seconds = sg_now() - w->began;
     if (w->s->json)
-        return cli_print_json(json_pack("{s:s, s:I, s:I, s:o, s:f, s:f, s:f, s:s}", "out", w->s->out, "step",
+        return cli_print_json(json_pack("{s:s, s:I, s:I, s:o, s:f, s:f, s:f, s:s, s:s}", "out", w->s->out, "step",
                                         (json_int_t)step, "steps_now", (json_int_t)n, "loss",
                                         n ? json_real(sg_learner_loss(w->learner)) : json_null(), "tokens", tokens,
                                         "seconds", seconds, "tokens_per_second", seconds > 0 ? tokens / seconds : 0.0,
-                                        "ended_by", w->stopped ? "interrupted" : "steps"));
+                                        "ended_by", w->stopped ? "interrupted" : "steps", "backend", w->backend));
     if (w->stopped)
         fprintf(stderr, "sightglass: stopped at step %" PRId64 " of %lld, which %s holds; --resume goes on\n", step,
                 w->s->steps, w->s->out);
     else if (n)
-        printf("%s: %" PRId64 " steps, loss %.4f, %.3g tokens in %.1f s\n", w->s->out, step,
-               sg_learner_loss(w->learner), tokens, seconds);
+        printf("%s: %" PRId64 " steps, loss %.4f, %.3g tokens in %.1f s (%s)\n", w->s->out, step,
+               sg_learner_loss(w->learner), tokens, seconds, w->backend);
     else
         printf("%s: step %" PRId64 ", there was nothing left to do\n", w->s->out, step);
     return 0;

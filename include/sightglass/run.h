@@ -31,8 +31,11 @@ sg_status sg_state_bind(sg_state *s, const sg_value *variable, const sg_tensor *
 /* Takes memory for the variables not bound and starts them: each draws from a stream named by the variable, so the
  * order of variables does not matter. */
 sg_status sg_state_init(sg_state *s, uint64_t seed, sg_error *err) SG_MUST_CHECK;
-/* The numbers of a variable, borrowed until the state is freed; NULL before init. */
+/* The numbers of a variable, borrowed until the state is freed; NULL before init, or where a device that has newer ones
+ * fails. What a later run on a device stores is seen by asking again; so is what is written here, by that run. */
 sg_tensor *sg_state_tensor(sg_state *s, const sg_value *variable);
+/* Brings what runs on a device have stored to where sg_state_tensor finds it; of its failure one reads here. */
+sg_status sg_state_fetch(sg_state *s, sg_error *err) SG_MUST_CHECK;
 
 /* ---- plans ---- */
 
@@ -54,9 +57,14 @@ typedef struct sg_exec_opts {
      * fetched or fed; the rest is computed again from that. Less memory, for up to one forward pass more. Borrowed. */
     const char *keep;
 } sg_exec_opts;
-/* The best backends this build has and all processors. Environment: SIGHTGLASS_BACKEND=reference leaves the others out,
- * OMP_NUM_THREADS bounds the threads. */
+/* The best backends for the processor that this build has, and all threads. Environment: SIGHTGLASS_BACKEND names
+ * another choice, as below; OMP_NUM_THREADS bounds the threads. */
 sg_exec_opts sg_exec_defaults(void);
+/* Chooses backends by name: "cpu", "reference" (no others than the reference kernels), or "cuda" (an NVIDIA GPU).
+ * SG_EARG: no such name; SG_EUNSUPPORTED: not in this build, or there is no such device. */
+sg_status sg_exec_use(sg_exec_opts *opts, const char *name, sg_error *err) SG_MUST_CHECK;
+/* What the first of the backends is called; "reference" where there is none. */
+const char *sg_exec_name(const sg_exec_opts *opts);
 
 typedef struct sg_extent_value {
     const char *symbol;

@@ -6,4 +6,8 @@
 
 extern const sg_backend sg_backend_onednn; /* in builds with oneDNN (SG_HAVE_ONEDNN) */
 
+/* In builds with CUDA (SG_HAVE_CUDA) a shared object of its own, loaded when somebody first asks: its libraries are
+ * large, and most machines have no GPU. A list of one; NULL and the reason where it cannot be had. Never unloaded. */
+const sg_backend *const *sg_backend_cuda(sg_error *err);
+
 #endif

@@ -2,7 +2,10 @@
  *
  * When a plan is made, each node is offered to the backends in order; the first that prepares a kernel gets it, and the
  * reference kernel is the last resort. What is prepared belongs to the plan and is shared by threads: running it may
- * not write to it. */
+ * not write to it.
+ *
+ * A backend may own memory that the processor cannot read. Then everything a run computes with lies there (device.c),
+ * and steps that the backend declines run on copies. Only the first backend of a list may be such a one. */
 #ifndef SG_EXEC_BACKEND_H
 #define SG_EXEC_BACKEND_H
 
@@ -18,11 +21,23 @@ typedef struct sg_prepared {
     size_t hidden_bytes;    /* that a library takes by itself while the kernel runs, as far as known */
 } sg_prepared;
 
+/* Memory that kernels of a backend read and write and others do not. What is asked happens in order; of a failure hears
+ * whoever next waits, which `download` and `finish` do. */
+typedef struct sg_device {
+    sg_status (*take)(const struct sg_device *self, size_t bytes, void **out, sg_error *err); /* aligned to 256 bytes */
+    void (*give)(const struct sg_device *self, void *memory);
+    sg_status (*upload)(const struct sg_device *self, void *to, const void *from, size_t bytes, sg_error *err);
+    sg_status (*download)(const struct sg_device *self, void *to, const void *from, size_t bytes, sg_error *err);
+    sg_status (*finish)(const struct sg_device *self, sg_error *err);
+} sg_device;
+
 struct sg_backend {
     const char *name;
+    const sg_device *device; /* NULL: kernels work on the processor's memory */
     /* A matmul with a third input [n] wants it added to each row of the product.
      * `k` has op, n_in, extents, strides, types and attributes, but no data (all pointers NULL), and the strides are
-     * those of every later run. Fills *out and returns true, or declines with false. */
+     * those of every later run. Fills *out and returns true, or declines with false. A backend with a device is asked
+     * of steps whose extents vary too: these are the largest then, and a view in one piece may lie in strides later. */
     bool (*prepare)(const sg_backend *self, const sg_kernel_args *k, sg_prepared *out);
 };
 

@@ -33,6 +33,7 @@ typedef struct sg_plan_value {
     int step;     /* that computes it; -1 */
     bool moves;   /* extents or address differ from run to run: depends on a feed or a varying extent */
     bool varies;  /* extents depend on a varying symbol */
+    bool changes; /* a variable that a step of the plan stores into */
     sg_view view; /* at the largest extents; data NULL except constants */
     const int64_t *attr_i;
 } sg_plan_value;
@@ -46,6 +47,7 @@ typedef struct sg_plan_step {
     const char *name, *backend;
     size_t scratch_offset;
     bool varies;
+    bool on_device; /* the kernel works on the memory of the plan's device */
 } sg_plan_step;
 
 struct sg_plan {
@@ -61,6 +63,7 @@ struct sg_plan {
     sg_value **feed_of;
     int *fetches; /* value of fetch i */
     size_t block_bytes;
+    const sg_device *device; /* where the block is; NULL: here */
     sg_exec_opts opts;
 };
 
@@ -76,16 +79,30 @@ size_t sg_layout(int n, sg_interval *intervals);
 void sg_resolve_dims(const sg_graph *extents, const sg_value *v, const int64_t *symbols, sg_dim *dims);
 void sg_resolve_attrs(const sg_graph *extents, const sg_value *v, const int64_t *symbols, int64_t *out);
 
+/* Who has a variable's numbers where a device has a mirror of them. */
+typedef enum sg_newest { SG_NEWEST_BOTH, SG_NEWEST_HERE, SG_NEWEST_MIRROR } sg_newest;
+
 struct sg_state {
     int n_slots;
     struct sg_slot {
         const sg_value *v;
         sg_tensor tensor;
         bool bound, owned;
+        void *mirror; /* on a device; NULL: none */
+        const sg_device *device;
+        sg_newest newest;
     } * slots;
+    int n_mirrors;
     unsigned generation; /* changes whenever an address does */
     sg_packs *packs;     /* of bound variables */
 };
+
+/* Where the numbers of a slot, which has some, are read and written by a run on this device (NULL: here): brings them
+ * there if they are newer elsewhere. `changes`: the run will store there. */
+sg_status sg_state_place(sg_state *s, int slot, const sg_device *device, bool changes, void **out, sg_error *err);
+
+/* Brings fetch i here, if it lies on a device and has not been; sg_run_fetch does too, but cannot say what failed. */
+sg_status sg_run_land(const sg_run *run, int i, sg_error *err);
 
 void sg_trace_add(sg_trace *t, const char *name, const char *op, const char *backend, double start, double end,
                   const sg_view *out, double bytes);

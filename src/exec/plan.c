@@ -504,6 +504,7 @@ static sg_status order_steps(sg_planner *pl, bool *circle)
             if (!changes_input(x, i))
                 continue;
             const int version = sg_plan_version(pl, sg_plan_input(pl, x, i));
+            p->values[p->values[version].root].changes = true;
             if (changer[version] >= 0 && changer[version] != a) {
                 status = sg_fail(pl->err, SG_EARG, "one run would store into %s twice",
                                  sg_value_name(p->values[p->values[version].root].v));
@@ -646,12 +647,15 @@ sg_status sg_plan_offer(sg_planner *pl, const sg_kernel_args *k, sg_plan_step *s
 
     for (int b = 0; b < p->opts.n_backends; b++) {
         sg_prepared prepared = {0};
+        if (step->varies && !p->opts.backends[b]->device)
+            continue;
         if (!p->opts.backends[b]->prepare(p->opts.backends[b], k, &prepared))
             continue;
         if (prepared.release && sg_arena_defer(p->arena, prepared.release, prepared.self) != SG_OK)
             return no_memory(pl);
         step->kernel = prepared;
         step->backend = p->opts.backends[b]->name;
+        step->on_device = p->opts.backends[b]->device != NULL;
         break;
     }
     return SG_OK;
@@ -708,7 +712,8 @@ static sg_status choose_kernels(sg_planner *pl)
         out.data = NULL;
         if (x->v->op->scratch)
             step->kernel.scratch_bytes = x->v->op->scratch(&k);
-        const sg_status status = step->varies || n_in > SG_MAX_DIMS ? SG_OK : sg_plan_offer(pl, &k, step);
+        const bool fixed = !step->varies || p->device;
+        const sg_status status = !fixed || n_in > SG_MAX_DIMS ? SG_OK : sg_plan_offer(pl, &k, step);
         if (status != SG_OK) {
             free(ins);
             return status;
@@ -884,6 +889,8 @@ sg_status sg_plan_new(sg_plan **out, const sg_graph *g, int n_feeds, sg_value *c
     sg_plan *p = pl.p;
     p->arena = arena;
     p->opts = opts;
+    p->device = opts.n_backends ? opts.backends[0]->device : NULL;
+    p->opts.fuse &= !p->device; /* fused steps are the processor's */
     p->n_feeds = n_feeds;
     p->n_fetches = n_fetches;
     p->n_slots = sg_graph_n_slots(g);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "exec/device.h"
 #include "exec/exec_internal.h"
 #include "ops/copy.h"
 
@@ -32,6 +33,7 @@ struct sg_run {
     sg_trace *trace;
     void (*observe)(void *context, int fetch, const sg_tensor *value); /* NULL: nobody */
     void *observer;
+    sg_away *away; /* what it has on a device; NULL: nothing */
     int *by_step; /* fetches, those first that are final first; sorted once somebody observes */
 };
 
@@ -47,9 +49,17 @@ sg_status sg_run_new(sg_run **out, const sg_plan *plan, sg_state *state, sg_erro
     r->state = state;
     r->all_moved = true;
     memcpy(r->symbols, plan->most, sizeof r->symbols);
-    r->block = aligned_alloc(SG_BLOCK_ALIGN, plan->block_bytes + SG_BLOCK_ALIGN);
-    if (!r->block || sg_arena_defer(arena, free, r->block) != SG_OK)
-        goto out_of_memory;
+    if (plan->device) {
+        const sg_status status = sg_away_new(&r->away, arena, plan, &r->block, err);
+        if (status != SG_OK) {
+            sg_arena_free(arena);
+            return status;
+        }
+    } else {
+        r->block = aligned_alloc(SG_BLOCK_ALIGN, plan->block_bytes + SG_BLOCK_ALIGN);
+        if (!r->block || sg_arena_defer(arena, free, r->block) != SG_OK)
+            goto out_of_memory;
+    }
     r->views = sg_arena_array(arena, (size_t)SG_MAX(plan->n_values, 1), sizeof *r->views);
     r->attrs = sg_arena_array(arena, (size_t)SG_MAX(plan->n_values, 1), sizeof *r->attrs);
     r->steps = sg_arena_array(arena, (size_t)SG_MAX(plan->n_steps, 1), sizeof *r->steps);
@@ -92,6 +102,8 @@ sg_status sg_run_new(sg_run **out, const sg_plan *plan, sg_state *state, sg_erro
                                   .scratch = r->block + step->scratch_offset,
                                   .n_threads = plan->opts.n_threads,
                                   .self = step->kernel.self};
+        if (plan->device && !step->on_device && !sg_away_shadow(r->away, step, &own->run, &own->k))
+            goto out_of_memory;
     }
     *out = r;
     return SG_OK;
@@ -160,17 +172,19 @@ static sg_status settle(sg_run *r, int a, sg_error *err)
         if (t->n_dims != view->n_dims || memcmp(t->dims, view->dims, (size_t)t->n_dims * sizeof t->dims[0]) != 0)
             return sg_fail(err, SG_ESHAPE, "feed of %s is %s, wanted %s", sg_value_name(x->v),
                            sg_shape_text(found, t->n_dims, t->dims), sg_shape_text(wanted, view->n_dims, view->dims));
-        view->data = t->data;
+        view->data = r->away ? sg_away_at(r->away, a) : t->data;
         break;
     }
     case SG_HOME_CONST:
         memcpy(&view->data, &x->data, sizeof view->data);
+        if (r->away)
+            view->data = sg_away_at(r->away, a);
         break;
     case SG_HOME_VARIABLE:
         if (!r->state || x->at >= r->state->n_slots || !r->state->slots[x->at].tensor.data)
             return sg_fail(err, SG_EARG, "variable %s has no numbers yet (bind it or start the state)",
                            sg_value_name(x->v));
-        view->data = r->state->slots[x->at].tensor.data;
+        SG_TRY(sg_state_place(r->state, x->at, p->device, false, &view->data, err));
         break;
     case SG_HOME_BLOCK:
         if (x->root != a) { /* a variable after a step changed it */
@@ -220,7 +234,7 @@ static void find_fixed(sg_run *r)
         k->packs = r->state->packs;
         for (int i = 0; i < step->n_in && i < 32; i++) {
             const sg_plan_value *root = &p->values[p->values[step->in[i]].root];
-            if (root->home == SG_HOME_VARIABLE && r->state->slots[root->at].bound)
+            if (root->home == SG_HOME_VARIABLE && r->state->slots[root->at].bound && !r->away)
                 k->fixed |= 1u << i;
         }
     }
@@ -236,7 +250,7 @@ static sg_status settle_all(sg_run *r, sg_error *err)
             SG_TRY(settle(r, a, err));
     for (int i = 0; i < p->n_fetches; i++) {
         const sg_view *v = &r->views[p->fetches[i]];
-        r->fetched[i] = sg_tensor_of(v->dtype, v->n_dims, v->dims, v->data);
+        r->fetched[i] = sg_tensor_of(v->dtype, v->n_dims, v->dims, r->away ? NULL : v->data);
     }
     if (r->state && (all || r->generation != r->state->generation))
         find_fixed(r);
@@ -246,18 +260,21 @@ static sg_status settle_all(sg_run *r, sg_error *err)
 }
 
 /* The first number of a float value that is NaN: its index, or -1. (Infinities are what masks are made of.) */
-static sg_dim first_nan(const sg_view *v)
+static sg_status first_nan(sg_run *r, const sg_view *v, sg_dim *bad, sg_error *err)
 {
-    const sg_tensor t = sg_tensor_of(v->dtype, v->n_dims, v->dims, v->data);
+    sg_tensor t = sg_tensor_of(v->dtype, v->n_dims, v->dims, v->data);
 
+    *bad = -1;
     if (!sg_dtype_is_float(v->dtype))
-        return -1;
-    for (sg_dim i = 0; i < sg_tensor_count(&t); i++) {
+        return SG_OK;
+    if (r->away)
+        SG_TRY(sg_away_look(r->away, &t, err));
+    for (sg_dim i = 0; i < sg_tensor_count(&t) && *bad < 0; i++) {
         const double x = sg_tensor_get(&t, i);
         if (x != x)
-            return i;
+            *bad = i;
     }
-    return -1;
+    return SG_OK;
 }
 
 static sg_status watched_step(sg_run *r, int s, sg_error *err)
@@ -267,6 +284,8 @@ static sg_status watched_step(sg_run *r, int s, sg_error *err)
     const double start = sg_now();
 
     SG_TRY(own->run(&own->k, err));
+    if (r->trace && r->away)
+        SG_TRY(r->plan->device->finish(r->plan->device, err));
     if (r->trace) {
         double bytes = 0;
         for (int i = -step->n_out; i < step->n_in; i++) {
@@ -279,7 +298,8 @@ static sg_status watched_step(sg_run *r, int s, sg_error *err)
         sg_trace_add(r->trace, step->name, step->op, step->backend, start, sg_now(), own->k.out, bytes);
     }
     for (int i = 0; i < step->n_out && r->guard; i++) {
-        const sg_dim bad = first_nan(own->outs[i]);
+        sg_dim bad;
+        SG_TRY(first_nan(r, own->outs[i], &bad, err));
         if (bad >= 0)
             return sg_fail(err, SG_ENUMERIC, "the first NaN is in %s, element %lld (step %d, %s kernel)",
                            step->n_out == 1 ? step->name : sg_value_name(r->plan->values[step->outs[i]].v),
@@ -313,10 +333,39 @@ void sg_run_observe(sg_run *run, void (*fn)(void *context, int fetch, const sg_t
 }
 
 /* Tells of the fetches that are final after step s, *told being those told before. */
-static void tell(sg_run *r, int s, int *told)
+static sg_status tell(sg_run *r, int s, int *told, sg_error *err)
 {
-    for (; *told < r->plan->n_fetches && final_step(r->plan, r->by_step[*told]) <= s; (*told)++)
+    for (; *told < r->plan->n_fetches && final_step(r->plan, r->by_step[*told]) <= s; (*told)++) {
+        SG_TRY(sg_run_land(r, r->by_step[*told], err));
         r->observe(r->observer, r->by_step[*told], &r->fetched[r->by_step[*told]]);
+    }
+    return SG_OK;
+}
+
+/* Has the newest numbers of variables where this run works on them, of feeds too. */
+static sg_status bring(sg_run *r, sg_error *err)
+{
+    const sg_plan *p = r->plan;
+
+    for (int a = 0; a < p->n_values && r->state; a++) {
+        const sg_plan_value *x = &p->values[a];
+        void *at;
+        if (x->home == SG_HOME_VARIABLE && x->at < r->state->n_slots && r->state->slots[x->at].tensor.data)
+            SG_TRY(sg_state_place(r->state, x->at, p->device, x->changes, &at, err));
+    }
+    for (int i = 0; i < p->n_fetches && r->away; i++)
+        r->fetched[i].data = NULL;
+    return SG_OK;
+}
+
+static sg_status come_home(sg_run *r, sg_error *err)
+{
+    const sg_plan *p = r->plan;
+
+    for (int i = 0; i < p->n_fetches; i++) /* variables are many, and brought when somebody reads them */
+        if (p->values[p->values[p->fetches[i]].root].home != SG_HOME_VARIABLE)
+            SG_TRY(sg_run_land(r, i, err));
+    return SG_OK;
 }
 
 sg_status sg_run_execute(sg_run *run, sg_error *err)
@@ -324,25 +373,48 @@ sg_status sg_run_execute(sg_run *run, sg_error *err)
     const int n = run->plan->n_steps;
     int told = 0;
 
+    if (run->away || (run->state && run->state->n_mirrors))
+        SG_TRY(bring(run, err));
     if (run->some_moved || run->all_moved || (run->state && run->generation != run->state->generation))
         SG_TRY(settle_all(run, err));
+    if (run->away)
+        SG_TRY(sg_away_feed(run->away, run->fed, err));
     if (run->trace || run->guard || run->observe) {
         for (int s = 0; s < n; s++) {
             if (run->observe)
-                tell(run, s - 1, &told);
+                SG_TRY(tell(run, s - 1, &told, err));
             SG_TRY(watched_step(run, s, err));
         }
         if (run->observe)
-            tell(run, n, &told);
-        return SG_OK;
+            SG_TRY(tell(run, n, &told, err));
+        return run->away ? come_home(run, err) : SG_OK;
     }
     for (int s = 0; s < n; s++)
         SG_TRY(run->steps[s].run(&run->steps[s].k, err));
+    return run->away ? come_home(run, err) : SG_OK;
+}
+
+sg_status sg_run_land(const sg_run *run, int i, sg_error *err)
+{
+    const sg_plan *p = run->plan;
+    const sg_plan_value *root = &p->values[p->values[p->fetches[i]].root];
+    const char *from = run->views[p->fetches[i]].data;
+    void *here;
+
+    if (!run->away || run->fetched[i].data)
+        return SG_OK;
+    if (root->home != SG_HOME_VARIABLE)
+        return sg_away_land(run->away, i, from, &run->fetched[i], err);
+    const struct sg_slot *slot = &run->state->slots[root->at];
+    const size_t offset = slot->mirror ? (size_t)(from - (const char *)slot->mirror) : 0;
+    SG_TRY(sg_state_place(run->state, root->at, NULL, false, &here, err));
+    run->fetched[i].data = (char *)here + offset;
     return SG_OK;
 }
 
 const sg_tensor *sg_run_fetch(const sg_run *run, int i)
 {
+    (void)sg_run_land(run, i, NULL); /* its data are NULL where that fails */
     return &run->fetched[i];
 }
 

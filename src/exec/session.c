@@ -217,8 +217,10 @@ sg_status sg_session_run(sg_session *s, int n_feeds, const sg_feed *feeds, int n
     sg_run_trace(k->run, s->trace);
     sg_run_guard(k->run, s->guard);
     SG_TRY(sg_run_execute(k->run, err));
-    for (int i = 0; i < n_fetches; i++)
+    for (int i = 0; i < n_fetches; i++) {
+        SG_TRY(sg_run_land(k->run, i, err));
         out[i] = *sg_run_fetch(k->run, i);
+    }
     return SG_OK;
 }
 

@@ -1,4 +1,6 @@
-/* The numbers of variables: bound to the caller's memory, or owned and started from a seed. */
+/* The numbers of variables: bound to the caller's memory, or owned and started from a seed. A run on a device works on
+ * a mirror of them, made when it first asks; who of the two has the newest numbers is kept, and they are moved when the
+ * other side wants them. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,13 +30,26 @@ sg_status sg_state_new(sg_state **out, const sg_graph *g, sg_error *err)
     return SG_OK;
 }
 
+static void drop_mirror(sg_state *s, struct sg_slot *slot)
+{
+    if (!slot->mirror)
+        return;
+    slot->device->give(slot->device, slot->mirror);
+    slot->mirror = NULL;
+    slot->newest = SG_NEWEST_BOTH;
+    s->n_mirrors--;
+    s->generation++;
+}
+
 void sg_state_free(sg_state *s)
 {
     if (!s)
         return;
-    for (int i = 0; i < s->n_slots; i++)
+    for (int i = 0; i < s->n_slots; i++) {
+        drop_mirror(s, &s->slots[i]);
         if (s->slots[i].owned)
             free(s->slots[i].tensor.data);
+    }
     free(s->slots);
     sg_packs_free(s->packs);
     free(s);
@@ -58,6 +73,7 @@ sg_status sg_state_bind(sg_state *s, const sg_value *variable, const sg_tensor *
         return sg_fail(err, SG_ESHAPE, "variable %s is %s %s, the tensor given is %s %s", sg_value_name(slot->v),
                        sg_dtype_name(w->dtype), sg_shape_text(wanted, w->n_dims, w->dims), sg_dtype_name(t->dtype),
                        sg_shape_text(found, t->n_dims, t->dims));
+    drop_mirror(s, slot);
     if (slot->owned)
         free(slot->tensor.data);
     slot->tensor = *t;
@@ -107,7 +123,57 @@ sg_status sg_state_init(sg_state *s, uint64_t seed, sg_error *err)
             s->generation++;
         }
         start(slot, seed);
+        slot->newest = slot->mirror ? SG_NEWEST_HERE : SG_NEWEST_BOTH;
     }
+    return SG_OK;
+}
+
+/* The mirror's numbers into the processor's memory, where they are newer. */
+static sg_status come_back(struct sg_slot *slot, sg_error *err)
+{
+    if (slot->newest != SG_NEWEST_MIRROR)
+        return SG_OK;
+    SG_TRY(slot->device->download(slot->device, slot->tensor.data, slot->mirror, sg_tensor_bytes(&slot->tensor), err));
+    slot->newest = SG_NEWEST_BOTH;
+    return SG_OK;
+}
+
+sg_status sg_state_place(sg_state *s, int i, const sg_device *device, bool changes, void **out, sg_error *err)
+{
+    struct sg_slot *slot = &s->slots[i];
+    const size_t bytes = sg_tensor_bytes(&slot->tensor);
+
+    if (slot->mirror && slot->device != device)
+        SG_TRY(come_back(slot, err));
+    if (!device) {
+        *out = slot->tensor.data;
+        if (changes && slot->mirror)
+            slot->newest = SG_NEWEST_HERE;
+        return SG_OK;
+    }
+    if (slot->mirror && slot->device != device)
+        drop_mirror(s, slot);
+    if (!slot->mirror) {
+        SG_TRY(device->take(device, SG_MAX(bytes, 1), &slot->mirror, err));
+        slot->device = device;
+        slot->newest = SG_NEWEST_HERE;
+        s->n_mirrors++;
+        s->generation++;
+    }
+    if (slot->newest == SG_NEWEST_HERE) {
+        SG_TRY(device->upload(device, slot->mirror, slot->tensor.data, bytes, err));
+        slot->newest = SG_NEWEST_BOTH;
+    }
+    if (changes)
+        slot->newest = SG_NEWEST_MIRROR;
+    *out = slot->mirror;
+    return SG_OK;
+}
+
+sg_status sg_state_fetch(sg_state *s, sg_error *err)
+{
+    for (int i = 0; i < s->n_slots; i++)
+        SG_TRY(come_back(&s->slots[i], err));
     return SG_OK;
 }
 
@@ -115,5 +181,9 @@ sg_tensor *sg_state_tensor(sg_state *s, const sg_value *variable)
 {
     struct sg_slot *slot = slot_of(s, variable);
 
-    return slot && slot->tensor.data ? &slot->tensor : NULL;
+    if (!slot || !slot->tensor.data || come_back(slot, NULL) != SG_OK)
+        return NULL;
+    if (slot->mirror) /* the caller may write */
+        slot->newest = SG_NEWEST_HERE;
+    return &slot->tensor;
 }

@@ -305,6 +305,7 @@ static bool is_first(const sg_learner *l)
 sg_status sg_learner_save(sg_learner *l, const char *dir, int keep, sg_error *err)
 {
     SG_TRY(start(l, err));
+    SG_TRY(sg_ranks_agree(l->opts.ranks, sg_state_fetch(l->state, err), err));
     if (l->shared)
         SG_TRY(compare_states(l, err));
     const sg_dim step = sg_train_step(l->train);
@@ -330,6 +331,7 @@ sg_status sg_learner_resume(sg_learner *l, const char *dir, void (*refused)(void
 sg_status sg_learner_export(sg_learner *l, const char *dir, sg_error *err)
 {
     SG_TRY(start(l, err));
+    SG_TRY(sg_ranks_agree(l->opts.ranks, sg_state_fetch(l->state, err), err));
     /* Before the first step an average is of nothing. */
     const bool averaged = l->opts.update.average > 0 && sg_train_step(l->train) > 0;
     const sg_status status =

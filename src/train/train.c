@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "exec/backend.h"
 #include "graph/op.h"
 #include "train/reduce.h"
 
@@ -98,6 +99,8 @@ static sg_status check(const sg_train_graph *what, const sg_train_opts *opts, sg
         return sg_fail(err, SG_EARG, "train: steps of several batches want a source");
     if (opts->ranks && (!what->made || !what->made->n_gathers || !opts->source))
         return sg_fail(err, SG_EARG, "train: ranks want a source, and updates that are made apart");
+    if (opts->ranks && opts->exec.n_backends && opts->exec.backends[0]->device) /* sums are of numbers here */
+        return sg_fail(err, SG_EUNSUPPORTED, "train: several processes on %s, one was wanted", sg_exec_name(&opts->exec));
     if (opts->schedule)
         SG_TRY(sg_schedule_check(opts->schedule, err));
     return check_inputs(what, opts->source, err);
