@@ -1,0 +1,586 @@
+/* A model of Othello's moves, its probes, and edits that change what it believes. */
+#include "othello_mind.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "sightglass/ops.h"
+
+struct mind {
+    sg_arena *arena; /* texts */
+    sg_model *model;
+    int size, n_layers, max_moves;
+    sg_dim width;
+    int n_readers;
+    mind_reader readers[MIND_MAX_LAYERS]; /* by layer */
+    bool colours;                         /* the probes tell black from white, not mine from yours */
+    float *bias[MIND_MAX_LAYERS];         /* [squares,classes] of a linear probe, else NULL */
+    int n_warnings;
+    const char **warnings;
+};
+
+struct mind_view {
+    mind *m;
+    sg_glass *glass;
+    sg_value *fetches[MIND_MAX_LAYERS + 1]; /* a site for each reader, then the logits */
+};
+
+/* ---- opening ---- */
+
+static void warn(mind *m, const char *text)
+{
+    const char **more = realloc(m->warnings, (size_t)(m->n_warnings + 1) * sizeof *more);
+    if (more)
+        m->warnings = more;
+    if (more && text)
+        m->warnings[m->n_warnings++] = text;
+}
+
+static int board_of(sg_dim n_vocab)
+{
+    for (int size = 4; size <= 8; size += 2)
+        if (n_vocab == sg_othello_vocabulary(size))
+            return size;
+    return 0;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Names of the probes in a folder, without ".json", in the order of the alphabet. */
+static sg_status list_probes(mind *m, const char *dir, char ***out, int *n, sg_error *err)
+{
+    DIR *d = opendir(dir);
+    *out = NULL;
+    *n = 0;
+    if (!d)
+        return sg_fail(err, errno == ENOENT ? SG_ENOTFOUND : SG_EIO, "%s: %s", dir, strerror(errno));
+    for (struct dirent *e; (e = readdir(d));) {
+        const size_t bytes = strlen(e->d_name);
+        if (bytes < 6 || strcmp(e->d_name + bytes - 5, ".json") != 0)
+            continue;
+        char **more = realloc(*out, (size_t)(*n + 1) * sizeof *more);
+        char *name = sg_arena_strndup(m->arena, e->d_name, bytes - 5);
+        *out = more ? more : *out;
+        if (!more || !name) {
+            closedir(d);
+            return sg_fail(err, SG_ENOMEM, "out of memory for probes");
+        }
+        (*out)[(*n)++] = name;
+    }
+    closedir(d);
+    if (*n)
+        qsort(*out, (size_t)*n, sizeof **out, by_text);
+    return SG_OK;
+}
+
+/* Why a probe cannot read this model's board; NULL if it can. */
+static const char *unfit(const mind *m, const sg_probe *p, const sg_probe_manifest *about, int layer)
+{
+    if (!about->label || (strcmp(about->label, "board_rel") != 0 && strcmp(about->label, "board_abs") != 0))
+        return "it does not read a board";
+    if (layer < 0 || layer >= m->n_layers)
+        return "its site is the output of no block of this model";
+    if (sg_probe_width(p) != m->width)
+        return "it is of another width than this model";
+    if (sg_probe_n_tasks(p) != sg_othello_squares(m->size) || sg_probe_n_classes(p) != MIND_N_CLASSES)
+        return "it is of a board of another size";
+    return NULL;
+}
+
+/* The block of "blocks.N.hook_resid_post"; -1 for any other site. */
+static int layer_of(const char *site)
+{
+    int layer = -1, end = 0;
+    return site && sscanf(site, "blocks.%d.hook_resid_post%n", &layer, &end) == 1 && end > 0 && !site[end] ? layer : -1;
+}
+
+static sg_status keep(mind *m, sg_probe *p, const sg_probe_manifest *about, int layer, sg_error *err)
+{
+    int at = m->n_readers;
+    if (m->n_readers == MIND_MAX_LAYERS)
+        return sg_fail(err, SG_EUNSUPPORTED, "there are probes of more than %d layers", MIND_MAX_LAYERS);
+    const size_t n = (size_t)sg_othello_squares(m->size) * MIND_N_CLASSES;
+    float *bias = NULL;
+    if (sg_probe_weights(p)->data) { /* what it yields at 0 */
+        const sg_tensor zero =
+            sg_tensor_of(SG_F32, 2, (sg_dim[]){1, m->width}, calloc((size_t)m->width, sizeof(float)));
+        bias = calloc(n, sizeof *bias);
+        sg_status status = zero.data && bias ? sg_probe_logits(p, &zero, bias, err)
+                                             : sg_fail(err, SG_ENOMEM, "out of memory for a probe");
+        free(zero.data);
+        if (status != SG_OK) {
+            free(bias);
+            return status;
+        }
+    }
+    for (; at > 0 && m->readers[at - 1].layer > layer; at--) {
+        m->readers[at] = m->readers[at - 1];
+        m->bias[at] = m->bias[at - 1];
+    }
+    m->readers[at] = (mind_reader){layer, about->site, p, *about};
+    m->bias[at] = bias;
+    m->n_readers++;
+    return SG_OK;
+}
+
+/* One probe for each layer, of whose disc it is, or of its colour where there are none of those. A broken one is passed
+ * over with a warning: the rest still reads. */
+static sg_status open_probes(mind *m, const char *dir, sg_error *err)
+{
+    char **names = NULL;
+    int n = 0, n_other = 0;
+    sg_error why;
+    const uint64_t hash = sg_model_hash(m->model);
+
+    if (list_probes(m, dir, &names, &n, &why) != SG_OK || n == 0) {
+        warn(m,
+             sg_arena_printf(
+                 m->arena,
+                 "no probes in %s, so the board in the model cannot be read; `sightglass probe fit` makes them", dir));
+        free(names);
+        return SG_OK;
+    }
+    sg_status status = SG_OK;
+    for (int pass = 0; pass < 2 && m->n_readers == 0 && status == SG_OK; pass++) {
+        m->colours = pass == 1;
+        for (int i = 0; i < n && status == SG_OK; i++) {
+            sg_probe *p = NULL;
+            sg_probe_manifest about = {0};
+            if (sg_probe_open(&p, &about, dir, names[i], &why) != SG_OK) {
+                if (pass == 0)
+                    warn(m, sg_arena_printf(m->arena, "a probe is passed over: %s", why.text));
+                continue;
+            }
+            const int layer = layer_of(about.site);
+            const char *reason = unfit(m, p, &about, layer);
+            const bool wanted =
+                !reason && m->colours == (strcmp(about.label, "board_abs") == 0) && mind_reader_of(m, layer) < 0;
+            if (reason && pass == 0)
+                warn(m, sg_arena_printf(m->arena, "probe %s/%s is passed over: %s", dir, names[i], reason));
+            if (wanted)
+                status = keep(m, p, &about, layer, err);
+            if (!wanted || status != SG_OK)
+                sg_probe_free(p);
+            else
+                n_other += about.model_hash != hash;
+        }
+    }
+    if (status == SG_OK && n_other)
+        warn(m, sg_arena_printf(
+                    m->arena,
+                    "%d of the %d probes in %s were fitted to another model (theirs has the hash %016llx, this one "
+                    "%016llx): what they read is likely wrong",
+                    n_other, m->n_readers, dir, (unsigned long long)m->readers[0].about.model_hash,
+                    (unsigned long long)hash));
+    else if (status == SG_OK && m->n_readers == 0)
+        warn(m, sg_arena_printf(m->arena, "none of the %d probes in %s reads this model's board", n, dir));
+    free(names);
+    return status;
+}
+
+sg_status mind_open(mind **out, const char *model, const char *probes, sg_error *err)
+{
+    sg_arena *arena = sg_arena_new();
+    mind *m = arena ? sg_arena_alloc(arena, sizeof *m) : NULL;
+
+    if (!m) {
+        sg_arena_free(arena);
+        return sg_fail(err, SG_ENOMEM, "out of memory for a model");
+    }
+    m->arena = arena;
+    sg_status status = sg_model_open(&m->model, model, sg_model_defaults(), err);
+    if (status == SG_OK) {
+        const sg_model_info *in = sg_model_get_info(m->model);
+        m->size = board_of(in->n_vocab);
+        m->n_layers = (int)in->n_layers;
+        m->width = in->d_model;
+        m->max_moves = m->size ? sg_othello_max_moves(m->size) : 0;
+        if (!m->size)
+            status = sg_fail(err, SG_EARG,
+                             "%s has a vocabulary of %lld: no model of Othello's moves, which have 61 tokens on 8x8, "
+                             "33 on 6x6, 13 on 4x4",
+                             model, (long long)in->n_vocab);
+        else if (in->n_context < m->max_moves)
+            status = sg_fail(err, SG_EARG, "%s has a context of %lld, a game of Othello on %dx%d has %d moves", model,
+                             (long long)in->n_context, m->size, m->size, m->max_moves);
+    }
+    for (int i = 0; status == SG_OK && sg_model_warning(m->model, i); i++)
+        warn(m, sg_model_warning(m->model, i));
+    if (status == SG_OK) {
+        const char *dir = probes ? probes : sg_arena_printf(arena, "%s/probes", model);
+        status = dir ? open_probes(m, dir, err) : sg_fail(err, SG_ENOMEM, "out of memory for a path");
+    }
+    if (status != SG_OK) {
+        mind_close(m);
+        return status;
+    }
+    *out = m;
+    return SG_OK;
+}
+
+void mind_close(mind *m)
+{
+    if (!m)
+        return;
+    for (int i = 0; i < m->n_readers; i++) {
+        sg_probe_free(m->readers[i].probe);
+        free(m->bias[i]);
+    }
+    free(m->warnings);
+    sg_model_close(m->model);
+    sg_arena_free(m->arena);
+}
+
+const sg_model *mind_model(const mind *m)
+{
+    return m->model;
+}
+
+int mind_size(const mind *m)
+{
+    return m->size;
+}
+
+int mind_n_layers(const mind *m)
+{
+    return m->n_layers;
+}
+
+const char *mind_warning(const mind *m, int i)
+{
+    return i < m->n_warnings ? m->warnings[i] : NULL;
+}
+
+int mind_n_readers(const mind *m)
+{
+    return m->n_readers;
+}
+
+const mind_reader *mind_get_reader(const mind *m, int i)
+{
+    return &m->readers[i];
+}
+
+int mind_reader_of(const mind *m, int layer)
+{
+    for (int i = 0; i < m->n_readers; i++)
+        if (m->readers[i].layer == layer)
+            return i;
+    return -1;
+}
+
+int mind_best_reader(const mind *m)
+{
+    int best = m->n_readers - 1;
+    for (int i = m->n_readers - 1; i >= 0; i--)
+        if (m->readers[i].about.hard_accuracy > m->readers[best].about.hard_accuracy ||
+            isnan(m->readers[best].about.hard_accuracy))
+            best = i;
+    return best;
+}
+
+/* ---- thinking ---- */
+
+/* The probe's class for a class of ours, and back. */
+static int class_of(const mind *m, int mover, int c)
+{
+    return m->colours && mover == SG_OTHELLO_WHITE && c != MIND_EMPTY ? MIND_MINE + MIND_YOURS - c : c;
+}
+
+static void softmax(float *p, int n)
+{
+    float most = p[0];
+    double sum = 0;
+    for (int i = 1; i < n; i++)
+        most = fmaxf(most, p[i]);
+    for (int i = 0; i < n; i++)
+        sum += (double)(p[i] = expf(p[i] - most));
+    for (int i = 0; i < n; i++)
+        p[i] = (float)((double)p[i] / sum);
+}
+
+/* Least squares on one-hot labels approximates probabilities by itself: what lies below 0 is cut off. */
+static void shares(float *p, sg_probe_kind kind)
+{
+    float sum = 0;
+    if (kind != SG_PROBE_RIDGE) {
+        softmax(p, MIND_N_CLASSES);
+        return;
+    }
+    for (int c = 0; c < MIND_N_CLASSES; c++)
+        sum += p[c] = fmaxf(p[c], 0);
+    for (int c = 0; c < MIND_N_CLASSES; c++)
+        p[c] = sum > 0 ? p[c] / sum : 1.0f / MIND_N_CLASSES;
+}
+
+sg_status mind_view_new(mind_view **out, mind *m, int n, const sg_edit *edits, sg_error *err)
+{
+    mind_view *v = calloc(1, sizeof *v);
+    if (!v)
+        return sg_fail(err, SG_ENOMEM, "out of memory for a view of a model");
+    v->m = m;
+    sg_status status = sg_glass_new(&v->glass, m->model, sg_glass_defaults(), err);
+    if (status == SG_OK && n)
+        status = sg_glass_edit(v->glass, n, edits, err);
+    for (int i = 0; i < m->n_readers && status == SG_OK; i++)
+        status = sg_glass_find(v->glass, m->readers[i].site, &v->fetches[i], err);
+    if (status == SG_OK)
+        status = sg_glass_find(v->glass, "logits", &v->fetches[m->n_readers], err);
+    if (status != SG_OK) {
+        mind_view_free(v);
+        return status;
+    }
+    *out = v;
+    return SG_OK;
+}
+
+void mind_view_free(mind_view *v)
+{
+    if (!v)
+        return;
+    sg_glass_free(v->glass);
+    free(v);
+}
+
+/* Probabilities of the squares from logits [V] at one position; returns that of what is no square. */
+static float next_of(const mind *m, const float *logits, float next[SG_OTHELLO_MAX_SQUARES])
+{
+    float p[SG_OTHELLO_MAX_SQUARES];
+    const int n = sg_othello_vocabulary(m->size);
+    memcpy(p, logits, (size_t)n * sizeof *p);
+    softmax(p, n);
+    memset(next, 0, SG_OTHELLO_MAX_SQUARES * sizeof *next);
+    for (int t = 1; t < n; t++)
+        next[sg_othello_square(m->size, t)] = p[t];
+    return p[0];
+}
+
+/* Rows are always filled up to a whole game: one plan serves all positions. */
+sg_status mind_think(mind_view *v, const int32_t *tokens, int n, int mover, mind_thought *out, sg_error *err)
+{
+    const mind *m = v->m;
+    const int n_squares = sg_othello_squares(m->size);
+    const sg_dim length = n;
+    sg_tensor got[MIND_MAX_LAYERS + 1];
+    float logits[SG_OTHELLO_MAX_SQUARES * MIND_N_CLASSES];
+
+    SG_ASSERT(n > 0 && n <= m->max_moves);
+    SG_TRY(sg_glass_run(v->glass, &(sg_rows){.n_rows = 1, .tokens = &tokens, .lengths = &length, .time = m->max_moves},
+                        0, NULL, m->n_readers + 1, v->fetches, got, err));
+    const sg_tensor *last = &got[m->n_readers];
+    out->none = next_of(m, (const float *)last->data + (sg_dim)(n - 1) * last->dims[2], out->next);
+    out->n_readers = m->n_readers;
+    for (int r = 0; r < m->n_readers; r++) {
+        const sg_tensor x = sg_tensor_of(SG_F32, 2, (sg_dim[]){1, m->width}, (float *)got[r].data + (n - 1) * m->width);
+        SG_TRY(sg_probe_logits(m->readers[r].probe, &x, logits, err));
+        for (int s = 0; s < n_squares; s++) {
+            for (int c = 0; c < MIND_N_CLASSES; c++)
+                out->logits[r][s][c] = out->belief[r][s][c] = logits[s * MIND_N_CLASSES + class_of(m, mover, c)];
+            shares(out->belief[r][s], sg_probe_get_kind(m->readers[r].probe));
+        }
+    }
+    return SG_OK;
+}
+
+/* ---- another belief ---- */
+
+mind_how mind_how_defaults(const mind *m)
+{
+    return (mind_how){.strength = 1, .first = 0, .last = m->n_layers - 1};
+}
+
+/* x . u >= low puts class `to` ahead of `other` in reader r by `lead`: u = w_to - w_other [D] not of length 1, low in
+ * units of its length. false: the two do not differ. */
+static bool border(const mind *m, int r, int square, int to, int other, double lead, float *u, double *low)
+{
+    const float *w = sg_probe_weights(m->readers[r].probe)->data;
+    const sg_dim n_squares = sg_othello_squares(m->size);
+    double squares = 0;
+    for (sg_dim d = 0; d < m->width; d++) {
+        const float *row = w + (d * n_squares + square) * MIND_N_CLASSES;
+        u[d] = row[to] - row[other];
+        squares += (double)u[d] * (double)u[d];
+    }
+    const float *b = m->bias[r] + square * MIND_N_CLASSES;
+    const double length = sqrt(squares);
+    *low = (lead - (double)(b[to] - b[other])) / length;
+    return length > 0 && isfinite(*low);
+}
+
+/* By how much `to` is to be ahead of `other`, both classes of ours: as far as what is believed now is ahead of what it
+ * changes places with, times the strength. */
+static double lead_of(const mind_thought *t, int r, int square, int to, int other, double strength)
+{
+    const float *x = t->logits[r][square];
+    const int now = x[1] > x[0] ? (x[2] > x[1] ? 2 : 1) : (x[2] > x[0] ? 2 : 0);
+    return strength * (double)(now == to ? x[to] - x[other] : x[now] - x[other == now ? to : other]);
+}
+
+static int n_usable(const mind *m, mind_how how)
+{
+    int n = 0;
+    for (int r = 0; r < m->n_readers; r++)
+        n += m->readers[r].layer >= how.first && m->readers[r].layer <= how.last && m->bias[r];
+    return n;
+}
+
+static bool usable(const mind *m, int r, mind_how how)
+{
+    return m->readers[r].layer >= how.first && m->readers[r].layer <= how.last && m->bias[r];
+}
+
+static sg_status no_layer(mind_how how, sg_error *err)
+{
+    return sg_fail(err, SG_EUNSUPPORTED,
+                   "no linear probe reads layers %d to %d, and without one the model's board cannot be edited",
+                   how.first, how.last);
+}
+
+sg_status mind_set(mind_change *out, const mind *m, const mind_thought *thought, int position, int square, int to,
+                   int mover, mind_how how, sg_error *err)
+{
+    const int n = n_usable(m, how) * (MIND_N_CLASSES - 1);
+    sg_arena *arena = n ? sg_arena_new() : NULL;
+    if (!n)
+        return no_layer(how, err);
+    *out = (mind_change){.position = position, .square = square, .to = to, .room = arena};
+    out->edits = arena ? sg_arena_array(arena, (size_t)n, sizeof *out->edits) : NULL;
+    sg_span *at = arena ? sg_arena_alloc(arena, sizeof *at) : NULL;
+    if (!out->edits || !at) {
+        mind_change_free(out);
+        return sg_fail(err, SG_ENOMEM, "out of memory for an edit");
+    }
+    *at = (sg_span){position, position};
+    for (int r = 0; r < m->n_readers; r++)
+        for (int other = 0; other < MIND_N_CLASSES && usable(m, r, how); other++) {
+            float *u = other == to ? NULL : sg_arena_array(arena, (size_t)m->width, sizeof *u);
+            if (other == to)
+                continue;
+            if (!u) {
+                mind_change_free(out);
+                return sg_fail(err, SG_ENOMEM, "out of memory for an edit");
+            }
+            sg_edit e = sg_edit_defaults();
+            if (!border(m, r, square, class_of(m, mover, to), class_of(m, mover, other),
+                        lead_of(thought, r, square, to, other, how.strength), u, &e.low))
+                continue;
+            e.site = m->readers[r].site;
+            e.op = SG_EDIT_CLAMP;
+            e.value = sg_tensor_of(SG_F32, 1, &m->width, u);
+            e.positions = (sg_spans){1, at};
+            out->edits[out->n++] = e;
+        }
+    return SG_OK;
+}
+
+void mind_change_free(mind_change *c)
+{
+    sg_arena_free(c->room);
+    *c = (mind_change){0};
+}
+
+/* The same clamps as of mind_set, with a direction and a border for each row: x' = x + max(0, low - x . u) u at the
+ * last position. directions [B,K,D] of length 1, lows [B,K], at [1,T,1]. */
+static sg_status splice_borders(const mind *m, sg_glass *glass, mind_how how, int n_borders, sg_error *err)
+{
+    sg_graph *g = sg_glass_graph(glass);
+    const sg_dim batch = sg_extent(g, "batch"), time = sg_extent(g, "time");
+    sg_value *directions = sg_input(g, "what_if.directions", SG_F32, 3, (sg_dim[]){batch, n_borders, m->width}),
+             *lows = sg_input(g, "what_if.lows", SG_F32, 3, (sg_dim[]){batch, n_borders, 1}),
+             *at = sg_input(g, "what_if.at", SG_F32, 3, (sg_dim[]){1, time, 1});
+    int k = 0;
+    for (int r = 0; r < m->n_readers; r++)
+        for (int i = 0; i < MIND_N_CLASSES - 1 && usable(m, r, how); i++, k++) {
+            sg_value *x = sg_graph_find(g, m->readers[r].site), *u = sg_slice(g, directions, 1, k, k + 1, 1);
+            sg_value *missing =
+                sg_relu(g, sg_sub(g, sg_slice(g, lows, 1, k, k + 1, 1), sg_sum(g, sg_mul(g, x, u), -1, true)));
+            sg_replace(g, x, sg_add(g, x, sg_mul(g, sg_mul(g, missing, at), u)));
+        }
+    return sg_graph_status(g, err);
+}
+
+typedef struct borders {
+    float *directions, *lows, *at;
+    const int32_t **tokens;
+    sg_dim *lengths;
+    float *u;
+} borders;
+
+static void borders_free(borders *b)
+{
+    free(b->directions);
+    free(b->lows);
+    free(b->at);
+    free((void *)b->tokens);
+    free(b->lengths);
+    free(b->u);
+}
+
+sg_status mind_what_if(float (*next)[SG_OTHELLO_MAX_SQUARES], mind *m, int n_edits, const sg_edit *edits,
+                       const int32_t *tokens, int n_tokens, int mover, const mind_thought *thought, int n,
+                       const int *square, const int *to, mind_how how, sg_error *err)
+{
+    const int n_borders = n_usable(m, how) * (MIND_N_CLASSES - 1);
+    sg_glass *glass = NULL;
+    sg_value *logits = NULL;
+    sg_tensor got;
+
+    if (!n_borders)
+        return no_layer(how, err);
+    borders b = {.directions = calloc((size_t)(n * n_borders) * (size_t)m->width, sizeof(float)),
+                 .lows = calloc((size_t)(n * n_borders), sizeof(float)),
+                 .at = calloc((size_t)n_tokens, sizeof(float)),
+                 .tokens = calloc((size_t)n, sizeof(int32_t *)),
+                 .lengths = calloc((size_t)n, sizeof(sg_dim))};
+    sg_status status = b.directions && b.lows && b.at && b.tokens && b.lengths
+                           ? SG_OK
+                           : sg_fail(err, SG_ENOMEM, "out of memory for %d boards", n);
+    for (int i = 0; i < n && status == SG_OK; i++) {
+        int k = i * n_borders;
+        b.tokens[i] = tokens;
+        b.lengths[i] = n_tokens;
+        for (int r = 0; r < m->n_readers; r++)
+            for (int other = 0; other < MIND_N_CLASSES && usable(m, r, how); other++) {
+                float *u = b.directions + (sg_dim)k * m->width;
+                double low, squares = 0;
+                if (other == to[i])
+                    continue;
+                const bool there = border(m, r, square[i], class_of(m, mover, to[i]), class_of(m, mover, other),
+                                          lead_of(thought, r, square[i], to[i], other, how.strength), u, &low);
+                for (sg_dim d = 0; d < m->width; d++)
+                    squares += (double)u[d] * (double)u[d];
+                for (sg_dim d = 0; d < m->width && there; d++)
+                    u[d] = (float)((double)u[d] / sqrt(squares));
+                b.lows[k++] = there ? (float)low : -INFINITY;
+            }
+    }
+    if (status == SG_OK)
+        status = sg_glass_new(&glass, m->model, sg_glass_defaults(), err);
+    if (status == SG_OK && n_edits)
+        status = sg_glass_edit(glass, n_edits, edits, err);
+    if (status == SG_OK)
+        status = splice_borders(m, glass, how, n_borders, err);
+    if (status == SG_OK)
+        status = sg_glass_find(glass, "logits", &logits, err);
+    if (status == SG_OK) {
+        b.at[n_tokens - 1] = 1;
+        const sg_rows rows = {.n_rows = n, .tokens = b.tokens, .lengths = b.lengths};
+        const sg_named_feed feeds[] = {
+            {"what_if.directions", sg_tensor_of(SG_F32, 3, (sg_dim[]){n, n_borders, m->width}, b.directions)},
+            {"what_if.lows", sg_tensor_of(SG_F32, 3, (sg_dim[]){n, n_borders, 1}, b.lows)},
+            {"what_if.at", sg_tensor_of(SG_F32, 3, (sg_dim[]){1, n_tokens, 1}, b.at)}};
+        status = sg_glass_run(glass, &rows, 3, feeds, 1, &logits, &got, err);
+    }
+    for (int i = 0; i < n && status == SG_OK; i++)
+        next_of(m, (const float *)got.data + ((sg_dim)i * n_tokens + n_tokens - 1) * got.dims[2], next[i]);
+    sg_glass_free(glass);
+    borders_free(&b);
+    return status;
+}

@@ -1,0 +1,538 @@
+/* A game with a model looking on. */
+#include "othello_session.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+
+sg_status session_begin(session *s, mind *m, uint64_t seed, sg_error *err)
+{
+    memset(s, 0, sizeof *s);
+    s->mind = m;
+    s->size = mind_size(m);
+    s->n_squares = sg_othello_squares(s->size);
+    s->rng = sg_rng_new(seed, 0);
+    s->how = mind_how_defaults(m);
+    s->reader = mind_best_reader(m);
+    s->now = sg_othello_start(s->size);
+    s->before = s->after = &s->room[0];
+    return mind_view_new(&s->plain, m, 0, NULL, err);
+}
+
+void session_end(session *s)
+{
+    mind_view_free(s->plain);
+    mind_view_free(s->edited);
+    for (int i = 0; i < s->n_changes; i++)
+        mind_change_free(&s->changes[i]);
+    memset(s, 0, sizeof *s);
+}
+
+/* ---- edits ---- */
+
+bool session_in_place(const session *s, const mind_change *c)
+{
+    return c->position < s->now.n_moves;
+}
+
+bool session_is_here(const session *s, const mind_change *c)
+{
+    return c->position == s->now.n_moves - 1;
+}
+
+int session_n_here(const session *s)
+{
+    int n = 0;
+    for (int i = 0; i < s->n_changes; i++)
+        n += session_is_here(s, &s->changes[i]);
+    return n;
+}
+
+static void drop(session *s, int i)
+{
+    mind_change_free(&s->changes[i]);
+    memmove(s->changes + i, s->changes + i + 1, (size_t)(s->n_changes - i - 1) * sizeof s->changes[0]);
+    s->n_changes--;
+    s->stale = true;
+}
+
+/* Of changes in place, but for number `but`, as one list. The caller frees it. */
+static sg_status edits_in_place(const session *s, int but, sg_edit **out, int *n, sg_error *err)
+{
+    *n = 0;
+    for (int i = 0; i < s->n_changes; i++)
+        *n += i != but && session_in_place(s, &s->changes[i]) ? s->changes[i].n : 0;
+    *out = malloc((size_t)SG_MAX(*n, 1) * sizeof **out);
+    if (!*out)
+        return sg_fail(err, SG_ENOMEM, "out of memory for edits");
+    sg_edit *to = *out;
+    for (int i = 0; i < s->n_changes; i++)
+        if (i != but && session_in_place(s, &s->changes[i])) {
+            memcpy(to, s->changes[i].edits, (size_t)s->changes[i].n * sizeof *to);
+            to += s->changes[i].n;
+        }
+    return SG_OK;
+}
+
+static void tokens_of(const session *s, int32_t tokens[SG_OTHELLO_MAX_MOVES])
+{
+    for (int i = 0; i < s->now.n_moves; i++)
+        tokens[i] = sg_othello_token(s->size, s->squares[i]);
+}
+
+/* What the model makes of the position as it now is. */
+static sg_status think(session *s, sg_error *err)
+{
+    int32_t tokens[SG_OTHELLO_MAX_MOVES];
+    int in_place = 0;
+
+    s->after = s->before;
+    if (s->now.n_moves == 0)
+        return SG_OK;
+    tokens_of(s, tokens);
+    SG_TRY(mind_think(s->plain, tokens, s->now.n_moves, session_mover(s), s->before, err));
+    for (int i = 0; i < s->n_changes; i++)
+        in_place += session_in_place(s, &s->changes[i]);
+    if (!in_place)
+        return SG_OK;
+    if (s->stale || s->in_place != in_place || !s->edited) {
+        sg_edit *edits = NULL;
+        int n = 0;
+        SG_TRY(edits_in_place(s, -1, &edits, &n, err));
+        mind_view_free(s->edited);
+        s->edited = NULL;
+        const sg_status status = mind_view_new(&s->edited, s->mind, n, edits, err);
+        free(edits);
+        SG_TRY(status);
+        s->in_place = in_place;
+        s->stale = false;
+    }
+    s->after = &s->room[1];
+    return mind_think(s->edited, tokens, s->now.n_moves, session_mover(s), s->after, err);
+}
+
+sg_status session_set(session *s, int square, int to, bool *changed, sg_error *err)
+{
+    static const char *const none =
+        "the model has seen no move yet, so it believes nothing that could be edited: play one first";
+    mind_change c;
+    mind_thought *t = NULL;
+    int same = -1, n = 0;
+    sg_edit *edits = NULL;
+    char name[4];
+
+    *changed = false;
+    if (s->now.n_moves == 0)
+        return sg_fail(err, SG_EARG, "%s", none);
+    if (s->now.n_moves == sg_othello_max_moves(s->size) && s->now.mover == SG_OTHELLO_OVER)
+        return sg_fail(err, SG_EARG, "the board is full: nothing is to be predicted that an edit could change");
+    if (mind_n_readers(s->mind) == 0)
+        return sg_fail(err, SG_EARG, "without probes the model's board can be neither read nor edited");
+    for (int i = 0; i < s->n_changes; i++)
+        if (session_is_here(s, &s->changes[i]) && s->changes[i].square == square)
+            same = i;
+    if (same < 0 && s->n_changes == SESSION_MAX_CHANGES)
+        return sg_fail(err, SG_EARG, "%d edits are in place, more are not kept: `clear` drops them",
+                       SESSION_MAX_CHANGES);
+
+    /* What it would believe without what was made of this square before. */
+    int32_t tokens[SG_OTHELLO_MAX_MOVES];
+    mind_view *view = NULL;
+    sg_status status = SG_OK;
+    tokens_of(s, tokens);
+    if (same < 0) {
+        t = s->after;
+    } else {
+        t = malloc(sizeof *t);
+        status = t ? edits_in_place(s, same, &edits, &n, err) : sg_fail(err, SG_ENOMEM, "out of memory for an edit");
+        if (status == SG_OK)
+            status = mind_view_new(&view, s->mind, n, edits, err);
+        if (status == SG_OK)
+            status = mind_think(view, tokens, s->now.n_moves, session_mover(s), t, err);
+        mind_view_free(view);
+        free(edits);
+    }
+    /* Nothing is to be edited where the model believes so by itself. */
+    const float *b = status == SG_OK ? t->belief[s->reader][square] : NULL;
+    const int now = !b ? 0 : b[1] > b[0] ? (b[2] > b[1] ? 2 : 1) : (b[2] > b[0] ? 2 : 0);
+    const bool needed = b && now != to;
+    if (status == SG_OK && needed) {
+        status = mind_set(&c, s->mind, t, s->now.n_moves - 1, square, to, session_mover(s), s->how, err);
+        c.from = now;
+        if (status == SG_OK && c.n == 0) {
+            mind_change_free(&c);
+            status =
+                sg_fail(err, SG_EARG, "the probes do not tell what %s holds", sg_othello_name(s->size, square, name));
+        }
+    }
+    if (t != s->after)
+        free(t);
+    SG_TRY(status);
+    *changed = needed || same >= 0;
+    if (same >= 0)
+        drop(s, same);
+    if (needed)
+        s->changes[s->n_changes++] = c;
+    s->stale = s->stale || *changed;
+    return think(s, err);
+}
+
+sg_status session_again(session *s, sg_error *err)
+{
+    int square[SESSION_MAX_CHANGES], to[SESSION_MAX_CHANGES], n = 0;
+    bool changed;
+
+    for (int i = 0; i < s->n_changes; i++)
+        if (session_is_here(s, &s->changes[i])) {
+            square[n] = s->changes[i].square;
+            to[n++] = s->changes[i].to;
+        }
+    for (int i = s->n_changes - 1; i >= 0; i--)
+        if (session_is_here(s, &s->changes[i]))
+            drop(s, i);
+    SG_TRY(think(s, err));
+    for (int i = 0; i < n; i++)
+        SG_TRY(session_set(s, square[i], to[i], &changed, err));
+    return SG_OK;
+}
+
+int session_clear(session *s)
+{
+    const int n = s->n_changes;
+    while (s->n_changes)
+        drop(s, s->n_changes - 1);
+    s->after = s->before;
+    return n;
+}
+
+static json_t *edit_json(const sg_edit *e)
+{
+    json_t *value = json_array(), *positions = json_array();
+    for (sg_dim d = 0; d < e->value.dims[0]; d++)
+        json_array_append_new(value, json_real((double)((const float *)e->value.data)[d]));
+    for (int i = 0; i < e->positions.n; i++)
+        json_array_append_new(positions, json_integer(e->positions.spans[i].first));
+    return json_pack("{s:s, s:s, s:f, s:o, s:o}", "site", e->site, "op", sg_edit_op_name(e->op), "low", e->low,
+                     "positions", positions, "value", value);
+}
+
+sg_status session_save(const session *s, const char *path, sg_error *err)
+{
+    sg_writer *w = NULL;
+    sg_edit *edits = NULL;
+    int n = 0;
+
+    SG_TRY(edits_in_place(s, -1, &edits, &n, err));
+    json_t *tokens = json_array(), *list = json_array();
+    for (int i = 0; i < s->now.n_moves; i++)
+        json_array_append_new(tokens, json_integer(sg_othello_token(s->size, s->squares[i])));
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list, edit_json(&edits[i]));
+    json_t *root = json_pack("{s:s, s:o, s:o}", "model", sg_model_get_info(mind_model(s->mind))->path, "tokens", tokens,
+                             "edits", list);
+    sg_status status = root ? sg_writer_begin(&w, path, err) : sg_fail(err, SG_ENOMEM, "out of memory for edits");
+    if (status == SG_OK && (json_dumpf(root, sg_writer_stream(w), JSON_INDENT(1) | JSON_REAL_PRECISION(9)) != 0 ||
+                            fputc('\n', sg_writer_stream(w)) == EOF)) {
+        status = sg_fail(err, SG_EIO, "%s could not be written", path);
+        sg_writer_abort(w);
+    } else if (status == SG_OK) {
+        status = sg_writer_commit(w, err);
+    }
+    json_decref(root);
+    free(edits);
+    return status;
+}
+
+/* ---- the game ---- */
+
+static const char *colour(int mover)
+{
+    return mover == SG_OTHELLO_BLACK ? "black" : "white";
+}
+
+/* The board after the first n of the known moves. */
+static sg_othello board_after(const session *s, int n, uint64_t *turned)
+{
+    sg_othello o = sg_othello_start(s->size);
+    *turned = 0;
+    for (int i = 0; i < n; i++)
+        *turned = sg_othello_play(&o, s->squares[i]);
+    return o;
+}
+
+sg_status session_go(session *s, int n_moves, sg_error *err)
+{
+    if (n_moves < 0 || n_moves > s->n_known)
+        return sg_fail(err, SG_EARG, "there are moves 0 to %d", s->n_known);
+    s->now = board_after(s, n_moves, &s->turned);
+    return think(s, err);
+}
+
+/* Adds a legal move behind where the game stands; edits at positions that so are no longer known are dropped. */
+static uint64_t add(session *s, int square)
+{
+    const int at = s->now.n_moves;
+    const uint64_t turned = sg_othello_play(&s->now, square);
+    if (!turned)
+        return 0;
+    s->turned = turned;
+    if (at < s->n_known && s->squares[at] == square)
+        return turned;
+    for (int i = s->n_changes - 1; i >= 0; i--)
+        if (s->changes[i].position >= at)
+            drop(s, i);
+    s->squares[at] = square;
+    s->n_known = at + 1;
+    return turned;
+}
+
+static sg_status no_move(const session *s, int square, sg_error *err)
+{
+    char name[4], list[4 * SG_OTHELLO_MAX_SQUARES + 1] = "";
+    size_t n = 0;
+    if (s->now.mover == SG_OTHELLO_OVER)
+        return sg_fail(err, SG_EARG, "the game is over: `undo` goes back, `new` begins another");
+    for (uint64_t left = sg_othello_legal(&s->now); left; left &= left - 1)
+        n += (size_t)snprintf(list + n, sizeof list - n, " %s",
+                              sg_othello_name(s->size, __builtin_ctzll(left), (char[4]){0}));
+    const bool taken = ((s->now.disc[0] | s->now.disc[1]) >> square & 1) != 0;
+    return sg_fail(err, SG_EARG, "%s %s; %s may play%s", sg_othello_name(s->size, square, name),
+                   taken ? "holds a disc already" : "would turn no disc", colour(s->now.mover), list);
+}
+
+sg_status session_play(session *s, int square, sg_error *err)
+{
+    if (!add(s, square))
+        return no_move(s, square, err);
+    return think(s, err);
+}
+
+sg_status session_replay(session *s, const int *squares, int n, sg_error *err)
+{
+    session_clear(s);
+    s->now = sg_othello_start(s->size);
+    s->n_known = 0;
+    s->turned = 0;
+    for (int i = 0; i < n; i++)
+        if (!add(s, squares[i]))
+            return no_move(s, squares[i], err);
+    return think(s, err);
+}
+
+sg_status session_random(session *s, int n, sg_error *err)
+{
+    if (s->now.mover == SG_OTHELLO_OVER)
+        return no_move(s, 0, err);
+    for (uint64_t legal; n-- > 0 && (legal = sg_othello_legal(&s->now)) != 0;) {
+        for (uint32_t k = sg_rng_below(&s->rng, (uint32_t)__builtin_popcountll(legal)); k > 0; k--)
+            legal &= legal - 1;
+        (void)add(s, __builtin_ctzll(legal));
+    }
+    return think(s, err);
+}
+
+sg_status session_let(session *s, bool sample, int *played, int *first, sg_error *err)
+{
+    uint64_t legal = sg_othello_legal(&s->now);
+    const float *p = s->after->next;
+    double mass = 0;
+
+    if (s->now.mover == SG_OTHELLO_OVER)
+        return no_move(s, 0, err);
+    if (s->now.n_moves == 0)
+        return sg_fail(err, SG_EARG,
+                       "the model predicts a move from those before it, and there is none: play one, or `random`");
+    *played = -1;
+    *first = 0;
+    for (int q = 0; q < s->n_squares; q++) {
+        *first = p[q] > p[*first] ? q : *first;
+        if (!(legal >> q & 1))
+            continue;
+        mass += (double)p[q];
+        *played = *played < 0 || p[q] > p[*played] ? q : *played;
+    }
+    double left = sample ? sg_rng_uniform(&s->rng) * mass : -1;
+    for (int q = 0; q < s->n_squares && left >= 0; q++)
+        if (legal >> q & 1 && (left -= (double)p[q]) < 0)
+            *played = q;
+    return session_play(s, *played, err);
+}
+
+/* ---- what follows ---- */
+
+int session_mover(const session *s)
+{
+    if (s->now.mover != SG_OTHELLO_OVER || s->now.n_moves == 0)
+        return s->now.mover == SG_OTHELLO_OVER ? SG_OTHELLO_BLACK : s->now.mover;
+    const int last = s->squares[s->now.n_moves - 1];
+    return s->now.disc[SG_OTHELLO_BLACK] >> last & 1 ? SG_OTHELLO_WHITE : SG_OTHELLO_BLACK;
+}
+
+int session_truth(const session *s, int square)
+{
+    for (int i = 0; i < s->n_changes; i++)
+        if (session_is_here(s, &s->changes[i]) && s->changes[i].square == square)
+            return s->changes[i].to;
+    const int mover = session_mover(s);
+    return s->now.disc[mover] >> square & 1 ? MIND_MINE : s->now.disc[!mover] >> square & 1 ? MIND_YOURS : MIND_EMPTY;
+}
+
+uint64_t session_legal(const session *s)
+{
+    uint64_t own = 0, other = 0;
+    if (session_n_here(s) == 0)
+        return sg_othello_legal(&s->now);
+    for (int q = 0; q < s->n_squares; q++) {
+        const int c = session_truth(s, q);
+        own |= (uint64_t)(c == MIND_MINE) << q;
+        other |= (uint64_t)(c == MIND_YOURS) << q;
+    }
+    return sg_othello_moves_on(s->size, own, other);
+}
+
+bool session_believes(const session *s, int reader, session_belief *out)
+{
+    if (reader < 0 || reader >= mind_n_readers(s->mind) || s->now.n_moves == 0)
+        return false;
+    memset(out, 0, sizeof *out);
+    for (int q = 0; q < s->n_squares; q++) {
+        const float *p = s->after->belief[reader][q];
+        const int truth = session_truth(s, q), c = p[1] > p[0] ? (p[2] > p[1] ? 2 : 1) : (p[2] > p[0] ? 2 : 0);
+        out->c[q] = c;
+        out->sure[q] = p[c];
+        out->n_right += c == truth;
+        out->n_discs += truth != MIND_EMPTY;
+        out->n_discs_right += truth != MIND_EMPTY && c == truth;
+    }
+    return true;
+}
+
+void session_judge(const session *s, const mind_thought *t, session_bets *out)
+{
+    const uint64_t legal = session_legal(s);
+    memset(out, 0, sizeof *out);
+    out->n_legal = __builtin_popcountll(legal);
+    for (int q = 0; q < s->n_squares; q++) {
+        if (sg_othello_token(s->size, q) < 0)
+            continue;
+        int at = out->n++;
+        for (; at > 0 && t->next[out->order[at - 1]] < t->next[q]; at--)
+            out->order[at] = out->order[at - 1];
+        out->order[at] = q;
+        out->mass += legal >> q & 1 ? (double)t->next[q] : 0;
+    }
+    for (int i = 0; i < out->n_legal; i++)
+        out->n_wrong += !(legal >> out->order[i] & 1);
+}
+
+sg_status session_saliency(session *s, int move, session_effects *out, sg_error *err)
+{
+    int32_t tokens[SG_OTHELLO_MAX_MOVES];
+    int to[SG_OTHELLO_MAX_SQUARES], n_edits = 0;
+    float(*next)[SG_OTHELLO_MAX_SQUARES] = NULL;
+    sg_edit *edits = NULL;
+    char name[4];
+
+    memset(out, 0, sizeof *out);
+    if (s->now.n_moves == 0)
+        return sg_fail(err, SG_EARG, "the model has seen no move yet, so nothing makes it play %s",
+                       sg_othello_name(s->size, move, name));
+    if (sg_othello_token(s->size, move) < 0)
+        return sg_fail(err, SG_EARG, "%s is one of the four squares that no move is made on",
+                       sg_othello_name(s->size, move, name));
+    if (mind_n_readers(s->mind) == 0)
+        return sg_fail(err, SG_EARG, "without probes nothing can be turned over in the model's board");
+    for (int q = 0; q < s->n_squares; q++)
+        if (session_truth(s, q) != MIND_EMPTY) {
+            to[out->n] = MIND_MINE + MIND_YOURS - session_truth(s, q);
+            out->square[out->n++] = q;
+        }
+    tokens_of(s, tokens);
+    sg_status status = edits_in_place(s, -1, &edits, &n_edits, err);
+    if (status == SG_OK && !(next = malloc((size_t)out->n * sizeof *next)))
+        status = sg_fail(err, SG_ENOMEM, "out of memory for %d boards", out->n);
+    if (status == SG_OK)
+        status = mind_what_if(next, s->mind, n_edits, edits, tokens, s->now.n_moves, session_mover(s), s->after, out->n,
+                              out->square, to, s->how, err);
+    out->p = s->after->next[move];
+    for (int i = 0; i < out->n && status == SG_OK; i++) {
+        out->p_if[i] = next[i][move];
+        out->effect[i] = log((double)fmaxf(out->p, 1e-12f)) - log((double)fmaxf(out->p_if[i], 1e-12f));
+    }
+    free(next);
+    free(edits);
+    return status;
+}
+
+/* ---- for machines ---- */
+
+static json_t *names_of(const session *s, uint64_t squares)
+{
+    json_t *list = json_array();
+    char name[4];
+    for (uint64_t left = squares; left; left &= left - 1)
+        json_array_append_new(list, json_string(sg_othello_name(s->size, __builtin_ctzll(left), name)));
+    return list;
+}
+
+static const char *const class_names[MIND_N_CLASSES] = {"empty", "mine", "yours"};
+
+static json_t *bets_json(const session *s, const mind_thought *t)
+{
+    const uint64_t legal = session_legal(s);
+    json_t *moves = json_array();
+    session_bets bets;
+    char name[4];
+    session_judge(s, t, &bets);
+    for (int i = 0; i < bets.n; i++)
+        json_array_append_new(moves,
+                              json_pack("{s:s, s:f, s:b}", "square", sg_othello_name(s->size, bets.order[i], name), "p",
+                                        (double)t->next[bets.order[i]], "legal", (int)(legal >> bets.order[i] & 1)));
+    return json_pack("{s:f, s:i, s:i, s:o}", "legal_mass", bets.mass, "n_legal", bets.n_legal, "n_wrong", bets.n_wrong,
+                     "moves", moves);
+}
+
+static json_t *reading_json(const session *s)
+{
+    session_belief b;
+    if (!session_believes(s, s->reader, &b))
+        return json_null();
+    const mind_reader *r = mind_get_reader(s->mind, s->reader);
+    json_t *squares = json_array();
+    for (int q = 0; q < s->n_squares; q++) {
+        const float *p = s->after->belief[s->reader][q];
+        json_array_append_new(squares, json_pack("[f, f, f]", (double)p[0], (double)p[1], (double)p[2]));
+    }
+    return json_pack("{s:i, s:s, s:i, s:i, s:i, s:o}", "layer", r->layer, "site", r->site, "n_right", b.n_right,
+                     "n_discs", b.n_discs, "n_discs_right", b.n_discs_right, "empty_mine_yours", squares);
+}
+
+json_t *session_json(const session *s)
+{
+    static const char *const movers[] = {"black", "white", "nobody"};
+    json_t *moves = json_array(), *board = json_array(), *edits = json_array();
+    char name[4];
+
+    for (int i = 0; i < s->now.n_moves; i++)
+        json_array_append_new(moves, json_string(sg_othello_name(s->size, s->squares[i], name)));
+    for (int row = 0; row < s->size; row++) {
+        char text[9] = "";
+        for (int q = row * s->size; q < (row + 1) * s->size; q++)
+            text[q % s->size] = s->now.disc[0] >> q & 1 ? 'X' : s->now.disc[1] >> q & 1 ? 'O' : '.';
+        json_array_append_new(board, json_string(text));
+    }
+    for (int i = 0; i < s->n_changes; i++) {
+        const mind_change *c = &s->changes[i];
+        json_array_append_new(edits, json_pack("{s:i, s:s, s:s, s:s, s:b}", "position", c->position, "square",
+                                               sg_othello_name(s->size, c->square, name), "from", class_names[c->from],
+                                               "to", class_names[c->to], "in_place", (int)session_in_place(s, c)));
+    }
+    const bool thinks = s->now.n_moves > 0;
+    return json_pack("{s:i, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "size", s->size, "moves", moves, "to_move",
+                     movers[s->now.mover], "mine", movers[session_mover(s)], "board", board, "legal",
+                     names_of(s, session_legal(s)), "edits", edits, "reading", reading_json(s), "next",
+                     thinks ? bets_json(s, s->after) : json_null(), "next_unedited",
+                     thinks && s->after != s->before ? bets_json(s, s->before) : json_null());
+}

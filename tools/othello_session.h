@@ -1,0 +1,110 @@
+/* A game with a model looking on: moves and where one stands among them, edits of what the model believes, and what
+ * follows from both. It draws nothing and reads no commands, so that a terminal and a page can share it.
+ *
+ * An edit belongs to the position at which it was made. While the game goes on the model keeps it there, and later
+ * positions see it through attention only, as they see everything of the past. Going back before the position puts the
+ * edit aside, and another move there drops it. */
+#ifndef SG_TOOLS_OTHELLO_SESSION_H
+#define SG_TOOLS_OTHELLO_SESSION_H
+
+#include <jansson.h>
+
+#include "othello_mind.h"
+#include "sightglass/rng.h"
+
+enum { SESSION_MAX_CHANGES = 64 };
+
+typedef struct session {
+    mind *mind; /* borrowed */
+    int size, n_squares;
+    sg_rng rng;
+    mind_how how;
+    int reader; /* whose reading is shown; -1: none */
+
+    sg_othello now;
+    int squares[SG_OTHELLO_MAX_MOVES]; /* moves that are known; the first now.n_moves are made */
+    int n_known;
+    uint64_t turned; /* by the last move */
+
+    int n_changes;
+    mind_change changes[SESSION_MAX_CHANGES];
+
+    mind_view *plain, *edited; /* edited: NULL where no edit is in place */
+    bool stale;                /* edited is not that of the changes in place */
+    int in_place;              /* changes it has */
+
+    /* What the model makes of the position: without and with the edits. Valid after a move. */
+    mind_thought *before, *after; /* after == before where nothing is edited */
+    mind_thought room[2];
+} session;
+
+/* Of an empty board. */
+sg_status session_begin(session *s, mind *m, uint64_t seed, sg_error *err) SG_MUST_CHECK;
+void session_end(session *s);
+
+/* ---- the game ---- */
+
+/* Each leaves everything as it was where it fails, with a text for the player: SG_EARG. */
+sg_status session_play(session *s, int square, sg_error *err) SG_MUST_CHECK;
+sg_status session_replay(session *s, const int *squares, int n, sg_error *err) SG_MUST_CHECK; /* from the beginning */
+sg_status session_go(session *s, int n_moves, sg_error *err) SG_MUST_CHECK; /* back and forth among the known moves */
+sg_status session_random(session *s, int n, sg_error *err) SG_MUST_CHECK;   /* moves, all legal ones alike */
+/* The model moves: its likeliest legal move, or one drawn from its probabilities of the legal ones. *first: its
+ * likeliest of all squares. */
+sg_status session_let(session *s, bool sample, int *played, int *first, sg_error *err) SG_MUST_CHECK;
+
+/* ---- what the model believes ---- */
+
+/* Makes it believe `to` (MIND_...) of a square here. *changed is false where it did so already; what was made of the
+ * same square here before is dropped. */
+sg_status session_set(session *s, int square, int to, bool *changed, sg_error *err) SG_MUST_CHECK;
+/* Makes those of this position anew, after `how` has changed. */
+sg_status session_again(session *s, sg_error *err) SG_MUST_CHECK;
+int session_clear(session *s);                                 /* how many were dropped */
+bool session_in_place(const session *s, const mind_change *c); /* its position has been reached */
+bool session_is_here(const session *s, const mind_change *c);  /* it is this position's */
+int session_n_here(const session *s);
+
+/* { "model", "tokens", "edits" }: what `sightglass run MODEL --tokens FILE --edits FILE` takes. */
+sg_status session_save(const session *s, const char *path, sg_error *err) SG_MUST_CHECK;
+
+/* For a square that could be played, each disc on the board turned over in the model alone: its probability then.
+ * n <= 64 discs. */
+typedef struct session_effects {
+    int n, square[SG_OTHELLO_MAX_SQUARES];
+    float p, p_if[SG_OTHELLO_MAX_SQUARES]; /* now, and if square[i] were turned */
+    double effect[SG_OTHELLO_MAX_SQUARES]; /* log p - log p_if, nats */
+} session_effects;
+sg_status session_saliency(session *s, int move, session_effects *out, sg_error *err) SG_MUST_CHECK;
+
+/* ---- what follows ---- */
+
+/* Who is to move, or would be after the end: whose discs are "mine". */
+int session_mover(const session *s);
+/* MIND_... of a square on the board that the model is to have: the true one with the edits of this position. */
+int session_truth(const session *s, int square);
+/* Where may be played on that board. */
+uint64_t session_legal(const session *s);
+
+typedef struct session_belief {
+    int c[SG_OTHELLO_MAX_SQUARES];       /* MIND_..., the likeliest */
+    float sure[SG_OTHELLO_MAX_SQUARES];  /* its share, 1/3 to 1 */
+    int n_right, n_discs, n_discs_right; /* of session_truth; discs: squares that hold one there */
+} session_belief;
+/* false: there is no move yet, or no such reader. */
+bool session_believes(const session *s, int reader, session_belief *out);
+
+/* Of the model's n likeliest squares, n the number of moves that may be played, those that may not: half the error of
+ * Li et al. 2022, who count what is missing as well. mass: of probability on the moves that may be played. */
+typedef struct session_bets {
+    int n_legal, n_wrong;
+    double mass;
+    int order[SG_OTHELLO_MAX_SQUARES]; /* squares that could be played, the likeliest first */
+    int n;
+} session_bets;
+void session_judge(const session *s, const mind_thought *t, session_bets *out);
+
+/* Everything above as JSON, for machines. NULL: out of memory. */
+json_t *session_json(const session *s);
+
+#endif
