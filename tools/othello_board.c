@@ -211,8 +211,9 @@ static void panel_line(FILE *to, const session *s, board_style style, const pane
     const float after = s->after->next[q], before = s->before->next[q];
     const float most = fmaxf(s->after->next[p->order[0]], s->before->next[p->order[0]]);
     const bool legal = p->legal >> q & 1, was = p->legal_before >> q & 1;
-    /* What is new on the edited board, what is no longer, what is nowhere. */
-    const char *sign = legal == was ? (legal ? "" : " x") : legal ? " +" : " -";
+    /* By legal on the edited board, then on the true one. A table, as nested conditions of these two bits are compiled
+     * wrongly by gcc 12.2 at -O2. */
+    static const char *const signs[2][2] = {{" x", " -"}, {" +", ""}};
 
     if (most < 0.0005f || fmaxf(after, before) < 0.0005f)
         return;
@@ -233,7 +234,7 @@ static void panel_line(FILE *to, const session *s, board_style style, const pane
     }
     off(to, style);
     paint(to, style, legal ? 35 : 167, -1);
-    fputs(sign, to);
+    fputs(signs[legal][was], to);
     off(to, style);
 }
 
@@ -396,7 +397,7 @@ void board_legend(FILE *to, board_style style)
 void board_moves(FILE *to, const session *s, board_style style)
 {
     const panel p = panel_of(s);
-    const int columns = s->after == s->before ? 3 : 3, rows = (p.n + columns - 1) / columns;
+    const int columns = 3, rows = (p.n + columns - 1) / columns;
     if (s->now.n_moves == 0) {
         foot(to, s, style);
         return;

@@ -124,7 +124,7 @@ static sg_status keep(mind *m, sg_probe *p, const sg_probe_manifest *about, int 
         m->readers[at] = m->readers[at - 1];
         m->bias[at] = m->bias[at - 1];
     }
-    m->readers[at] = (mind_reader){layer, about->site, p, *about};
+    m->readers[at] = (mind_reader){.layer = layer, .site = about->site, .probe = p, .about = *about};
     m->bias[at] = bias;
     m->n_readers++;
     return SG_OK;
@@ -185,6 +185,36 @@ static sg_status open_probes(mind *m, const char *dir, sg_error *err)
     return status;
 }
 
+/* The means of classes for the readers that there are. They only make edits better, so nothing is said where there are
+ * none. */
+static sg_status open_means(mind *m, const char *dir, sg_error *err)
+{
+    char **names = NULL;
+    int n = 0;
+    sg_status status = list_probes(m, dir, &names, &n, err);
+    if (status == SG_ENOTFOUND)
+        status = SG_OK;
+    for (int i = 0; i < n && status == SG_OK; i++) {
+        sg_probe *p = NULL;
+        sg_probe_manifest about = {0};
+        sg_error why;
+        if (sg_probe_open(&p, &about, dir, names[i], &why) != SG_OK) {
+            warn(m, sg_arena_printf(m->arena, "a probe is passed over: %s", why.text));
+            continue;
+        }
+        const int layer = layer_of(about.site), r = mind_reader_of(m, layer);
+        const bool wanted = !unfit(m, p, &about, layer) && sg_probe_weights(p)->data && r >= 0 &&
+                            !m->readers[r].means && m->colours == (strcmp(about.label, "board_abs") == 0) &&
+                            about.model_hash == m->readers[r].about.model_hash;
+        if (wanted)
+            m->readers[r].means = p;
+        else
+            sg_probe_free(p);
+    }
+    free(names);
+    return status;
+}
+
 sg_status mind_open(mind **out, const char *model, const char *probes, sg_error *err)
 {
     sg_arena *arena = sg_arena_new();
@@ -215,7 +245,10 @@ sg_status mind_open(mind **out, const char *model, const char *probes, sg_error 
         warn(m, sg_model_warning(m->model, i));
     if (status == SG_OK) {
         const char *dir = probes ? probes : sg_arena_printf(arena, "%s/probes", model);
-        status = dir ? open_probes(m, dir, err) : sg_fail(err, SG_ENOMEM, "out of memory for a path");
+        const char *means = dir ? sg_arena_printf(arena, "%s/mean", dir) : NULL;
+        status = means ? open_probes(m, dir, err) : sg_fail(err, SG_ENOMEM, "out of memory for a path");
+        if (status == SG_OK)
+            status = open_means(m, means, err);
     }
     if (status != SG_OK) {
         mind_close(m);
@@ -231,6 +264,7 @@ void mind_close(mind *m)
         return;
     for (int i = 0; i < m->n_readers; i++) {
         sg_probe_free(m->readers[i].probe);
+        sg_probe_free(m->readers[i].means);
         free(m->bias[i]);
     }
     free(m->warnings);
@@ -287,6 +321,11 @@ int mind_best_reader(const mind *m)
 }
 
 /* ---- thinking ---- */
+
+static int likeliest(const float x[MIND_N_CLASSES])
+{
+    return x[1] > x[0] ? (x[2] > x[1] ? 2 : 1) : (x[2] > x[0] ? 2 : 0);
+}
 
 /* The probe's class for a class of ours, and back. */
 static int class_of(const mind *m, int mover, int c)
@@ -393,42 +432,7 @@ sg_status mind_think(mind_view *v, const int32_t *tokens, int n, int mover, mind
 
 mind_how mind_how_defaults(const mind *m)
 {
-    return (mind_how){.strength = 1, .first = 0, .last = m->n_layers - 1};
-}
-
-/* x . u >= low puts class `to` ahead of `other` in reader r by `lead`: u = w_to - w_other [D] not of length 1, low in
- * units of its length. false: the two do not differ. */
-static bool border(const mind *m, int r, int square, int to, int other, double lead, float *u, double *low)
-{
-    const float *w = sg_probe_weights(m->readers[r].probe)->data;
-    const sg_dim n_squares = sg_othello_squares(m->size);
-    double squares = 0;
-    for (sg_dim d = 0; d < m->width; d++) {
-        const float *row = w + (d * n_squares + square) * MIND_N_CLASSES;
-        u[d] = row[to] - row[other];
-        squares += (double)u[d] * (double)u[d];
-    }
-    const float *b = m->bias[r] + square * MIND_N_CLASSES;
-    const double length = sqrt(squares);
-    *low = (lead - (double)(b[to] - b[other])) / length;
-    return length > 0 && isfinite(*low);
-}
-
-/* By how much `to` is to be ahead of `other`, both classes of ours: as far as what is believed now is ahead of what it
- * changes places with, times the strength. */
-static double lead_of(const mind_thought *t, int r, int square, int to, int other, double strength)
-{
-    const float *x = t->logits[r][square];
-    const int now = x[1] > x[0] ? (x[2] > x[1] ? 2 : 1) : (x[2] > x[0] ? 2 : 0);
-    return strength * (double)(now == to ? x[to] - x[other] : x[now] - x[other == now ? to : other]);
-}
-
-static int n_usable(const mind *m, mind_how how)
-{
-    int n = 0;
-    for (int r = 0; r < m->n_readers; r++)
-        n += m->readers[r].layer >= how.first && m->readers[r].layer <= how.last && m->bias[r];
-    return n;
+    return (mind_how){.strength = 0.5, .first = m->n_layers / 4, .last = SG_MAX(m->n_layers - 2, m->n_layers / 4)};
 }
 
 static bool usable(const mind *m, int r, mind_how how)
@@ -436,47 +440,212 @@ static bool usable(const mind *m, int r, mind_how how)
     return m->readers[r].layer >= how.first && m->readers[r].layer <= how.last && m->bias[r];
 }
 
-static sg_status no_layer(mind_how how, sg_error *err)
+static int n_usable(const mind *m, mind_how how)
 {
-    return sg_fail(err, SG_EUNSUPPORTED,
-                   "no linear probe reads layers %d to %d, and without one the model's board cannot be edited",
-                   how.first, how.last);
+    int n = 0;
+    for (int r = 0; r < m->n_readers; r++)
+        n += usable(m, r, how);
+    return n;
 }
 
-sg_status mind_set(mind_change *out, const mind *m, const mind_thought *thought, int position, int square, int to,
-                   int mover, mind_how how, sg_error *err)
+/* One of a layer's two borders around class `to`: where x . w >= low, reader r has `to` ahead of `other` by `lead`.
+ * What lies before it is moved by (low - x . w) v, with w . v = 1. w, v [D] are filled; false: the probe does not tell
+ * the two apart. */
+static bool border(const mind *m, int r, int square, int to, int other, double lead, float *w, float *v, float *low)
 {
-    const int n = n_usable(m, how) * (MIND_N_CLASSES - 1);
-    sg_arena *arena = n ? sg_arena_new() : NULL;
-    if (!n)
-        return no_layer(how, err);
-    *out = (mind_change){.position = position, .square = square, .to = to, .room = arena};
-    out->edits = arena ? sg_arena_array(arena, (size_t)n, sizeof *out->edits) : NULL;
-    sg_span *at = arena ? sg_arena_alloc(arena, sizeof *at) : NULL;
-    if (!out->edits || !at) {
-        mind_change_free(out);
-        return sg_fail(err, SG_ENOMEM, "out of memory for an edit");
+    const mind_reader *reader = &m->readers[r];
+    const float *rows = sg_probe_weights(reader->probe)->data, *b = m->bias[r] + square * MIND_N_CLASSES;
+    const sg_dim n_squares = sg_othello_squares(m->size);
+    double length = 0, along = 0;
+    for (sg_dim d = 0; d < m->width; d++) {
+        const float *row = rows + (d * n_squares + square) * MIND_N_CLASSES;
+        w[d] = row[to] - row[other];
+        length += (double)w[d] * (double)w[d];
     }
-    *at = (sg_span){position, position};
-    for (int r = 0; r < m->n_readers; r++)
-        for (int other = 0; other < MIND_N_CLASSES && usable(m, r, how); other++) {
-            float *u = other == to ? NULL : sg_arena_array(arena, (size_t)m->width, sizeof *u);
-            if (other == to)
-                continue;
-            if (!u) {
-                mind_change_free(out);
-                return sg_fail(err, SG_ENOMEM, "out of memory for an edit");
+    length = sqrt(length);
+    *low = (float)(lead - (double)(b[to] - b[other]));
+    if (!(length > 0) || !isfinite(*low))
+        return false;
+    if (reader->means && sg_probe_direction(reader->means, square, to, other, v, NULL) == SG_OK)
+        for (sg_dim d = 0; d < m->width; d++)
+            along += (double)w[d] * (double)v[d];
+    /* Means that hardly differ in what the probe reads would have to be moved far: then the shortest way. */
+    const bool by_means = along > 0.02 * length;
+    for (sg_dim d = 0; d < m->width; d++)
+        v[d] = by_means ? (float)((double)v[d] / along) : (float)((double)w[d] / (length * length));
+    return true;
+}
+
+/* By how much `to` is to be ahead of `other`, both classes of ours: as far as what is believed now is ahead of what it
+ * changes places with, times the strength. */
+static double lead_of(const mind_thought *t, int r, int square, int to, int other, double strength)
+{
+    const float *x = t->logits[r][square];
+    const int now = likeliest(x);
+    return strength * (double)(now == to ? x[to] - x[other] : x[now] - x[other == now ? to : other]);
+}
+
+/* The borders of n rows for the readers within how's layers, two for each: w, v [n,2R,D], low [n,2R,1]; at [1,T,1] is 1
+ * at the last token. */
+typedef struct borders {
+    int n, per_row;
+    float *w, *v, *low, *at;
+    const int32_t **tokens;
+    sg_dim *lengths;
+} borders;
+
+static void borders_free(borders *b)
+{
+    free(b->w);
+    free(b->v);
+    free(b->low);
+    free(b->at);
+    free((void *)b->tokens);
+    free(b->lengths);
+}
+
+static sg_status borders_of(borders *b, const mind *m, const mind_case *at, int n, const int *square, const int *to,
+                            mind_how how, sg_error *err)
+{
+    const size_t count = (size_t)(n * b->per_row), width = (size_t)m->width;
+    b->n = n;
+    b->w = calloc(count * width, sizeof(float));
+    b->v = calloc(count * width, sizeof(float));
+    b->low = calloc(count, sizeof(float));
+    b->at = calloc((size_t)at->n, sizeof(float));
+    b->tokens = calloc((size_t)n, sizeof(int32_t *));
+    b->lengths = calloc((size_t)n, sizeof(sg_dim));
+    if (!b->w || !b->v || !b->low || !b->at || !b->tokens || !b->lengths)
+        return sg_fail(err, SG_ENOMEM, "out of memory for %d boards", n);
+    b->at[at->n - 1] = 1;
+    size_t k = 0;
+    for (int i = 0; i < n; i++) {
+        b->tokens[i] = at->tokens;
+        b->lengths[i] = at->n;
+        for (int r = 0; r < m->n_readers; r++)
+            for (int other = 0; other < MIND_N_CLASSES && usable(m, r, how); other++) {
+                if (other == to[i])
+                    continue;
+                const double lead = lead_of(at->thought, r, square[i], to[i], other, how.strength);
+                if (!border(m, r, square[i], class_of(m, at->mover, to[i]), class_of(m, at->mover, other), lead,
+                            b->w + k * width, b->v + k * width, b->low + k))
+                    b->low[k] = -INFINITY;
+                k++;
             }
-            sg_edit e = sg_edit_defaults();
-            if (!border(m, r, square, class_of(m, mover, to), class_of(m, mover, other),
-                        lead_of(thought, r, square, to, other, how.strength), u, &e.low))
-                continue;
-            e.site = m->readers[r].site;
-            e.op = SG_EDIT_CLAMP;
-            e.value = sg_tensor_of(SG_F32, 1, &m->width, u);
-            e.positions = (sg_spans){1, at};
-            out->edits[out->n++] = e;
+    }
+    return SG_OK;
+}
+
+/* x' = x + max(0, low - x . w) v at the last token, at each border in turn. change[i]: what was added after the i-th of
+ * the layers, [batch,time,D]. */
+static sg_status splice_borders(sg_value **change, const mind *m, sg_glass *glass, mind_how how, int per_row,
+                                sg_error *err)
+{
+    sg_graph *g = sg_glass_graph(glass);
+    const sg_dim batch = sg_extent(g, "batch"), time = sg_extent(g, "time");
+    sg_value *ws = sg_input(g, "what_if.w", SG_F32, 3, (sg_dim[]){batch, per_row, m->width}),
+             *vs = sg_input(g, "what_if.v", SG_F32, 3, (sg_dim[]){batch, per_row, m->width}),
+             *lows = sg_input(g, "what_if.low", SG_F32, 3, (sg_dim[]){batch, per_row, 1}),
+             *at = sg_input(g, "what_if.at", SG_F32, 3, (sg_dim[]){1, time, 1});
+    int k = 0, i = 0;
+    for (int r = 0; r < m->n_readers; r++) {
+        if (!usable(m, r, how))
+            continue;
+        sg_value *x = sg_graph_find(g, m->readers[r].site), *sum = NULL;
+        for (int c = 0; c < MIND_N_CLASSES - 1; c++, k++) {
+            sg_value *y = sum ? sg_add(g, x, sum) : x;
+            sg_value *w = sg_slice(g, ws, 1, k, k + 1, 1), *v = sg_slice(g, vs, 1, k, k + 1, 1),
+                     *low = sg_slice(g, lows, 1, k, k + 1, 1);
+            sg_value *missing = sg_relu(g, sg_sub(g, low, sg_sum(g, sg_mul(g, y, w), -1, true)));
+            sg_value *step = sg_mul(g, sg_mul(g, missing, at), v);
+            sum = sum ? sg_add(g, sum, step) : step;
         }
+        change[i++] = sum;
+        sg_replace(g, x, sg_add(g, x, sum));
+    }
+    return sg_graph_status(g, err);
+}
+
+/* Runs n rows, each with another square changed. next: [n], or NULL; added: what was added at the last token, [n,R,D],
+ * or NULL, R the readers within how's layers. */
+static sg_status imagine(float (*next)[SG_OTHELLO_MAX_SQUARES], float *added, mind *m, const mind_case *at, int n,
+                         const int *square, const int *to, mind_how how, sg_error *err)
+{
+    const int n_layers = n_usable(m, how);
+    borders b = {.per_row = n_layers * (MIND_N_CLASSES - 1)};
+    sg_value *fetch[MIND_MAX_LAYERS + 1];
+    sg_tensor got[MIND_MAX_LAYERS + 1];
+    sg_glass *glass = NULL;
+
+    if (!n_layers)
+        return sg_fail(err, SG_EUNSUPPORTED,
+                       "no linear probe reads layers %d to %d, and without one the model's board cannot be edited",
+                       how.first, how.last);
+    sg_status status = borders_of(&b, m, at, n, square, to, how, err);
+    if (status == SG_OK)
+        status = sg_glass_new(&glass, m->model, sg_glass_defaults(), err);
+    if (status == SG_OK && at->n_edits)
+        status = sg_glass_edit(glass, at->n_edits, at->edits, err);
+    if (status == SG_OK)
+        status = splice_borders(fetch, m, glass, how, b.per_row, err);
+    if (status == SG_OK)
+        status = sg_glass_find(glass, "logits", &fetch[n_layers], err);
+    if (status == SG_OK) {
+        const sg_rows rows = {.n_rows = n, .tokens = b.tokens, .lengths = b.lengths};
+        const sg_dim dims[] = {n, b.per_row, m->width}, low_dims[] = {n, b.per_row, 1}, at_dims[] = {1, at->n, 1};
+        const sg_named_feed feeds[] = {{"what_if.w", sg_tensor_of(SG_F32, 3, dims, b.w)},
+                                       {"what_if.v", sg_tensor_of(SG_F32, 3, dims, b.v)},
+                                       {"what_if.low", sg_tensor_of(SG_F32, 3, low_dims, b.low)},
+                                       {"what_if.at", sg_tensor_of(SG_F32, 3, at_dims, b.at)}};
+        const int first = added ? 0 : n_layers, last = next ? n_layers : n_layers - 1;
+        status = sg_glass_run(glass, &rows, (int)SG_COUNT_OF(feeds), feeds, last - first + 1, fetch + first,
+                              got + first, err);
+    }
+    for (int i = 0; i < n && status == SG_OK; i++) {
+        const sg_dim row = (sg_dim)i * at->n + at->n - 1;
+        if (next)
+            (void)next_of(m, (const float *)got[n_layers].data + row * got[n_layers].dims[2], next[i]);
+        for (int k = 0; k < n_layers && added; k++)
+            memcpy(added + ((sg_dim)i * n_layers + k) * m->width, (const float *)got[k].data + row * m->width,
+                   (size_t)m->width * sizeof *added);
+    }
+    sg_glass_free(glass);
+    borders_free(&b);
+    return status;
+}
+
+sg_status mind_what_if(float (*next)[SG_OTHELLO_MAX_SQUARES], mind *m, const mind_case *at, int n, const int *square,
+                       const int *to, mind_how how, sg_error *err)
+{
+    return imagine(next, NULL, m, at, n, square, to, how, err);
+}
+
+sg_status mind_set(mind_change *out, mind *m, const mind_case *at, int square, int to, mind_how how, sg_error *err)
+{
+    const int n = n_usable(m, how);
+    sg_arena *arena = sg_arena_new();
+    *out = (mind_change){.position = at->n - 1, .square = square, .to = to, .room = arena};
+    out->edits = arena ? sg_arena_array(arena, (size_t)SG_MAX(n, 1), sizeof *out->edits) : NULL;
+    sg_span *where = arena ? sg_arena_alloc(arena, sizeof *where) : NULL;
+    float *added = arena ? sg_arena_array(arena, (size_t)SG_MAX(n, 1) * (size_t)m->width, sizeof *added) : NULL;
+    const sg_status status = out->edits && where && added ? imagine(NULL, added, m, at, 1, &square, &to, how, err)
+                                                          : sg_fail(err, SG_ENOMEM, "out of memory for an edit");
+    if (status != SG_OK) {
+        mind_change_free(out);
+        return status;
+    }
+    *where = (sg_span){out->position, out->position};
+    for (int r = 0; r < m->n_readers; r++) {
+        if (!usable(m, r, how))
+            continue;
+        sg_edit *e = &out->edits[out->n];
+        *e = sg_edit_defaults();
+        e->site = m->readers[r].site;
+        e->op = SG_EDIT_ADD;
+        e->value = sg_tensor_of(SG_F32, 1, &m->width, added + out->n * m->width);
+        e->positions = (sg_spans){1, where};
+        out->n++;
+    }
     return SG_OK;
 }
 
@@ -484,103 +653,4 @@ void mind_change_free(mind_change *c)
 {
     sg_arena_free(c->room);
     *c = (mind_change){0};
-}
-
-/* The same clamps as of mind_set, with a direction and a border for each row: x' = x + max(0, low - x . u) u at the
- * last position. directions [B,K,D] of length 1, lows [B,K], at [1,T,1]. */
-static sg_status splice_borders(const mind *m, sg_glass *glass, mind_how how, int n_borders, sg_error *err)
-{
-    sg_graph *g = sg_glass_graph(glass);
-    const sg_dim batch = sg_extent(g, "batch"), time = sg_extent(g, "time");
-    sg_value *directions = sg_input(g, "what_if.directions", SG_F32, 3, (sg_dim[]){batch, n_borders, m->width}),
-             *lows = sg_input(g, "what_if.lows", SG_F32, 3, (sg_dim[]){batch, n_borders, 1}),
-             *at = sg_input(g, "what_if.at", SG_F32, 3, (sg_dim[]){1, time, 1});
-    int k = 0;
-    for (int r = 0; r < m->n_readers; r++)
-        for (int i = 0; i < MIND_N_CLASSES - 1 && usable(m, r, how); i++, k++) {
-            sg_value *x = sg_graph_find(g, m->readers[r].site), *u = sg_slice(g, directions, 1, k, k + 1, 1);
-            sg_value *missing =
-                sg_relu(g, sg_sub(g, sg_slice(g, lows, 1, k, k + 1, 1), sg_sum(g, sg_mul(g, x, u), -1, true)));
-            sg_replace(g, x, sg_add(g, x, sg_mul(g, sg_mul(g, missing, at), u)));
-        }
-    return sg_graph_status(g, err);
-}
-
-typedef struct borders {
-    float *directions, *lows, *at;
-    const int32_t **tokens;
-    sg_dim *lengths;
-    float *u;
-} borders;
-
-static void borders_free(borders *b)
-{
-    free(b->directions);
-    free(b->lows);
-    free(b->at);
-    free((void *)b->tokens);
-    free(b->lengths);
-    free(b->u);
-}
-
-sg_status mind_what_if(float (*next)[SG_OTHELLO_MAX_SQUARES], mind *m, int n_edits, const sg_edit *edits,
-                       const int32_t *tokens, int n_tokens, int mover, const mind_thought *thought, int n,
-                       const int *square, const int *to, mind_how how, sg_error *err)
-{
-    const int n_borders = n_usable(m, how) * (MIND_N_CLASSES - 1);
-    sg_glass *glass = NULL;
-    sg_value *logits = NULL;
-    sg_tensor got;
-
-    if (!n_borders)
-        return no_layer(how, err);
-    borders b = {.directions = calloc((size_t)(n * n_borders) * (size_t)m->width, sizeof(float)),
-                 .lows = calloc((size_t)(n * n_borders), sizeof(float)),
-                 .at = calloc((size_t)n_tokens, sizeof(float)),
-                 .tokens = calloc((size_t)n, sizeof(int32_t *)),
-                 .lengths = calloc((size_t)n, sizeof(sg_dim))};
-    sg_status status = b.directions && b.lows && b.at && b.tokens && b.lengths
-                           ? SG_OK
-                           : sg_fail(err, SG_ENOMEM, "out of memory for %d boards", n);
-    for (int i = 0; i < n && status == SG_OK; i++) {
-        int k = i * n_borders;
-        b.tokens[i] = tokens;
-        b.lengths[i] = n_tokens;
-        for (int r = 0; r < m->n_readers; r++)
-            for (int other = 0; other < MIND_N_CLASSES && usable(m, r, how); other++) {
-                float *u = b.directions + (sg_dim)k * m->width;
-                double low, squares = 0;
-                if (other == to[i])
-                    continue;
-                const bool there = border(m, r, square[i], class_of(m, mover, to[i]), class_of(m, mover, other),
-                                          lead_of(thought, r, square[i], to[i], other, how.strength), u, &low);
-                for (sg_dim d = 0; d < m->width; d++)
-                    squares += (double)u[d] * (double)u[d];
-                for (sg_dim d = 0; d < m->width && there; d++)
-                    u[d] = (float)((double)u[d] / sqrt(squares));
-                b.lows[k++] = there ? (float)low : -INFINITY;
-            }
-    }
-    if (status == SG_OK)
-        status = sg_glass_new(&glass, m->model, sg_glass_defaults(), err);
-    if (status == SG_OK && n_edits)
-        status = sg_glass_edit(glass, n_edits, edits, err);
-    if (status == SG_OK)
-        status = splice_borders(m, glass, how, n_borders, err);
-    if (status == SG_OK)
-        status = sg_glass_find(glass, "logits", &logits, err);
-    if (status == SG_OK) {
-        b.at[n_tokens - 1] = 1;
-        const sg_rows rows = {.n_rows = n, .tokens = b.tokens, .lengths = b.lengths};
-        const sg_named_feed feeds[] = {
-            {"what_if.directions", sg_tensor_of(SG_F32, 3, (sg_dim[]){n, n_borders, m->width}, b.directions)},
-            {"what_if.lows", sg_tensor_of(SG_F32, 3, (sg_dim[]){n, n_borders, 1}, b.lows)},
-            {"what_if.at", sg_tensor_of(SG_F32, 3, (sg_dim[]){1, n_tokens, 1}, b.at)}};
-        status = sg_glass_run(glass, &rows, 3, feeds, 1, &logits, &got, err);
-    }
-    for (int i = 0; i < n && status == SG_OK; i++)
-        next_of(m, (const float *)got.data + ((sg_dim)i * n_tokens + n_tokens - 1) * got.dims[2], next[i]);
-    sg_glass_free(glass);
-    borders_free(&b);
-    return status;
 }

@@ -2,15 +2,18 @@
  * `sightglass othello`. It knows no game in progress (othello_session.h) and no screen (othello_board.h).
  *
  *     mind_open(&m, "models/othello8", NULL, err);
- *     mind_view_new(&view, m, 0, NULL, err);                 // the model as it is
+ *     mind_view_new(&view, m, 0, NULL, err);                  // the model as it is
  *     mind_think(view, tokens, n, SG_OTHELLO_BLACK, &thought, err);
- *     mind_set(&change, m, &thought, n - 1, square, MIND_YOURS, how, err);
+ *     mind_set(&change, m, &here, square, MIND_YOURS, how, err);
  *     mind_view_new(&edited, m, change.n, change.edits, err); // the model that believes otherwise
  *
  * A square's disc is read by a linear probe of each layer (mine: the mover's). To make the model believe that a square
- * holds something else, its residual stream is held, at the last token and at some layers, on the other side of the
- * probe's border: an edit "clamp" along w_to - w_from, the difference of two of the probe's rows (probes and flips:
- * Nanda, Lee, Wattenberg, "Emergent Linear Representations in World Models", 2023, who add a vector instead). */
+ * holds something else, its residual stream is moved, at the last token and after some layers, until the probe reads so
+ * (Nanda, Lee, Wattenberg, "Emergent Linear Representations in World Models", 2023). It is moved along the difference
+ * of the two classes' mean activations where PROBES/mean/ has such (probes of the kind "mean"), since that is how
+ * activations of the one class differ from those of the other; along the probe's own rows, the shortest way, where it
+ * has not.
+ */
 #ifndef SG_TOOLS_OTHELLO_MIND_H
 #define SG_TOOLS_OTHELLO_MIND_H
 
@@ -38,6 +41,7 @@ typedef struct mind_reader {
     int layer; /* 0-based block whose output it reads */
     const char *site;
     sg_probe *probe;
+    sg_probe *means; /* the classes' means, along which to push; NULL: none */
     sg_probe_manifest about;
 } mind_reader;
 int mind_n_readers(const mind *m);
@@ -72,22 +76,29 @@ typedef struct mind_how {
 } mind_how;
 mind_how mind_how_defaults(const mind *m);
 
-/* Edits that make position `position` believe `to` of a square, in place of what `thought`, the thought there, has;
- * freed as one. SG_EUNSUPPORTED: no linear probe lies within the layers. */
+/* Where a belief is changed: after n > 0 moves, at the last of them, on top of edits that are in place. */
+typedef struct mind_case {
+    const int32_t *tokens;
+    int n, mover;
+    int n_edits;
+    const sg_edit *edits;
+    const mind_thought *thought; /* there, with those edits */
+} mind_case;
+
+/* What if square[i] were to[i], each for itself: next [n][MAX_SQUARES], probabilities of the next move. One run with a
+ * row for each. SG_EUNSUPPORTED: no linear probe lies within the layers. */
+sg_status mind_what_if(float (*next)[SG_OTHELLO_MAX_SQUARES], mind *m, const mind_case *at, int n, const int *square,
+                       const int *to, mind_how how, sg_error *err) SG_MUST_CHECK;
+
+/* The same of one square as edits, one "add" for each layer, freed as one. */
 typedef struct mind_change {
     int position, square, from, to;
     int n;
     sg_edit *edits;
     void *room;
 } mind_change;
-sg_status mind_set(mind_change *out, const mind *m, const mind_thought *thought, int position, int square, int to,
-                   int mover, mind_how how, sg_error *err) SG_MUST_CHECK;
+sg_status mind_set(mind_change *out, mind *m, const mind_case *at, int square, int to, mind_how how,
+                   sg_error *err) SG_MUST_CHECK;
 void mind_change_free(mind_change *c); /* a zeroed struct is fine */
-
-/* What if, at the last token, square[i] were to[i], on top of some edits, each for itself: next [n][MAX_SQUARES],
- * probabilities of the next move. One run with a row for each. */
-sg_status mind_what_if(float (*next)[SG_OTHELLO_MAX_SQUARES], mind *m, int n_edits, const sg_edit *edits,
-                       const int32_t *tokens, int n_tokens, int mover, const mind_thought *thought, int n,
-                       const int *square, const int *to, mind_how how, sg_error *err) SG_MUST_CHECK;
 
 #endif

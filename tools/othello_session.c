@@ -113,22 +113,49 @@ static sg_status think(session *s, sg_error *err)
     return mind_think(s->edited, tokens, s->now.n_moves, session_mover(s), s->after, err);
 }
 
+/* A square is set in place of what was made of it here before, so one starts from the model without that. */
+static sg_status set_from(session *s, int same, int square, int to, bool *needed, mind_change *out, sg_error *err)
+{
+    int32_t tokens[SG_OTHELLO_MAX_MOVES];
+    mind_case here = {.tokens = tokens, .n = s->now.n_moves, .mover = session_mover(s), .thought = s->after};
+    mind_thought *without = NULL;
+    mind_view *view = NULL;
+    sg_edit *edits = NULL;
+
+    tokens_of(s, tokens);
+    sg_status status = edits_in_place(s, same, &edits, &here.n_edits, err);
+    here.edits = edits;
+    if (status == SG_OK && same >= 0) {
+        here.thought = without = malloc(sizeof *without);
+        status = without ? mind_view_new(&view, s->mind, here.n_edits, edits, err)
+                         : sg_fail(err, SG_ENOMEM, "out of memory for an edit");
+        if (status == SG_OK)
+            status = mind_think(view, tokens, here.n, here.mover, without, err);
+    }
+    if (status == SG_OK) {
+        const int now = session_likeliest(here.thought->belief[s->reader][square]);
+        *needed = now != to;
+        if (*needed)
+            status = mind_set(out, s->mind, &here, square, to, s->how, err);
+        out->from = now;
+    }
+    mind_view_free(view);
+    free(without);
+    free(edits);
+    return status;
+}
+
 sg_status session_set(session *s, int square, int to, bool *changed, sg_error *err)
 {
-    static const char *const none =
-        "the model has seen no move yet, so it believes nothing that could be edited: play one first";
-    mind_change c;
-    mind_thought *t = NULL;
-    int same = -1, n = 0;
-    sg_edit *edits = NULL;
-    char name[4];
+    mind_change c = {0};
+    bool needed = false;
+    int same = -1;
 
     *changed = false;
     if (s->now.n_moves == 0)
-        return sg_fail(err, SG_EARG, "%s", none);
-    if (s->now.n_moves == sg_othello_max_moves(s->size) && s->now.mover == SG_OTHELLO_OVER)
-        return sg_fail(err, SG_EARG, "the board is full: nothing is to be predicted that an edit could change");
-    if (mind_n_readers(s->mind) == 0)
+        return sg_fail(err, SG_EARG,
+                       "the model has seen no move yet, so it believes nothing that could be edited: play one first");
+    if (s->reader < 0)
         return sg_fail(err, SG_EARG, "without probes the model's board can be neither read nor edited");
     for (int i = 0; i < s->n_changes; i++)
         if (session_is_here(s, &s->changes[i]) && s->changes[i].square == square)
@@ -136,40 +163,7 @@ sg_status session_set(session *s, int square, int to, bool *changed, sg_error *e
     if (same < 0 && s->n_changes == SESSION_MAX_CHANGES)
         return sg_fail(err, SG_EARG, "%d edits are in place, more are not kept: `clear` drops them",
                        SESSION_MAX_CHANGES);
-
-    /* What it would believe without what was made of this square before. */
-    int32_t tokens[SG_OTHELLO_MAX_MOVES];
-    mind_view *view = NULL;
-    sg_status status = SG_OK;
-    tokens_of(s, tokens);
-    if (same < 0) {
-        t = s->after;
-    } else {
-        t = malloc(sizeof *t);
-        status = t ? edits_in_place(s, same, &edits, &n, err) : sg_fail(err, SG_ENOMEM, "out of memory for an edit");
-        if (status == SG_OK)
-            status = mind_view_new(&view, s->mind, n, edits, err);
-        if (status == SG_OK)
-            status = mind_think(view, tokens, s->now.n_moves, session_mover(s), t, err);
-        mind_view_free(view);
-        free(edits);
-    }
-    /* Nothing is to be edited where the model believes so by itself. */
-    const float *b = status == SG_OK ? t->belief[s->reader][square] : NULL;
-    const int now = !b ? 0 : b[1] > b[0] ? (b[2] > b[1] ? 2 : 1) : (b[2] > b[0] ? 2 : 0);
-    const bool needed = b && now != to;
-    if (status == SG_OK && needed) {
-        status = mind_set(&c, s->mind, t, s->now.n_moves - 1, square, to, session_mover(s), s->how, err);
-        c.from = now;
-        if (status == SG_OK && c.n == 0) {
-            mind_change_free(&c);
-            status =
-                sg_fail(err, SG_EARG, "the probes do not tell what %s holds", sg_othello_name(s->size, square, name));
-        }
-    }
-    if (t != s->after)
-        free(t);
-    SG_TRY(status);
+    SG_TRY(set_from(s, same, square, to, &needed, &c, err));
     *changed = needed || same >= 0;
     if (same >= 0)
         drop(s, same);
@@ -214,8 +208,8 @@ static json_t *edit_json(const sg_edit *e)
         json_array_append_new(value, json_real((double)((const float *)e->value.data)[d]));
     for (int i = 0; i < e->positions.n; i++)
         json_array_append_new(positions, json_integer(e->positions.spans[i].first));
-    return json_pack("{s:s, s:s, s:f, s:o, s:o}", "site", e->site, "op", sg_edit_op_name(e->op), "low", e->low,
-                     "positions", positions, "value", value);
+    return json_pack("{s:s, s:s, s:o, s:o}", "site", e->site, "op", sg_edit_op_name(e->op), "positions", positions,
+                     "value", value);
 }
 
 sg_status session_save(const session *s, const char *path, sg_error *err)
@@ -392,6 +386,11 @@ uint64_t session_legal(const session *s)
     return sg_othello_moves_on(s->size, own, other);
 }
 
+int session_likeliest(const float p[MIND_N_CLASSES])
+{
+    return p[1] > p[0] ? (p[2] > p[1] ? 2 : 1) : (p[2] > p[0] ? 2 : 0);
+}
+
 bool session_believes(const session *s, int reader, session_belief *out)
 {
     if (reader < 0 || reader >= mind_n_readers(s->mind) || s->now.n_moves == 0)
@@ -399,7 +398,7 @@ bool session_believes(const session *s, int reader, session_belief *out)
     memset(out, 0, sizeof *out);
     for (int q = 0; q < s->n_squares; q++) {
         const float *p = s->after->belief[reader][q];
-        const int truth = session_truth(s, q), c = p[1] > p[0] ? (p[2] > p[1] ? 2 : 1) : (p[2] > p[0] ? 2 : 0);
+        const int truth = session_truth(s, q), c = session_likeliest(p);
         out->c[q] = c;
         out->sure[q] = p[c];
         out->n_right += c == truth;
@@ -454,7 +453,8 @@ sg_status session_saliency(session *s, int move, session_effects *out, sg_error 
     if (status == SG_OK && !(next = malloc((size_t)out->n * sizeof *next)))
         status = sg_fail(err, SG_ENOMEM, "out of memory for %d boards", out->n);
     if (status == SG_OK)
-        status = mind_what_if(next, s->mind, n_edits, edits, tokens, s->now.n_moves, session_mover(s), s->after, out->n,
+        status = mind_what_if(next, s->mind,
+                              &(mind_case){tokens, s->now.n_moves, session_mover(s), n_edits, edits, s->after}, out->n,
                               out->square, to, s->how, err);
     out->p = s->after->next[move];
     for (int i = 0; i < out->n && status == SG_OK; i++) {

@@ -91,6 +91,7 @@ typedef struct session_belief {
     float sure[SG_OTHELLO_MAX_SQUARES];  /* its share, 1/3 to 1 */
     int n_right, n_discs, n_discs_right; /* of session_truth; discs: squares that hold one there */
 } session_belief;
+int session_likeliest(const float p[MIND_N_CLASSES]);
 /* false: there is no move yet, or no such reader. */
 bool session_believes(const session *s, int reader, session_belief *out);
 
