@@ -494,12 +494,13 @@ static const command commands[] = {
 static const struct {
     const char *name, *text;
 } longer[] = {
-    {"flip", "An edit moves what is inside the model: after several layers its vector for the last move is pushed "
-             "along the difference of the probe's rows for the two colours, just so far that the probe reads the other "
-             "colour as surely as it read the first. The true board stays; legal moves are judged on the edited one. "
-             "An edit belongs to the position at which it was made. When you play on it stays in place there, and the "
-             "model sees it as it sees all of the past; when you go back before it, it is put aside, and another move "
-             "there drops it. Flipping a square twice drops its edit."},
+    {"flip",
+     "An edit moves what is inside the model: after several layers its vector for the last move is pushed in the "
+     "direction in which boards with the other colour there differ, until the probe reads that colour. The true board "
+     "stays; legal moves are judged on the edited one. "
+     "An edit belongs to the position at which it was made. When you play on it stays in place there, and the "
+     "model sees it as it sees all of the past; when you go back before it, it is put aside, and another move "
+     "there drops it. Flipping a square twice drops its edit."},
     {"set", "As flip, to any content. A board that no game could reach is fine: the model has an opinion about it all "
             "the same."},
     {"saliency", "For each disc on the board the model is run once with that disc turned over inside it, and the "
@@ -508,7 +509,8 @@ static const struct {
     {"layers", "The column of test games says how often the probe reads discs rightly in games it was not fitted to, "
                "the last one the same for a network of the same shape that was never trained: what lies between is "
                "what training put there."},
-    {"strength", "0 leaves it undecided between old and new, 1 as sure as it was, 2 twice as far. It also changes "
+    {"strength", "0 leaves the probe undecided between old and new, 1 as sure of the new as it was of the old, 2 twice "
+                 "as far. It also changes "
                  "edits made at this position."},
     {"save", "The file is read by `sightglass run` and `sightglass generate`, and by sg_edit_list_open in C. "
              "include/sightglass/edit.h says what its edits mean."},

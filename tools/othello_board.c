@@ -272,34 +272,69 @@ static void head(FILE *to, const session *s, board_style style)
     fputc('\n', to);
 }
 
-/* "e4" or "e4, f5 and d6" with what it is to be. */
-static void edits_here(const session *s, char *text, size_t bytes)
+/* "e4 black" or "e4 black, f5 empty and d6 white": the edits of this position. */
+static void name_edits(sg_str *to, const session *s)
 {
     static const char *const names[] = {"empty", "black", "white"};
-    size_t n = 0;
     int left = session_n_here(s);
     char name[4];
-    text[0] = 0;
-    for (int i = 0; i < s->n_changes && n < bytes; i++) {
+    for (int i = 0; i < s->n_changes; i++) {
         const mind_change *c = &s->changes[i];
         if (!session_is_here(s, c))
             continue;
         left--;
-        n += (size_t)snprintf(text + n, bytes - n, "%s %s%s", sg_othello_name(s->size, c->square, name),
-                              names[disc_of(s, c->to)],
-                              left > 1    ? ", "
-                              : left == 1 ? " and "
-                                          : "");
+        sg_str_printf(to, "%s %s%s", sg_othello_name(s->size, c->square, name), names[disc_of(s, c->to)],
+                      left > 1    ? ", "
+                      : left == 1 ? " and "
+                                  : "");
     }
+}
+
+/* "of its 4 likeliest squares none was", "... 1 was", "... 2 were"; of one square, "its likeliest square was" */
+static void tell_wrong(sg_str *to, const session_bets *bets, const char *one, const char *several, const char *legal,
+                       const char *illegal)
+{
+    if (bets->n_legal == 1)
+        sg_str_printf(to, "its likeliest square %s %s", one, bets->n_wrong ? illegal : legal);
+    else if (bets->n_wrong == 0)
+        sg_str_printf(to, "of its %d likeliest squares none %s %s", bets->n_legal, one, illegal);
+    else
+        sg_str_printf(to, "of its %d likeliest squares %d %s %s", bets->n_legal, bets->n_wrong,
+                      bets->n_wrong == 1 ? one : several, illegal);
+}
+
+static void tell_bets(sg_str *to, const session *s)
+{
+    session_bets after, before;
+    session_judge(s, s->after, &after);
+    session_judge(s, s->before, &before);
+    if (session_n_here(s) == 0) {
+        sg_str_printf(to, "%.1f %% of its bets are on legal moves; ", 100 * after.mass);
+        tell_wrong(to, &after, "is", "are", "legal", "illegal");
+        sg_str_puts(to, ".");
+        return;
+    }
+    sg_str_puts(to, "With ");
+    name_edits(to, s);
+    if (after.n_legal == 0) {
+        sg_str_puts(to, " there would be no legal move.");
+        return;
+    }
+    sg_str_printf(
+        to, " %d move%s would be legal (%d on the true board). Before the edit %.1f %% of its bets were on %s, and ",
+        after.n_legal, after.n_legal == 1 ? "" : "s", __builtin_popcountll(sg_othello_legal(&s->now)),
+        100 * before.mass, after.n_legal == 1 ? "it" : "those");
+    tell_wrong(to, &before, "was", "were", "legal there", "illegal there");
+    sg_str_printf(to, "; now %.1f %% are, and ", 100 * after.mass);
+    tell_wrong(to, &after, "is", "are", "legal", "illegal");
+    sg_str_puts(to, ".");
 }
 
 static void foot(FILE *to, const session *s, board_style style)
 {
-    session_bets after, before;
+    sg_str text = {0};
     session_belief b;
-    char edits[512], text[1024];
-    int n = 0;
-    const int here = session_n_here(s), n_true = __builtin_popcountll(sg_othello_legal(&s->now));
+    int elsewhere = 0;
 
     if (s->now.n_moves == 0) {
         board_say(to, style,
@@ -310,51 +345,38 @@ static void foot(FILE *to, const session *s, board_style style)
                                  : "b1");
         return;
     }
-    session_judge(s, s->after, &after);
-    session_judge(s, s->before, &before);
     if (session_believes(s, s->reader, &b))
-        n += snprintf(text + n, sizeof text - (size_t)n, "It has %d of %d squares right (%d of %d discs)%s. ",
-                      b.n_right, s->n_squares, b.n_discs_right, b.n_discs, here ? ", as edited" : "");
+        sg_str_printf(&text, "It has %d of %d squares right (%d of %d discs)%s. ", b.n_right, s->n_squares,
+                      b.n_discs_right, b.n_discs, session_n_here(s) ? ", as edited" : "");
     if (s->now.mover == SG_OTHELLO_OVER)
-        board_say(to, style, "%sNobody is to move, and it was never asked what follows then.", text);
-    else if (!here)
-        board_say(to, style, "%s%.1f %% of its bets are on legal moves; of its %d likeliest squares %d %s illegal.",
-                  text, 100 * after.mass, after.n_legal, after.n_wrong, after.n_wrong == 1 ? "is" : "are");
+        sg_str_puts(&text, "Nobody is to move, and it was never asked what follows then.");
     else
-        board_say(to, style, "%s", text);
-    if (here && s->now.mover != SG_OTHELLO_OVER) {
-        edits_here(s, edits, sizeof edits);
-        board_say(to, style,
-                  "With %s, %d moves would be legal (%d are on the true board). Before the edit %.1f %% of its bets "
-                  "were on those, now %.1f %%; of its %d likeliest squares %d were illegal there, now %d.",
-                  edits, after.n_legal, n_true, 100 * before.mass, 100 * after.mass, after.n_legal, before.n_wrong,
-                  after.n_wrong);
-    }
-    int elsewhere = 0;
+        tell_bets(&text, s);
     for (int i = 0; i < s->n_changes; i++)
         elsewhere += session_in_place(s, &s->changes[i]) && !session_is_here(s, &s->changes[i]);
     if (elsewhere)
-        board_say(to, style,
-                  "%d edit%s of earlier positions %s still in place (clear drops them); the true board knows nothing "
-                  "of them.",
-                  elsewhere, elsewhere == 1 ? "" : "s", elsewhere == 1 ? "is" : "are");
+        sg_str_printf(&text, " %d edit%s of earlier positions %s still in place (`clear` drops them).", elsewhere,
+                      elsewhere == 1 ? "" : "s", elsewhere == 1 ? "is" : "are");
+    board_say(to, style, "%s", text.text ? text.text : "");
+    sg_str_free(&text);
 }
 
 void board_draw(FILE *to, const session *s, board_style style)
 {
     session_belief b;
-    const bool reads = session_believes(s, s->reader, &b), thinks = s->now.n_moves > 0;
+    const bool reads = session_believes(s, s->reader, &b);
+    const bool thinks = s->now.n_moves > 0 && s->now.mover != SG_OTHELLO_OVER;
     const int block = 2 + 3 * s->size;
     char title[64] = "";
     const panel p = panel_of(s);
 
     head(to, s, style);
     if (reads)
-        snprintf(title, sizeof title, "in the model, layer %d", mind_get_reader(s->mind, s->reader)->layer);
+        snprintf(title, sizeof title, "the model, layer %d", mind_get_reader(s->mind, s->reader)->layer);
     dim(to, style);
-    fprintf(to, "  %-*s   ", block - 2, " the board");
+    fprintf(to, "  %-*s   ", block - 2, "the board");
     if (reads)
-        fprintf(to, "  %-*s   ", block - 2, block - 2 > (int)strlen(title) ? title : "in the model");
+        fprintf(to, "  %-*s   ", block - 2, block - 2 >= (int)strlen(title) ? title : "the model");
     if (thinks)
         fputs(s->after == s->before ? "its next move" : "its next move, edited", to);
     off(to, style);

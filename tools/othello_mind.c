@@ -327,6 +327,15 @@ static int likeliest(const float x[MIND_N_CLASSES])
     return x[1] > x[0] ? (x[2] > x[1] ? 2 : 1) : (x[2] > x[0] ? 2 : 0);
 }
 
+/* One game, or one with a disc turned over in every row, is little work: a second thread gains milliseconds where the
+ * machine is idle, and waits for its turn where it is not. */
+static sg_glass_opts glass_opts(void)
+{
+    sg_glass_opts opts = sg_glass_defaults();
+    opts.exec.n_threads = 1;
+    return opts;
+}
+
 /* The probe's class for a class of ours, and back. */
 static int class_of(const mind *m, int mover, int c)
 {
@@ -365,7 +374,7 @@ sg_status mind_view_new(mind_view **out, mind *m, int n, const sg_edit *edits, s
     if (!v)
         return sg_fail(err, SG_ENOMEM, "out of memory for a view of a model");
     v->m = m;
-    sg_status status = sg_glass_new(&v->glass, m->model, sg_glass_defaults(), err);
+    sg_status status = sg_glass_new(&v->glass, m->model, glass_opts(), err);
     if (status == SG_OK && n)
         status = sg_glass_edit(v->glass, n, edits, err);
     for (int i = 0; i < m->n_readers && status == SG_OK; i++)
@@ -583,7 +592,7 @@ static sg_status imagine(float (*next)[SG_OTHELLO_MAX_SQUARES], float *added, mi
                        how.first, how.last);
     sg_status status = borders_of(&b, m, at, n, square, to, how, err);
     if (status == SG_OK)
-        status = sg_glass_new(&glass, m->model, sg_glass_defaults(), err);
+        status = sg_glass_new(&glass, m->model, glass_opts(), err);
     if (status == SG_OK && at->n_edits)
         status = sg_glass_edit(glass, at->n_edits, at->edits, err);
     if (status == SG_OK)
