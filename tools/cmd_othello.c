@@ -300,7 +300,7 @@ static sg_status do_strength(app *a, int n, char **words, sg_error *err)
         SG_TRY(cli_real("the strength", words[0], 0, 100, &x, err));
         a->s.how.strength = x;
         SG_TRY(session_again(&a->s, err));
-        if (session_n_here(&a->s))
+        if (session_here(&a->s))
             draw(a);
     }
     SAY(a, "Strength %g: an edited square is made as sure as it was of its opposite, times %g.", a->s.how.strength,
@@ -321,7 +321,7 @@ static sg_status do_span(app *a, int n, char **words, sg_error *err)
             return sg_fail(err, SG_EARG, "layer %d lies behind layer %d", how.first, how.last);
         a->s.how = how;
         SG_TRY(session_again(&a->s, err));
-        if (session_n_here(&a->s))
+        if (session_here(&a->s))
             draw(a);
     }
     SAY(a, "Edits are made after layers %d to %d of 0 to %d.", a->s.how.first, a->s.how.last, last);
@@ -442,7 +442,7 @@ static sg_status do_legal(app *a, int n, char **words, sg_error *err)
     (void)n;
     (void)words;
     (void)err;
-    for (int k = 0; k < 1 + (session_n_here(&a->s) > 0) && !a->json; k++) {
+    for (int k = 0; k < 1 + (session_here(&a->s) != NULL) && !a->json; k++) {
         char name[4];
         fputs(titles[k], stdout);
         for (uint64_t left = sets[k]; left; left &= left - 1)
@@ -740,11 +740,13 @@ static sg_status first_position(app *a, const request *q, sg_error *err)
 static void greet(const app *a, const request *q)
 {
     const sg_model_info *in = sg_model_get_info(mind_model(a->s.mind));
-    const cli_paint c = a->style.colour ? cli_colours() : (cli_paint){"", "", ""};
-    printf("%s%s%s: %lld layers of width %lld, %.1f million parameters. It was trained on the\n", c.bold, in->path,
-           c.off, (long long)in->n_layers, (long long)in->d_model, (double)in->n_parameters / 1e6);
+    char weights[32];
+    snprintf(weights, sizeof weights, in->n_parameters < 100000 ? "%.0f" : "%.1f million",
+             (double)in->n_parameters / (in->n_parameters < 100000 ? 1 : 1e6));
     board_say(stdout, a->style,
-              "moves of Othello games and was never shown a board. The board on the right is read inside it.%s",
+              "%s: %lld layers of width %lld, %s parameters. It was trained on the moves of Othello games and never "
+              "shown a board. The right one is read inside it.%s",
+              in->path, (long long)in->n_layers, (long long)in->d_model, weights,
               !q->game && !q->games ? " This is a random game." : "");
     if (a->person)
         puts("Try: flip d4, saliency, best, undo, layers, help, quit.");

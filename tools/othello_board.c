@@ -111,8 +111,9 @@ static int disc_of(const session *s, int c)
 
 static bool edited_here(const session *s, int q)
 {
-    for (int i = 0; i < s->n_changes; i++)
-        if (session_is_here(s, &s->changes[i]) && s->changes[i].square == q)
+    const session_place *here = session_here(s);
+    for (int i = 0; here && i < here->n; i++)
+        if (here->square[i] == q)
             return true;
     return false;
 }
@@ -242,33 +243,38 @@ static void panel_line(FILE *to, const session *s, board_style style, const pane
 
 static void head(FILE *to, const session *s, board_style style)
 {
-    static const char *const names[] = {"Black", "White"};
+    static const char *const names[] = {"Black", "White"}, *const colours[] = {"black", "white"};
     const sg_othello *o = &s->now;
-    const int black = __builtin_popcountll(o->disc[0]), white = __builtin_popcountll(o->disc[1]);
-    const char *by = o->n_moves == 0 ? "" : o->disc[0] >> s->squares[o->n_moves - 1] & 1 ? "black" : "white";
-    char name[4], line[128];
+    const int last = o->n_moves ? s->squares[o->n_moves - 1] : 0, by = (int)(o->disc[SG_OTHELLO_WHITE] >> last & 1);
+    const int n[] = {__builtin_popcountll(o->disc[0]), __builtin_popcountll(o->disc[1])};
+    const bool again = o->n_moves && o->mover == by; /* the other had to pass */
+    char name[4];
 
-    if (o->n_moves == 0)
-        snprintf(line, sizeof line, "No move yet.");
-    else
-        snprintf(line, sizeof line, "Move %d: %s by %s, %d turned.", o->n_moves,
-                 sg_othello_name(s->size, s->squares[o->n_moves - 1], name), by, __builtin_popcountll(s->turned));
     bold(to, style);
-    fputs(line, to);
+    if (o->n_moves == 0)
+        fputs("No move yet.", to);
+    else
+        fprintf(to, "Move %d: %s by %s", o->n_moves, sg_othello_name(s->size, last, name), colours[by]);
+    if (o->n_moves)
+        fprintf(to, again ? "." : ", %d turned.", __builtin_popcountll(s->turned));
     if (o->mover == SG_OTHELLO_OVER)
-        fprintf(to, " The game is over: %s.",
-                black > white   ? "black has won"
-                : white > black ? "white has won"
-                                : "a draw");
-    else if (o->n_moves && strcmp(by, o->mover == SG_OTHELLO_BLACK ? "black" : "white") == 0)
-        fprintf(to, " %s has no move, %s moves again.", names[!o->mover], by);
+        fprintf(to, " The game is over: %s.", n[0] > n[1] ? "black has won" : n[1] > n[0] ? "white has won" : "a draw");
+    else if (again)
+        fprintf(to, " %s has no move, %s moves again.", names[!by], colours[by]);
     else
         fprintf(to, " %s is to move.", names[o->mover]);
     off(to, style);
-    fprintf(to, " %s %d, %s %d", style.utf8 && !style.colour ? disc(style, BLACK) : "black", black,
-            style.utf8 && !style.colour ? disc(style, WHITE) : "white", white);
+    fputc(' ', to);
+    for (int c = 0; c < 2; c++) {
+        paint(to, style, shade(c + 1, 1), FELT);
+        fprintf(to, "%s%s %d%s", style.colour ? " " : "", disc(style, c + 1), n[c],
+                style.colour ? " "
+                : c == 0     ? ", "
+                             : "");
+        off(to, style);
+    }
     if (o->n_moves < s->n_known)
-        fprintf(to, " (%d more known)", s->n_known - o->n_moves);
+        fprintf(to, " (%d ahead)", s->n_known - o->n_moves);
     fputc('\n', to);
 }
 
@@ -276,18 +282,14 @@ static void head(FILE *to, const session *s, board_style style)
 static void name_edits(sg_str *to, const session *s)
 {
     static const char *const names[] = {"empty", "black", "white"};
-    int left = session_n_here(s);
+    const session_place *here = session_here(s);
     char name[4];
-    for (int i = 0; i < s->n_changes; i++) {
-        const mind_change *c = &s->changes[i];
-        if (!session_is_here(s, c))
-            continue;
-        left--;
-        sg_str_printf(to, "%s %s%s", sg_othello_name(s->size, c->square, name), names[disc_of(s, c->to)],
-                      left > 1    ? ", "
-                      : left == 1 ? " and "
-                                  : "");
-    }
+    for (int i = 0; here && i < here->n; i++)
+        sg_str_printf(to, "%s%s %s",
+                      i == 0             ? ""
+                      : i == here->n - 1 ? " and "
+                                         : ", ",
+                      sg_othello_name(s->size, here->square[i], name), names[disc_of(s, here->to[i])]);
 }
 
 /* "of its 4 likeliest squares none was", "... 1 was", "... 2 were"; of one square, "its likeliest square was" */
@@ -308,7 +310,7 @@ static void tell_bets(sg_str *to, const session *s)
     session_bets after, before;
     session_judge(s, s->after, &after);
     session_judge(s, s->before, &before);
-    if (session_n_here(s) == 0) {
+    if (!session_here(s)) {
         sg_str_printf(to, "%.1f %% of its bets are on legal moves; ", 100 * after.mass);
         tell_wrong(to, &after, "is", "are", "legal", "illegal");
         sg_str_puts(to, ".");
@@ -347,13 +349,13 @@ static void foot(FILE *to, const session *s, board_style style)
     }
     if (session_believes(s, s->reader, &b))
         sg_str_printf(&text, "It has %d of %d squares right (%d of %d discs)%s. ", b.n_right, s->n_squares,
-                      b.n_discs_right, b.n_discs, session_n_here(s) ? ", as edited" : "");
+                      b.n_discs_right, b.n_discs, session_here(s) ? ", as edited" : "");
     if (s->now.mover == SG_OTHELLO_OVER)
         sg_str_puts(&text, "Nobody is to move, and it was never asked what follows then.");
     else
         tell_bets(&text, s);
-    for (int i = 0; i < s->n_changes; i++)
-        elsewhere += session_in_place(s, &s->changes[i]) && !session_is_here(s, &s->changes[i]);
+    for (int i = 0; i < s->n_places; i++)
+        elsewhere += s->places[i].position < s->now.n_moves - 1 ? s->places[i].n : 0;
     if (elsewhere)
         sg_str_printf(&text, " %d edit%s of earlier positions %s still in place (`clear` drops them).", elsewhere,
                       elsewhere == 1 ? "" : "s", elsewhere == 1 ? "is" : "are");
@@ -442,7 +444,7 @@ void board_moves(FILE *to, const session *s, board_style style)
         }
         fputc('\n', to);
     }
-    board_say(to, style, "+ is legal%s.%s No square: %.2f %%.", session_n_here(s) ? " on the edited board" : "",
+    board_say(to, style, "+ is legal%s.%s No square: %.2f %%.", session_here(s) ? " on the edited board" : "",
               s->after != s->before ? " In brackets: without edits." : "", 100 * (double)s->after->none);
 }
 
@@ -475,7 +477,7 @@ void board_layers(FILE *to, const session *s, board_style style)
         fputc('\n', to);
     }
     board_say(to, style, "> is the layer shown; `layer N` shows another.%s",
-              session_n_here(s) ? " Layers at which an edit lies read the edit itself." : "");
+              session_here(s) ? " Layers at which an edit lies read the edit itself." : "");
 }
 
 /* ---- saliency ---- */

@@ -10,6 +10,8 @@
 #include "base/base.h"
 #include "sightglass/ops.h"
 
+enum { ROUNDS = 4 };
+
 struct mind {
     sg_arena *arena; /* texts */
     sg_model *model;
@@ -494,10 +496,10 @@ static double lead_of(const mind_thought *t, int r, int square, int to, int othe
     return strength * (double)(now == to ? x[to] - x[other] : x[now] - x[other == now ? to : other]);
 }
 
-/* The borders of n rows for the readers within how's layers, two for each: w, v [n,2R,D], low [n,2R,1]; at [1,T,1] is 1
- * at the last token. */
+/* The borders of n rows of k squares each, for the readers within how's layers, two for each: w, v [n,R*k*2,D], low
+ * [n,R*k*2,1]; at [1,T,1] is 1 at the last token. */
 typedef struct borders {
-    int n, per_row;
+    int n, k, per_row;
     float *w, *v, *low, *at;
     const int32_t **tokens;
     sg_dim *lengths;
@@ -513,75 +515,86 @@ static void borders_free(borders *b)
     free(b->lengths);
 }
 
-static sg_status borders_of(borders *b, const mind *m, const mind_case *at, int n, const int *square, const int *to,
+static void borders_of_row(borders *b, int row, const mind *m, const mind_case *at, const int *square, const int *to,
+                           mind_how how)
+{
+    const size_t width = (size_t)m->width;
+    size_t i = (size_t)(row * b->per_row);
+    for (int r = 0; r < m->n_readers; r++)
+        for (int j = 0; j < b->k && usable(m, r, how); j++)
+            for (int other = 0; other < MIND_N_CLASSES; other++) {
+                const int s = square[row * b->k + j], t = to[row * b->k + j];
+                if (other == t)
+                    continue;
+                if (!border(m, r, s, class_of(m, at->mover, t), class_of(m, at->mover, other),
+                            lead_of(at->thought, r, s, t, other, how.strength), b->w + i * width, b->v + i * width,
+                            b->low + i))
+                    b->low[i] = -INFINITY;
+                i++;
+            }
+}
+
+static sg_status borders_of(borders *b, const mind *m, const mind_case *at, const int *square, const int *to,
                             mind_how how, sg_error *err)
 {
-    const size_t count = (size_t)(n * b->per_row), width = (size_t)m->width;
-    b->n = n;
+    const size_t count = (size_t)(b->n * b->per_row), width = (size_t)m->width;
     b->w = calloc(count * width, sizeof(float));
     b->v = calloc(count * width, sizeof(float));
     b->low = calloc(count, sizeof(float));
     b->at = calloc((size_t)at->n, sizeof(float));
-    b->tokens = calloc((size_t)n, sizeof(int32_t *));
-    b->lengths = calloc((size_t)n, sizeof(sg_dim));
+    b->tokens = calloc((size_t)b->n, sizeof(int32_t *));
+    b->lengths = calloc((size_t)b->n, sizeof(sg_dim));
     if (!b->w || !b->v || !b->low || !b->at || !b->tokens || !b->lengths)
-        return sg_fail(err, SG_ENOMEM, "out of memory for %d boards", n);
+        return sg_fail(err, SG_ENOMEM, "out of memory for %d boards", b->n);
     b->at[at->n - 1] = 1;
-    size_t k = 0;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < b->n; i++) {
         b->tokens[i] = at->tokens;
         b->lengths[i] = at->n;
-        for (int r = 0; r < m->n_readers; r++)
-            for (int other = 0; other < MIND_N_CLASSES && usable(m, r, how); other++) {
-                if (other == to[i])
-                    continue;
-                const double lead = lead_of(at->thought, r, square[i], to[i], other, how.strength);
-                if (!border(m, r, square[i], class_of(m, at->mover, to[i]), class_of(m, at->mover, other), lead,
-                            b->w + k * width, b->v + k * width, b->low + k))
-                    b->low[k] = -INFINITY;
-                k++;
-            }
+        borders_of_row(b, i, m, at, square, to, how);
     }
     return SG_OK;
 }
 
-/* x' = x + max(0, low - x . w) v at the last token, at each border in turn. change[i]: what was added after the i-th of
- * the layers, [batch,time,D]. */
-static sg_status splice_borders(sg_value **change, const mind *m, sg_glass *glass, mind_how how, int per_row,
+/* x' = x + max(0, low - x . w) v at the last token, at each border of a layer in turn. Moving behind one border may
+ * lead back over another one of another square, so several squares take several rounds. change[i]: what was added after
+ * the i-th of the layers, [batch,time,D]. */
+static sg_status splice_borders(sg_value **change, const mind *m, sg_glass *glass, mind_how how, const borders *b,
                                 sg_error *err)
 {
     sg_graph *g = sg_glass_graph(glass);
     const sg_dim batch = sg_extent(g, "batch"), time = sg_extent(g, "time");
-    sg_value *ws = sg_input(g, "what_if.w", SG_F32, 3, (sg_dim[]){batch, per_row, m->width}),
-             *vs = sg_input(g, "what_if.v", SG_F32, 3, (sg_dim[]){batch, per_row, m->width}),
-             *lows = sg_input(g, "what_if.low", SG_F32, 3, (sg_dim[]){batch, per_row, 1}),
+    const int per_layer = b->k * (MIND_N_CLASSES - 1), n_rounds = b->k > 1 ? ROUNDS : 1;
+    sg_value *ws = sg_input(g, "what_if.w", SG_F32, 3, (sg_dim[]){batch, b->per_row, m->width}),
+             *vs = sg_input(g, "what_if.v", SG_F32, 3, (sg_dim[]){batch, b->per_row, m->width}),
+             *lows = sg_input(g, "what_if.low", SG_F32, 3, (sg_dim[]){batch, b->per_row, 1}),
              *at = sg_input(g, "what_if.at", SG_F32, 3, (sg_dim[]){1, time, 1});
-    int k = 0, i = 0;
+    int i = 0;
     for (int r = 0; r < m->n_readers; r++) {
         if (!usable(m, r, how))
             continue;
         sg_value *x = sg_graph_find(g, m->readers[r].site), *sum = NULL;
-        for (int c = 0; c < MIND_N_CLASSES - 1; c++, k++) {
-            sg_value *y = sum ? sg_add(g, x, sum) : x;
-            sg_value *w = sg_slice(g, ws, 1, k, k + 1, 1), *v = sg_slice(g, vs, 1, k, k + 1, 1),
-                     *low = sg_slice(g, lows, 1, k, k + 1, 1);
-            sg_value *missing = sg_relu(g, sg_sub(g, low, sg_sum(g, sg_mul(g, y, w), -1, true)));
-            sg_value *step = sg_mul(g, sg_mul(g, missing, at), v);
-            sum = sum ? sg_add(g, sum, step) : step;
-        }
+        for (int round = 0; round < n_rounds; round++)
+            for (int k = i * per_layer; k < (i + 1) * per_layer; k++) {
+                sg_value *y = sum ? sg_add(g, x, sum) : x;
+                sg_value *w = sg_slice(g, ws, 1, k, k + 1, 1), *v = sg_slice(g, vs, 1, k, k + 1, 1),
+                         *low = sg_slice(g, lows, 1, k, k + 1, 1);
+                sg_value *missing = sg_relu(g, sg_sub(g, low, sg_sum(g, sg_mul(g, y, w), -1, true)));
+                sg_value *step = sg_mul(g, sg_mul(g, missing, at), v);
+                sum = sum ? sg_add(g, sum, step) : step;
+            }
         change[i++] = sum;
         sg_replace(g, x, sg_add(g, x, sum));
     }
     return sg_graph_status(g, err);
 }
 
-/* Runs n rows, each with another square changed. next: [n], or NULL; added: what was added at the last token, [n,R,D],
- * or NULL, R the readers within how's layers. */
+/* Runs n rows, with k other squares changed in each: square, to [n,k]. next: [n], or NULL; added: what was added at the
+ * last token, [n,R,D], or NULL, R the readers within how's layers. */
 static sg_status imagine(float (*next)[SG_OTHELLO_MAX_SQUARES], float *added, mind *m, const mind_case *at, int n,
-                         const int *square, const int *to, mind_how how, sg_error *err)
+                         int k, const int *square, const int *to, mind_how how, sg_error *err)
 {
     const int n_layers = n_usable(m, how);
-    borders b = {.per_row = n_layers * (MIND_N_CLASSES - 1)};
+    borders b = {.n = n, .k = k, .per_row = n_layers * k * (MIND_N_CLASSES - 1)};
     sg_value *fetch[MIND_MAX_LAYERS + 1];
     sg_tensor got[MIND_MAX_LAYERS + 1];
     sg_glass *glass = NULL;
@@ -590,13 +603,13 @@ static sg_status imagine(float (*next)[SG_OTHELLO_MAX_SQUARES], float *added, mi
         return sg_fail(err, SG_EUNSUPPORTED,
                        "no linear probe reads layers %d to %d, and without one the model's board cannot be edited",
                        how.first, how.last);
-    sg_status status = borders_of(&b, m, at, n, square, to, how, err);
+    sg_status status = borders_of(&b, m, at, square, to, how, err);
     if (status == SG_OK)
         status = sg_glass_new(&glass, m->model, glass_opts(), err);
     if (status == SG_OK && at->n_edits)
         status = sg_glass_edit(glass, at->n_edits, at->edits, err);
     if (status == SG_OK)
-        status = splice_borders(fetch, m, glass, how, b.per_row, err);
+        status = splice_borders(fetch, m, glass, how, &b, err);
     if (status == SG_OK)
         status = sg_glass_find(glass, "logits", &fetch[n_layers], err);
     if (status == SG_OK) {
@@ -614,8 +627,8 @@ static sg_status imagine(float (*next)[SG_OTHELLO_MAX_SQUARES], float *added, mi
         const sg_dim row = (sg_dim)i * at->n + at->n - 1;
         if (next)
             (void)next_of(m, (const float *)got[n_layers].data + row * got[n_layers].dims[2], next[i]);
-        for (int k = 0; k < n_layers && added; k++)
-            memcpy(added + ((sg_dim)i * n_layers + k) * m->width, (const float *)got[k].data + row * m->width,
+        for (int l = 0; l < n_layers && added; l++)
+            memcpy(added + ((sg_dim)i * n_layers + l) * m->width, (const float *)got[l].data + row * m->width,
                    (size_t)m->width * sizeof *added);
     }
     sg_glass_free(glass);
@@ -626,24 +639,25 @@ static sg_status imagine(float (*next)[SG_OTHELLO_MAX_SQUARES], float *added, mi
 sg_status mind_what_if(float (*next)[SG_OTHELLO_MAX_SQUARES], mind *m, const mind_case *at, int n, const int *square,
                        const int *to, mind_how how, sg_error *err)
 {
-    return imagine(next, NULL, m, at, n, square, to, how, err);
+    return imagine(next, NULL, m, at, n, 1, square, to, how, err);
 }
 
-sg_status mind_set(mind_change *out, mind *m, const mind_case *at, int square, int to, mind_how how, sg_error *err)
+sg_status mind_set(mind_edits *out, mind *m, const mind_case *at, int n, const int *square, const int *to, mind_how how,
+                   sg_error *err)
 {
-    const int n = n_usable(m, how);
+    const int n_layers = n_usable(m, how);
     sg_arena *arena = sg_arena_new();
-    *out = (mind_change){.position = at->n - 1, .square = square, .to = to, .room = arena};
-    out->edits = arena ? sg_arena_array(arena, (size_t)SG_MAX(n, 1), sizeof *out->edits) : NULL;
+    *out = (mind_edits){.room = arena};
+    out->edits = arena ? sg_arena_array(arena, (size_t)SG_MAX(n_layers, 1), sizeof *out->edits) : NULL;
     sg_span *where = arena ? sg_arena_alloc(arena, sizeof *where) : NULL;
-    float *added = arena ? sg_arena_array(arena, (size_t)SG_MAX(n, 1) * (size_t)m->width, sizeof *added) : NULL;
-    const sg_status status = out->edits && where && added ? imagine(NULL, added, m, at, 1, &square, &to, how, err)
+    float *added = arena ? sg_arena_array(arena, (size_t)SG_MAX(n_layers, 1) * (size_t)m->width, sizeof *added) : NULL;
+    const sg_status status = out->edits && where && added ? imagine(NULL, added, m, at, 1, n, square, to, how, err)
                                                           : sg_fail(err, SG_ENOMEM, "out of memory for an edit");
     if (status != SG_OK) {
-        mind_change_free(out);
+        mind_edits_free(out);
         return status;
     }
-    *where = (sg_span){out->position, out->position};
+    *where = (sg_span){at->n - 1, at->n - 1};
     for (int r = 0; r < m->n_readers; r++) {
         if (!usable(m, r, how))
             continue;
@@ -658,8 +672,8 @@ sg_status mind_set(mind_change *out, mind *m, const mind_case *at, int square, i
     return SG_OK;
 }
 
-void mind_change_free(mind_change *c)
+void mind_edits_free(mind_edits *e)
 {
-    sg_arena_free(c->room);
-    *c = (mind_change){0};
+    sg_arena_free(e->room);
+    *e = (mind_edits){0};
 }

@@ -4,7 +4,7 @@
  *     mind_open(&m, "models/othello8", NULL, err);
  *     mind_view_new(&view, m, 0, NULL, err);                  // the model as it is
  *     mind_think(view, tokens, n, SG_OTHELLO_BLACK, &thought, err);
- *     mind_set(&change, m, &here, square, MIND_YOURS, how, err);
+ *     mind_set(&change, m, &here, 1, &square, &to, how, err);
  *     mind_view_new(&edited, m, change.n, change.edits, err); // the model that believes otherwise
  *
  * A square's disc is read by a linear probe of each layer (mine: the mover's). To make the model believe that a square
@@ -90,15 +90,14 @@ typedef struct mind_case {
 sg_status mind_what_if(float (*next)[SG_OTHELLO_MAX_SQUARES], mind *m, const mind_case *at, int n, const int *square,
                        const int *to, mind_how how, sg_error *err) SG_MUST_CHECK;
 
-/* The same of one square as edits, one "add" for each layer, freed as one. */
-typedef struct mind_change {
-    int position, square, from, to;
+/* All of them together as edits, an "add" for each layer: *edits [n_edits], freed as one by mind_edits_free. */
+typedef struct mind_edits {
     int n;
     sg_edit *edits;
     void *room;
-} mind_change;
-sg_status mind_set(mind_change *out, mind *m, const mind_case *at, int square, int to, mind_how how,
+} mind_edits;
+sg_status mind_set(mind_edits *out, mind *m, const mind_case *at, int n, const int *square, const int *to, mind_how how,
                    sg_error *err) SG_MUST_CHECK;
-void mind_change_free(mind_change *c); /* a zeroed struct is fine */
+void mind_edits_free(mind_edits *e); /* a zeroed struct is fine */
 
 #endif

@@ -25,53 +25,48 @@ void session_end(session *s)
 {
     mind_view_free(s->plain);
     mind_view_free(s->edited);
-    for (int i = 0; i < s->n_changes; i++)
-        mind_change_free(&s->changes[i]);
+    for (int i = 0; i < s->n_places; i++)
+        mind_edits_free(&s->places[i].edits);
     memset(s, 0, sizeof *s);
 }
 
 /* ---- edits ---- */
 
-bool session_in_place(const session *s, const mind_change *c)
+bool session_in_place(const session *s, const session_place *p)
 {
-    return c->position < s->now.n_moves;
+    return p->position < s->now.n_moves;
 }
 
-bool session_is_here(const session *s, const mind_change *c)
+const session_place *session_here(const session *s)
 {
-    return c->position == s->now.n_moves - 1;
-}
-
-int session_n_here(const session *s)
-{
-    int n = 0;
-    for (int i = 0; i < s->n_changes; i++)
-        n += session_is_here(s, &s->changes[i]);
-    return n;
+    for (int i = 0; i < s->n_places; i++)
+        if (s->places[i].position == s->now.n_moves - 1)
+            return &s->places[i];
+    return NULL;
 }
 
 static void drop(session *s, int i)
 {
-    mind_change_free(&s->changes[i]);
-    memmove(s->changes + i, s->changes + i + 1, (size_t)(s->n_changes - i - 1) * sizeof s->changes[0]);
-    s->n_changes--;
+    mind_edits_free(&s->places[i].edits);
+    memmove(s->places + i, s->places + i + 1, (size_t)(s->n_places - i - 1) * sizeof s->places[0]);
+    s->n_places--;
     s->stale = true;
 }
 
-/* Of changes in place, but for number `but`, as one list. The caller frees it. */
-static sg_status edits_in_place(const session *s, int but, sg_edit **out, int *n, sg_error *err)
+/* Of places before a position, as one list. The caller frees it. */
+static sg_status edits_before(const session *s, int position, sg_edit **out, int *n, sg_error *err)
 {
     *n = 0;
-    for (int i = 0; i < s->n_changes; i++)
-        *n += i != but && session_in_place(s, &s->changes[i]) ? s->changes[i].n : 0;
+    for (int i = 0; i < s->n_places; i++)
+        *n += s->places[i].position < position ? s->places[i].edits.n : 0;
     *out = malloc((size_t)SG_MAX(*n, 1) * sizeof **out);
     if (!*out)
         return sg_fail(err, SG_ENOMEM, "out of memory for edits");
     sg_edit *to = *out;
-    for (int i = 0; i < s->n_changes; i++)
-        if (i != but && session_in_place(s, &s->changes[i])) {
-            memcpy(to, s->changes[i].edits, (size_t)s->changes[i].n * sizeof *to);
-            to += s->changes[i].n;
+    for (int i = 0; i < s->n_places; i++)
+        if (s->places[i].position < position) {
+            memcpy(to, s->places[i].edits.edits, (size_t)s->places[i].edits.n * sizeof *to);
+            to += s->places[i].edits.n;
         }
     return SG_OK;
 }
@@ -93,14 +88,14 @@ static sg_status think(session *s, sg_error *err)
         return SG_OK;
     tokens_of(s, tokens);
     SG_TRY(mind_think(s->plain, tokens, s->now.n_moves, session_mover(s), s->before, err));
-    for (int i = 0; i < s->n_changes; i++)
-        in_place += session_in_place(s, &s->changes[i]);
+    for (int i = 0; i < s->n_places; i++)
+        in_place += session_in_place(s, &s->places[i]);
     if (!in_place)
         return SG_OK;
     if (s->stale || s->in_place != in_place || !s->edited) {
         sg_edit *edits = NULL;
         int n = 0;
-        SG_TRY(edits_in_place(s, -1, &edits, &n, err));
+        SG_TRY(edits_before(s, s->now.n_moves, &edits, &n, err));
         mind_view_free(s->edited);
         s->edited = NULL;
         const sg_status status = mind_view_new(&s->edited, s->mind, n, edits, err);
@@ -113,43 +108,71 @@ static sg_status think(session *s, sg_error *err)
     return mind_think(s->edited, tokens, s->now.n_moves, session_mover(s), s->after, err);
 }
 
-/* A square is set in place of what was made of it here before, so one starts from the model without that. */
-static sg_status set_from(session *s, int same, int square, int to, bool *needed, mind_change *out, sg_error *err)
+/* Fills p's edits, from what the model believes here without them; squares that it believes to be so anyway leave the
+ * list. */
+static sg_status make_edits(session *s, session_place *p, sg_error *err)
 {
     int32_t tokens[SG_OTHELLO_MAX_MOVES];
-    mind_case here = {.tokens = tokens, .n = s->now.n_moves, .mover = session_mover(s), .thought = s->after};
-    mind_thought *without = NULL;
+    mind_case here = {.tokens = tokens, .n = s->now.n_moves, .mover = session_mover(s)};
+    mind_thought *without = malloc(sizeof *without);
     mind_view *view = NULL;
     sg_edit *edits = NULL;
+    int n = 0;
 
     tokens_of(s, tokens);
-    sg_status status = edits_in_place(s, same, &edits, &here.n_edits, err);
+    sg_status status = without ? edits_before(s, here.n - 1, &edits, &here.n_edits, err)
+                               : sg_fail(err, SG_ENOMEM, "out of memory for an edit");
     here.edits = edits;
-    if (status == SG_OK && same >= 0) {
-        here.thought = without = malloc(sizeof *without);
-        status = without ? mind_view_new(&view, s->mind, here.n_edits, edits, err)
-                         : sg_fail(err, SG_ENOMEM, "out of memory for an edit");
-        if (status == SG_OK)
-            status = mind_think(view, tokens, here.n, here.mover, without, err);
+    here.thought = without;
+    if (status == SG_OK && here.n_edits)
+        status = mind_view_new(&view, s->mind, here.n_edits, edits, err);
+    if (status == SG_OK)
+        status = mind_think(view ? view : s->plain, tokens, here.n, here.mover, without, err);
+    for (int i = 0; i < p->n && status == SG_OK; i++) {
+        const int now = session_likeliest(without->belief[s->reader][p->square[i]]);
+        if (now == p->to[i])
+            continue;
+        p->square[n] = p->square[i];
+        p->to[n] = p->to[i];
+        p->from[n++] = now;
     }
-    if (status == SG_OK) {
-        const int now = session_likeliest(here.thought->belief[s->reader][square]);
-        *needed = now != to;
-        if (*needed)
-            status = mind_set(out, s->mind, &here, square, to, s->how, err);
-        out->from = now;
-    }
+    p->n = n;
+    if (status == SG_OK && n)
+        status = mind_set(&p->edits, s->mind, &here, n, p->square, p->to, s->how, err);
     mind_view_free(view);
     free(without);
     free(edits);
     return status;
 }
 
+/* Puts p, whose edits are not made yet, where this position's place is. Places stay in the order of their positions. */
+static sg_status put(session *s, session_place p, sg_error *err)
+{
+    int at = 0;
+    p.edits = (mind_edits){0};
+    SG_TRY(make_edits(s, &p, err));
+    while (at < s->n_places && s->places[at].position < p.position)
+        at++;
+    if (at < s->n_places && s->places[at].position == p.position)
+        drop(s, at);
+    if (p.n) {
+        SG_ASSERT(s->n_places < SESSION_MAX_PLACES);
+        memmove(s->places + at + 1, s->places + at, (size_t)(s->n_places - at) * sizeof s->places[0]);
+        s->places[at] = p;
+        s->n_places++;
+    }
+    /* Later ones were made on top of what was here: they are made again where the game stands, or not at all. */
+    while (s->n_places > at + (p.n > 0))
+        drop(s, s->n_places - 1);
+    s->stale = true;
+    return think(s, err);
+}
+
 sg_status session_set(session *s, int square, int to, bool *changed, sg_error *err)
 {
-    mind_change c = {0};
-    bool needed = false;
-    int same = -1;
+    const session_place *here = session_here(s);
+    session_place p = here ? *here : (session_place){.position = s->now.n_moves - 1};
+    int i = 0;
 
     *changed = false;
     if (s->now.n_moves == 0)
@@ -157,46 +180,33 @@ sg_status session_set(session *s, int square, int to, bool *changed, sg_error *e
                        "the model has seen no move yet, so it believes nothing that could be edited: play one first");
     if (s->reader < 0)
         return sg_fail(err, SG_EARG, "without probes the model's board can be neither read nor edited");
-    for (int i = 0; i < s->n_changes; i++)
-        if (session_is_here(s, &s->changes[i]) && s->changes[i].square == square)
-            same = i;
-    if (same < 0 && s->n_changes == SESSION_MAX_CHANGES)
-        return sg_fail(err, SG_EARG, "%d edits are in place, more are not kept: `clear` drops them",
-                       SESSION_MAX_CHANGES);
-    SG_TRY(set_from(s, same, square, to, &needed, &c, err));
-    *changed = needed || same >= 0;
-    if (same >= 0)
-        drop(s, same);
-    if (needed)
-        s->changes[s->n_changes++] = c;
-    s->stale = s->stale || *changed;
-    return think(s, err);
+    while (i < p.n && p.square[i] != square)
+        i++;
+    if (i == SESSION_MAX_SQUARES)
+        return sg_fail(err, SG_EARG, "%d squares are edited here, more are not kept: `clear` drops them",
+                       SESSION_MAX_SQUARES);
+    *changed = i < p.n ? p.to[i] != to : session_likeliest(s->after->belief[s->reader][square]) != to;
+    if (!*changed)
+        return SG_OK;
+    p.n = SG_MAX(p.n, i + 1);
+    p.square[i] = square;
+    p.to[i] = to;
+    return put(s, p, err);
 }
 
 sg_status session_again(session *s, sg_error *err)
 {
-    int square[SESSION_MAX_CHANGES], to[SESSION_MAX_CHANGES], n = 0;
-    bool changed;
-
-    for (int i = 0; i < s->n_changes; i++)
-        if (session_is_here(s, &s->changes[i])) {
-            square[n] = s->changes[i].square;
-            to[n++] = s->changes[i].to;
-        }
-    for (int i = s->n_changes - 1; i >= 0; i--)
-        if (session_is_here(s, &s->changes[i]))
-            drop(s, i);
-    SG_TRY(think(s, err));
-    for (int i = 0; i < n; i++)
-        SG_TRY(session_set(s, square[i], to[i], &changed, err));
-    return SG_OK;
+    const session_place *here = session_here(s);
+    return here ? put(s, *here, err) : SG_OK;
 }
 
 int session_clear(session *s)
 {
-    const int n = s->n_changes;
-    while (s->n_changes)
-        drop(s, s->n_changes - 1);
+    int n = 0;
+    while (s->n_places) {
+        n += s->places[s->n_places - 1].n;
+        drop(s, s->n_places - 1);
+    }
     s->after = s->before;
     return n;
 }
@@ -218,7 +228,7 @@ sg_status session_save(const session *s, const char *path, sg_error *err)
     sg_edit *edits = NULL;
     int n = 0;
 
-    SG_TRY(edits_in_place(s, -1, &edits, &n, err));
+    SG_TRY(edits_before(s, s->now.n_moves, &edits, &n, err));
     json_t *tokens = json_array(), *list = json_array();
     for (int i = 0; i < s->now.n_moves; i++)
         json_array_append_new(tokens, json_integer(sg_othello_token(s->size, s->squares[i])));
@@ -274,8 +284,8 @@ static uint64_t add(session *s, int square)
     s->turned = turned;
     if (at < s->n_known && s->squares[at] == square)
         return turned;
-    for (int i = s->n_changes - 1; i >= 0; i--)
-        if (s->changes[i].position >= at)
+    for (int i = s->n_places - 1; i >= 0; i--)
+        if (s->places[i].position >= at)
             drop(s, i);
     s->squares[at] = square;
     s->n_known = at + 1;
@@ -366,9 +376,10 @@ int session_mover(const session *s)
 
 int session_truth(const session *s, int square)
 {
-    for (int i = 0; i < s->n_changes; i++)
-        if (session_is_here(s, &s->changes[i]) && s->changes[i].square == square)
-            return s->changes[i].to;
+    const session_place *here = session_here(s);
+    for (int i = 0; here && i < here->n; i++)
+        if (here->square[i] == square)
+            return here->to[i];
     const int mover = session_mover(s);
     return s->now.disc[mover] >> square & 1 ? MIND_MINE : s->now.disc[!mover] >> square & 1 ? MIND_YOURS : MIND_EMPTY;
 }
@@ -376,7 +387,7 @@ int session_truth(const session *s, int square)
 uint64_t session_legal(const session *s)
 {
     uint64_t own = 0, other = 0;
-    if (session_n_here(s) == 0)
+    if (!session_here(s))
         return sg_othello_legal(&s->now);
     for (int q = 0; q < s->n_squares; q++) {
         const int c = session_truth(s, q);
@@ -449,7 +460,7 @@ sg_status session_saliency(session *s, int move, session_effects *out, sg_error 
             out->square[out->n++] = q;
         }
     tokens_of(s, tokens);
-    sg_status status = edits_in_place(s, -1, &edits, &n_edits, err);
+    sg_status status = edits_before(s, s->now.n_moves, &edits, &n_edits, err);
     if (status == SG_OK && !(next = malloc((size_t)out->n * sizeof *next)))
         status = sg_fail(err, SG_ENOMEM, "out of memory for %d boards", out->n);
     if (status == SG_OK)
@@ -523,12 +534,14 @@ json_t *session_json(const session *s)
             text[q % s->size] = s->now.disc[0] >> q & 1 ? 'X' : s->now.disc[1] >> q & 1 ? 'O' : '.';
         json_array_append_new(board, json_string(text));
     }
-    for (int i = 0; i < s->n_changes; i++) {
-        const mind_change *c = &s->changes[i];
-        json_array_append_new(edits, json_pack("{s:i, s:s, s:s, s:s, s:b}", "position", c->position, "square",
-                                               sg_othello_name(s->size, c->square, name), "from", class_names[c->from],
-                                               "to", class_names[c->to], "in_place", (int)session_in_place(s, c)));
-    }
+    for (int i = 0; i < s->n_places; i++)
+        for (int k = 0; k < s->places[i].n; k++) {
+            const session_place *p = &s->places[i];
+            json_array_append_new(edits, json_pack("{s:i, s:s, s:s, s:s, s:b}", "position", p->position, "square",
+                                                   sg_othello_name(s->size, p->square[k], name), "from",
+                                                   class_names[p->from[k]], "to", class_names[p->to[k]], "in_place",
+                                                   (int)session_in_place(s, p)));
+        }
     const bool thinks = s->now.n_moves > 0;
     return json_pack("{s:i, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "size", s->size, "moves", moves, "to_move",
                      movers[s->now.mover], "mine", movers[session_mover(s)], "board", board, "legal",

@@ -12,7 +12,16 @@
 #include "othello_mind.h"
 #include "sightglass/rng.h"
 
-enum { SESSION_MAX_CHANGES = 64 };
+enum { SESSION_MAX_SQUARES = 16, SESSION_MAX_PLACES = SG_OTHELLO_MAX_MOVES };
+
+/* What the model is to believe of some squares at a position, in the order in which it was asked, and the edits that
+ * make it do so, all squares at once. */
+typedef struct session_place {
+    int position; /* of the move's token, from 0 */
+    int n;
+    int square[SESSION_MAX_SQUARES], from[SESSION_MAX_SQUARES], to[SESSION_MAX_SQUARES];
+    mind_edits edits;
+} session_place;
 
 typedef struct session {
     mind *mind; /* borrowed */
@@ -26,12 +35,12 @@ typedef struct session {
     int n_known;
     uint64_t turned; /* by the last move */
 
-    int n_changes;
-    mind_change changes[SESSION_MAX_CHANGES];
+    int n_places;
+    session_place places[SESSION_MAX_PLACES];
 
     mind_view *plain, *edited; /* edited: NULL where no edit is in place */
-    bool stale;                /* edited is not that of the changes in place */
-    int in_place;              /* changes it has */
+    bool stale;                /* edited is not that of the places in place */
+    int in_place;              /* places it has */
 
     /* What the model makes of the position: without and with the edits. Valid after a move. */
     mind_thought *before, *after; /* after == before where nothing is edited */
@@ -55,15 +64,14 @@ sg_status session_let(session *s, bool sample, int *played, int *first, sg_error
 
 /* ---- what the model believes ---- */
 
-/* Makes it believe `to` (MIND_...) of a square here. *changed is false where it did so already; what was made of the
- * same square here before is dropped. */
+/* Makes it believe `to` (MIND_...) of a square here, along with what it was made to believe before. *changed is false
+ * where it did so already; a square for which nothing has to be done any more is left alone again. */
 sg_status session_set(session *s, int square, int to, bool *changed, sg_error *err) SG_MUST_CHECK;
-/* Makes those of this position anew, after `how` has changed. */
+/* Makes the edits of this position anew, after `how` has changed. */
 sg_status session_again(session *s, sg_error *err) SG_MUST_CHECK;
-int session_clear(session *s);                                 /* how many were dropped */
-bool session_in_place(const session *s, const mind_change *c); /* its position has been reached */
-bool session_is_here(const session *s, const mind_change *c);  /* it is this position's */
-int session_n_here(const session *s);
+int session_clear(session *s);                                   /* how many squares had been set */
+bool session_in_place(const session *s, const session_place *p); /* its position has been reached */
+const session_place *session_here(const session *s);             /* this position's; NULL: none */
 
 /* { "model", "tokens", "edits" }: what `sightglass run MODEL --tokens FILE --edits FILE` takes. */
 sg_status session_save(const session *s, const char *path, sg_error *err) SG_MUST_CHECK;
