@@ -389,11 +389,13 @@ static sg_status do_saliency(app *a, int n, char **words, sg_error *err)
         board_saliency(stdout, &a->s, move, &e, a->style);
         return SG_OK;
     }
+    const uint64_t lines = session_lines(&a->s, move);
     json_t *list = json_array();
     for (int i = 0; i < e.n; i++)
         json_array_append_new(list,
-                              json_pack("{s:s, s:f, s:f}", "square", sg_othello_name(a->s.size, e.square[i], name),
-                                        "p_if", (double)e.p_if[i], "effect_nats", e.effect[i]));
+                              json_pack("{s:s, s:f, s:f, s:b}", "square", sg_othello_name(a->s.size, e.square[i], name),
+                                        "p_if", (double)e.p_if[i], "effect_nats", e.effect[i], "on_its_lines",
+                                        (int)(lines >> e.square[i] & 1)));
     json_object_set_new(
         a->more, "saliency",
         json_pack("{s:s, s:f, s:o}", "move", sg_othello_name(a->s.size, move, name), "p", (double)e.p, "discs", list));

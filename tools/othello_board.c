@@ -98,7 +98,7 @@ static void square(FILE *to, board_style style, int d, float sure, char mark, ch
         paint(to, style, shade(d, sure), bg);
         fputs(disc(style, d), to);
     }
-    paint(to, style, 231, bg);
+    paint(to, style, bg == FELT ? 151 : 231, bg);
     fputc(sure < SURE ? '0' + (int)(sure * 10) : end, to);
     off(to, style);
 }
@@ -350,6 +350,8 @@ static void foot(FILE *to, const session *s, board_style style)
     if (session_believes(s, s->reader, &b))
         sg_str_printf(&text, "It has %d of %d squares right (%d of %d discs)%s. ", b.n_right, s->n_squares,
                       b.n_discs_right, b.n_discs, session_here(s) ? ", as edited" : "");
+    if (s->reader >= 0 && session_here(s) && mind_get_reader(s->mind, s->reader)->layer < s->how.first)
+        sg_str_printf(&text, "This layer lies before those that are edited, %d to %d. ", s->how.first, s->how.last);
     if (s->now.mover == SG_OTHELLO_OVER)
         sg_str_puts(&text, "Nobody is to move, and it was never asked what follows then.");
     else
@@ -482,23 +484,12 @@ void board_layers(FILE *to, const session *s, board_style style)
 
 /* ---- saliency ---- */
 
-/* What a move would turn on the board that the model is to have. */
-static uint64_t would_turn(const session *s, int move)
-{
-    sg_othello o = {.size = s->size, .mover = SG_OTHELLO_BLACK};
-    for (int q = 0; q < s->n_squares; q++) {
-        o.disc[0] |= (uint64_t)(session_truth(s, q) == MIND_MINE) << q;
-        o.disc[1] |= (uint64_t)(session_truth(s, q) == MIND_YOURS) << q;
-    }
-    return sg_othello_turned(&o, move);
-}
-
 void board_saliency(FILE *to, const session *s, int move, const session_effects *e, board_style style)
 {
     static const int for_it[] = {FELT, 64, 100, 136, 172, 208}, against[] = {FELT, 30, 31, 32, 33, 39};
-    const uint64_t turns = would_turn(s, move);
+    const uint64_t lines = session_lines(s, move);
     double effect[SG_OTHELLO_MAX_SQUARES] = {0};
-    int order[SG_OTHELLO_MAX_SQUARES], n_turned = 0, n_first = 0;
+    int order[SG_OTHELLO_MAX_SQUARES], n_lines = 0, n_first = 0;
     char name[4], other[4];
 
     for (int i = 0; i < e->n; i++) {
@@ -508,10 +499,10 @@ void board_saliency(FILE *to, const session *s, int move, const session_effects 
         order[at] = i;
         effect[e->square[i]] = e->effect[i];
     }
-    for (uint64_t left = turns; left; left &= left - 1)
-        n_turned++;
-    for (int i = 0; i < n_turned && i < e->n; i++)
-        n_first += (int)(turns >> e->square[order[i]] & 1);
+    for (uint64_t left = lines; left; left &= left - 1)
+        n_lines++;
+    for (int i = 0; i < n_lines && i < e->n; i++)
+        n_first += (int)(lines >> e->square[order[i]] & 1);
 
     sg_othello_name(s->size, move, name);
     bold(to, style);
@@ -533,7 +524,7 @@ void board_saliency(FILE *to, const session *s, int move, const session_effects 
             const int c = session_truth(s, q), step = (int)fmin(fabs(effect[q]) * 1.5, 5);
             const int bg = effect[q] > 0 ? for_it[step] : against[step];
             paint(to, style, 231, c == MIND_EMPTY ? FELT : bg);
-            fputc(q == move ? '[' : turns >> q & 1 ? '*' : ' ', to);
+            fputc(q == move ? '[' : lines >> q & 1 ? '*' : ' ', to);
             if (c == MIND_EMPTY) {
                 paint(to, style, 71, FELT);
                 fputs(style.utf8 ? "\xc2\xb7" : ".", to);
@@ -553,14 +544,15 @@ void board_saliency(FILE *to, const session *s, int move, const session_effects 
         if (row < e->n && fabs(e->effect[order[row]]) >= 0.05)
             fprintf(to, "   %s %5.1f %s %5.1f %%%s", sg_othello_name(s->size, e->square[order[row]], other),
                     100 * (double)e->p, style.utf8 ? "\xe2\x86\x92" : ">", 100 * (double)e->p_if[order[row]],
-                    turns >> e->square[order[row]] & 1 ? " *" : "");
+                    lines >> e->square[order[row]] & 1 ? " *" : "");
         fputc('\n', to);
     }
-    if (n_turned)
-        board_say(to, style,
-                  "Numbers are how far the logarithm of its probability falls when the disc changes colour. * marks "
-                  "the %d disc%s that %s would turn: %d of the %d strongest %s among them.",
-                  n_turned, n_turned == 1 ? "" : "s", name, n_first, n_turned, n_turned == 1 ? "is" : "are");
+    if (n_lines)
+        board_say(
+            to, style,
+            "Numbers are how far the logarithm of its probability falls when the disc changes colour. * marks the "
+            "%d discs on the lines that make %s legal: %d of the %d strongest are among them.",
+            n_lines, name, n_first, n_lines);
     else
         board_say(to, style,
                   "Numbers are how far the logarithm of its probability falls when the disc changes colour: below "

@@ -397,6 +397,29 @@ uint64_t session_legal(const session *s)
     return sg_othello_moves_on(s->size, own, other);
 }
 
+uint64_t session_lines(const session *s, int move)
+{
+    uint64_t lines = 0;
+    if (session_truth(s, move) != MIND_EMPTY)
+        return 0;
+    for (int d = 0; d < 9; d++) {
+        const int across = d % 3 - 1, down = d / 3 - 1;
+        int column = move % s->size + across, row = move / s->size + down;
+        uint64_t line = 0;
+        for (; d != 4 && column >= 0 && column < s->size && row >= 0 && row < s->size; column += across, row += down) {
+            const int q = row * s->size + column, c = session_truth(s, q);
+            if (c == MIND_EMPTY)
+                break;
+            if (c == MIND_MINE) {
+                lines |= line ? line | UINT64_C(1) << q : 0;
+                break;
+            }
+            line |= UINT64_C(1) << q;
+        }
+    }
+    return lines;
+}
+
 int session_likeliest(const float p[MIND_N_CLASSES])
 {
     return p[1] > p[0] ? (p[2] > p[1] ? 2 : 1) : (p[2] > p[0] ? 2 : 0);

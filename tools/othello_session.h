@@ -93,6 +93,8 @@ int session_mover(const session *s);
 int session_truth(const session *s, int square);
 /* Where may be played on that board. */
 uint64_t session_legal(const session *s);
+/* The discs there that make a move legal: those that it would turn, and those beyond them that close the lines. */
+uint64_t session_lines(const session *s, int move);
 
 typedef struct session_belief {
     int c[SG_OTHELLO_MAX_SQUARES];       /* MIND_..., the likeliest */

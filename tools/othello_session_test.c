@@ -145,12 +145,33 @@ static void bets_are_judged_on_the_edited_board(void **state)
     mind_close(m);
 }
 
+/* What a move turns is known from the game itself; on its lines also lie the mover's discs that close them. */
+static void lines_are_what_a_move_turns_and_what_closes_them(void **state)
+{
+    (void)state;
+    mind *m = NULL;
+    sg_error err;
+    session *s = fresh(&m);
+    CHECK_OK(session_replay(s, (const int[]){1}, 1, &err), &err);         /* b1 */
+    CHECK(session_lines(s, 0) == (UINT64_C(1) << 5 | UINT64_C(1) << 10)); /* a1: b2, closed by c3 */
+    for (int n = 0; n < 10 && s->now.mover != SG_OTHELLO_OVER; n++) {
+        for (int q = 0; q < 16; q++) {
+            const uint64_t lines = session_lines(s, q), turned = sg_othello_turned(&s->now, q);
+            CHECK((lines & s->now.disc[!s->now.mover]) == turned && (lines != 0) == (turned != 0));
+        }
+        CHECK_OK(session_random(s, 1, &err), &err);
+    }
+    session_end(s);
+    mind_close(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_that_runs_out_is_an_error_and_leaves_nothing_behind),
         cmocka_unit_test(a_failed_move_leaves_the_game_as_it_was),
         cmocka_unit_test(bets_are_judged_on_the_edited_board),
+        cmocka_unit_test(lines_are_what_a_move_turns_and_what_closes_them),
     };
     return cmocka_run_group_tests(tests, begin, finish);
 }
