@@ -71,7 +71,7 @@ static int begin(void **state)
     setenv("LC_ALL", "C", 1);
     in_folder(config, "config.json");
     fixture_model(config, in_folder(zero, "zero"), 6, true);
-    fixture_constant_probes(zero, in_folder(probes, "zero/probes"), 6);
+    fixture_constant_probes(zero, in_folder(probes, "zero/probes"), 6, "board_rel");
     fixture_model(config, in_folder(drawn, "drawn"), 6, false);
     fixture_fit(drawn, in_folder(probes, "drawn/probes"), 6, "board_rel", SG_PROBE_RIDGE);
     fixture_fit(drawn, in_folder(means, "drawn/probes/mean"), 6, "board_rel", SG_PROBE_MEAN);
@@ -346,6 +346,15 @@ static void an_edit_is_what_run_makes_of_the_saved_file(void **state)
     snprintf(script, sizeof script, "flip c3\nset a1 mine\nrandom\nflip d4\nsave %s\n", path);
     a = answers(drawn, "c2b2a2d2", script);
     CHECK(json_array_size(json_object_get(state_of(a, 4), "edits")) == 3);
+    json_t *saved = json_load_file(path, 0, NULL);
+    const json_t *edits = json_object_get(saved, "edits");
+    CHECK(json_array_size(edits) > 1 && json_array_size(json_object_get(saved, "tokens")) == 5);
+    for (size_t i = 0; i < json_array_size(edits); i++) { /* each stays where it was made */
+        const json_t *at = json_object_get(json_array_get(edits, i), "positions");
+        CHECK(json_array_size(at) == 1);
+        CHECK(json_integer_value(json_array_get(at, 0)) == (i < json_array_size(edits) / 2 ? 3 : 4));
+    }
+    json_decref(saved);
     same_as_run(path, json_object_get(state_of(a, 4), "next"));
     json_decref(a);
 }
@@ -544,10 +553,10 @@ static void probes_that_do_not_fit_are_warned_of(void **state)
     expect(OTHELLO("", drawn, "--game", "c2", "--probes", in_folder(dir, "zero/probes")), 0, "the model, layer 2",
            "3 of the 3 probes");
     /* Of another board. */
-    fixture_constant_probes(zero, in_folder(dir, "small"), 4);
+    fixture_constant_probes(zero, in_folder(dir, "small"), 4, "board_rel");
     expect(OTHELLO("", zero, "--game", "c2", "--probes", dir), 0, "Move 1", "of a board of another size");
     /* One is broken: the rest reads. */
-    fixture_constant_probes(zero, in_folder(dir, "torn"), 6);
+    fixture_constant_probes(zero, in_folder(dir, "torn"), 6, "board_rel");
     in_folder(path, "torn/board_rel.blocks.2.hook_resid_post.safetensors");
     CHECK(truncate(path, 100) == 0);
     expect(OTHELLO("layers\n", zero, "--game", "c2", "--probes", dir), 0, "the model, layer 1",
@@ -560,6 +569,15 @@ static void probes_of_colours_read_and_edit_too(void **state)
 {
     (void)state;
     char dir[PATH_BYTES];
+    fixture_constant_probes(zero, in_folder(dir, "constant"), 6, "board_abs");
+    outcome c = OTHELLO("board\nb2\n", zero, "--game", "c2", "--json", "--probes", dir);
+    for (int i = 0; i < 2; i++) { /* a1 is read as black: yours while white is to move, then mine */
+        json_t *list = json_array();
+        json_array_append_new(list, json_loads(strtok(i ? NULL : c.out, "\n"), 0, NULL));
+        CHECK(read_of(list, 0, "a1") == (i ? 1 : 2) && read_of(list, 0, "b1") == (i ? 2 : 1));
+        json_decref(list);
+    }
+    outcome_free(&c);
     fixture_fit(drawn, in_folder(dir, "colours"), 6, "board_abs", SG_PROBE_RIDGE);
     outcome o = OTHELLO("layer 1\nflip d4\nrandom\nflip d4\n", drawn, "--game", "c2b2a2d2", "--json", "--probes", dir);
     int seen[4] = {0}, k = 0;

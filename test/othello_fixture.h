@@ -61,8 +61,8 @@ static inline void fixture_save(const sg_probe *p, const char *dir, int layer, c
 }
 
 /* Probes of a model that read the board as empty but for its first three squares, mine, yours, and mine with a share of
- * 3/4, whatever the model does. */
-static inline void fixture_constant_probes(const char *model, const char *dir, int size)
+ * 3/4, whatever the model does; black, white and black where the label is board_abs. */
+static inline void fixture_constant_probes(const char *model, const char *dir, int size, const char *label)
 {
     sg_error err;
     sg_model *m = NULL;
@@ -78,7 +78,7 @@ static inline void fixture_constant_probes(const char *model, const char *dir, i
     CHECK_OK(sg_model_open(&m, model, sg_model_defaults(), &err), &err);
     CHECK_OK(sg_probe_of(&p, &weights, &bias, &err), &err);
     for (int layer = 0; layer < FIXTURE_LAYERS; layer++)
-        fixture_save(p, dir, layer, "board_rel", sg_model_hash(m));
+        fixture_save(p, dir, layer, label, sg_model_hash(m));
     sg_probe_free(p);
     sg_model_close(m);
     free(w);

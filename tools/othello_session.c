@@ -81,27 +81,23 @@ static void tokens_of(const session *s, int32_t tokens[SG_OTHELLO_MAX_MOVES])
 static sg_status think(session *s, sg_error *err)
 {
     int32_t tokens[SG_OTHELLO_MAX_MOVES];
-    int in_place = 0;
 
     s->after = s->before;
     if (s->now.n_moves == 0)
         return SG_OK;
     tokens_of(s, tokens);
     SG_TRY(mind_think(s->plain, tokens, s->now.n_moves, session_mover(s), s->before, err));
-    for (int i = 0; i < s->n_places; i++)
-        in_place += session_in_place(s, &s->places[i]);
-    if (!in_place)
+    if (s->n_places == 0 || !session_in_place(s, &s->places[0]))
         return SG_OK;
-    if (s->stale || s->in_place != in_place || !s->edited) {
+    if (s->stale || !s->edited) {
         sg_edit *edits = NULL;
         int n = 0;
-        SG_TRY(edits_before(s, s->now.n_moves, &edits, &n, err));
+        SG_TRY(edits_before(s, SG_OTHELLO_MAX_MOVES, &edits, &n, err));
         mind_view_free(s->edited);
         s->edited = NULL;
         const sg_status status = mind_view_new(&s->edited, s->mind, n, edits, err);
         free(edits);
         SG_TRY(status);
-        s->in_place = in_place;
         s->stale = false;
     }
     s->after = &s->room[1];

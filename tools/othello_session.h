@@ -38,9 +38,8 @@ typedef struct session {
     int n_places;
     session_place places[SESSION_MAX_PLACES];
 
-    mind_view *plain, *edited; /* edited: NULL where no edit is in place */
-    bool stale;                /* edited is not that of the places in place */
-    int in_place;              /* places it has */
+    mind_view *plain, *edited; /* edited: with all places, of which later ones change nothing before them; or NULL */
+    bool stale;                /* edited is not of the places that there are */
 
     /* What the model makes of the position: without and with the edits. Valid after a move. */
     mind_thought *before, *after; /* after == before where nothing is edited */
