@@ -381,6 +381,40 @@ static void a_flip_is_read_and_a_second_one_undoes_it(void **state)
     json_decref(a);
 }
 
+static void many_squares_are_set_at_once(void **state)
+{
+    (void)state;
+    static const char *const squares[] = {"a1", "b1", "c1", "d1", "e1", "f1"};
+    char script[600] = "layer 1\n", *at = script + strlen(script);
+    for (int i = 0; i < 6; i++)
+        at += sprintf(at, "set %s %s\n", squares[i], i % 2 ? "mine" : "yours");
+    json_t *a = answers(drawn, "c2b2a2d2", script);
+    for (int i = 0; i < 6; i++)
+        if (read_of(a, 6, squares[i]) != (i % 2 ? 1 : 2))
+            fail_msg("%s is read as %d", squares[i], read_of(a, 6, squares[i]));
+    json_decref(a);
+}
+
+/* With the classes' means beside the probes the model is pushed another way, to the same reading. */
+static void an_edit_follows_the_means_where_there_are_some(void **state)
+{
+    (void)state;
+    char dir[PATH_BYTES];
+    fixture_fit(drawn, in_folder(dir, "alone"), 6, "board_rel", SG_PROBE_RIDGE);
+    json_t *with = answers(drawn, "c2b2a2d2", "layer 1\nflip d4\n"), *alone = json_array();
+    outcome o = OTHELLO("layer 1\nflip d4\n", drawn, "--json", "--game", "c2b2a2d2", "--probes", dir);
+    for (char *line = strtok(o.out, "\n"); line; line = strtok(NULL, "\n"))
+        json_array_append_new(alone, json_loads(line, 0, NULL));
+    CHECK(read_of(alone, 1, "d4") == read_of(with, 1, "d4") && read_of(with, 1, "d4") != read_of(with, 0, "d4"));
+    CHECK_NEAR(p_of(json_object_get(state_of(alone, 0), "next"), "b1"),
+               p_of(json_object_get(state_of(with, 0), "next"), "b1"), 0, 0);
+    CHECK(fabs(p_of(json_object_get(state_of(alone, 1), "next"), "b1") -
+               p_of(json_object_get(state_of(with, 1), "next"), "b1")) > 1e-4);
+    outcome_free(&o);
+    json_decref(with);
+    json_decref(alone);
+}
+
 static void the_edited_board_says_what_is_legal(void **state)
 {
     (void)state;
@@ -632,6 +666,8 @@ int main(void)
         cmocka_unit_test(games_are_loaded_from_a_file),
         cmocka_unit_test(an_edit_is_what_run_makes_of_the_saved_file),
         cmocka_unit_test(a_flip_is_read_and_a_second_one_undoes_it),
+        cmocka_unit_test(many_squares_are_set_at_once),
+        cmocka_unit_test(an_edit_follows_the_means_where_there_are_some),
         cmocka_unit_test(the_edited_board_says_what_is_legal),
         cmocka_unit_test(an_edit_belongs_to_its_position),
         cmocka_unit_test(saliency_is_one_flip_at_a_time),

@@ -10,7 +10,7 @@
 #include "base/base.h"
 #include "sightglass/ops.h"
 
-enum { ROUNDS = 4 };
+enum { ROUNDS = 6 };
 
 struct mind {
     sg_arena *arena; /* texts */
