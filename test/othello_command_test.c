@@ -384,14 +384,14 @@ static void a_flip_is_read_and_a_second_one_undoes_it(void **state)
 static void many_squares_are_set_at_once(void **state)
 {
     (void)state;
-    static const char *const squares[] = {"a1", "b1", "c1", "d1", "e1", "f1"};
+    static const char *const squares[] = {"a1", "b1", "c1", "d1", "e1", "f1", "a6", "b6", "c6", "d6", "e6", "f6"};
     char script[600] = "layer 1\n", *at = script + strlen(script);
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 12; i++)
         at += sprintf(at, "set %s %s\n", squares[i], i % 2 ? "mine" : "yours");
     json_t *a = answers(drawn, "c2b2a2d2", script);
-    for (int i = 0; i < 6; i++)
-        if (read_of(a, 6, squares[i]) != (i % 2 ? 1 : 2))
-            fail_msg("%s is read as %d", squares[i], read_of(a, 6, squares[i]));
+    for (int i = 0; i < 12; i++)
+        if (read_of(a, 12, squares[i]) != (i % 2 ? 1 : 2))
+            fail_msg("%s is read as %d", squares[i], read_of(a, 12, squares[i]));
     json_decref(a);
 }
 

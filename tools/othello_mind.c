@@ -10,7 +10,7 @@
 #include "base/base.h"
 #include "sightglass/ops.h"
 
-enum { ROUNDS = 6 };
+enum { ROUNDS = 8 };
 
 struct mind {
     sg_arena *arena; /* texts */
@@ -579,6 +579,8 @@ static sg_status splice_borders(sg_value **change, const mind *m, sg_glass *glas
                 sg_value *w = sg_slice(g, ws, 1, k, k + 1, 1), *v = sg_slice(g, vs, 1, k, k + 1, 1),
                          *low = sg_slice(g, lows, 1, k, k + 1, 1);
                 sg_value *missing = sg_relu(g, sg_sub(g, low, sg_sum(g, sg_mul(g, y, w), -1, true)));
+                if (round >= ROUNDS / 2)
+                    v = sg_div(g, w, sg_add_scalar(g, sg_sum(g, sg_square(g, w), -1, true), 1e-12));
                 sg_value *step = sg_mul(g, sg_mul(g, missing, at), v);
                 sum = sum ? sg_add(g, sum, step) : step;
             }

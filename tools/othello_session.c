@@ -104,8 +104,8 @@ static sg_status think(session *s, sg_error *err)
     return mind_think(s->edited, tokens, s->now.n_moves, session_mover(s), s->after, err);
 }
 
-/* Fills p's edits, from what the model believes here without them; squares that it believes to be so anyway leave the
- * list. */
+/* Fills p's edits, from what the model believes here without them. What it believes anyway is held against what the
+ * other squares' edits would make of it; where that is so of all, nothing is edited. */
 static sg_status make_edits(session *s, session_place *p, sg_error *err)
 {
     int32_t tokens[SG_OTHELLO_MAX_MOVES];
@@ -125,16 +125,12 @@ static sg_status make_edits(session *s, session_place *p, sg_error *err)
     if (status == SG_OK)
         status = mind_think(view ? view : s->plain, tokens, here.n, here.mover, without, err);
     for (int i = 0; i < p->n && status == SG_OK; i++) {
-        const int now = session_likeliest(without->belief[s->reader][p->square[i]]);
-        if (now == p->to[i])
-            continue;
-        p->square[n] = p->square[i];
-        p->to[n] = p->to[i];
-        p->from[n++] = now;
+        p->from[i] = session_likeliest(without->belief[s->reader][p->square[i]]);
+        n += p->from[i] != p->to[i];
     }
-    p->n = n;
+    p->n = n ? p->n : 0;
     if (status == SG_OK && n)
-        status = mind_set(&p->edits, s->mind, &here, n, p->square, p->to, s->how, err);
+        status = mind_set(&p->edits, s->mind, &here, p->n, p->square, p->to, s->how, err);
     mind_view_free(view);
     free(without);
     free(edits);
@@ -181,9 +177,15 @@ sg_status session_set(session *s, int square, int to, bool *changed, sg_error *e
     if (i == SESSION_MAX_SQUARES)
         return sg_fail(err, SG_EARG, "%d squares are edited here, more are not kept: `clear` drops them",
                        SESSION_MAX_SQUARES);
-    *changed = i < p.n ? p.to[i] != to : session_likeliest(s->after->belief[s->reader][square]) != to;
+    *changed = i < p.n ? p.to[i] != to : here || session_likeliest(s->after->belief[s->reader][square]) != to;
     if (!*changed)
         return SG_OK;
+    if (i < p.n && p.from[i] == to) { /* back to what it was */
+        p.n--;
+        memmove(p.square + i, p.square + i + 1, (size_t)(p.n - i) * sizeof p.square[0]);
+        memmove(p.to + i, p.to + i + 1, (size_t)(p.n - i) * sizeof p.to[0]);
+        return put(s, p, err);
+    }
     p.n = SG_MAX(p.n, i + 1);
     p.square[i] = square;
     p.to[i] = to;

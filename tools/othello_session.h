@@ -64,7 +64,7 @@ sg_status session_let(session *s, bool sample, int *played, int *first, sg_error
 /* ---- what the model believes ---- */
 
 /* Makes it believe `to` (MIND_...) of a square here, along with what it was made to believe before. *changed is false
- * where it did so already; a square for which nothing has to be done any more is left alone again. */
+ * where it did so already; a square that is set back to what the model believes of itself is left alone again. */
 sg_status session_set(session *s, int square, int to, bool *changed, sg_error *err) SG_MUST_CHECK;
 /* Makes the edits of this position anew, after `how` has changed. */
 sg_status session_again(session *s, sg_error *err) SG_MUST_CHECK;
