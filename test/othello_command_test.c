@@ -374,6 +374,8 @@ static void a_flip_is_read_and_a_second_one_undoes_it(void **state)
     CHECK(json_is_null(json_object_get(state_of(a, 4), "next_unedited")));
     CHECK(read_of(a, 6, "d4") == 3 - before);
     CHECK(json_equal(json_object_get(state_of(a, 7), "next"), plain));
+    CHECK(json_is_real(json_object_get(json_object_get(state_of(a, 1), "next_pushed_randomly"), "legal_mass")));
+    CHECK(json_is_null(json_object_get(state_of(a, 4), "next_pushed_randomly")));
     /* Strength moves further. */
     const double near = p_of(json_object_get(state_of(a, 1), "next"), "b1"), p = p_of(plain, "b1"),
                  far = p_of(json_object_get(state_of(a, 6), "next"), "b1");
@@ -572,7 +574,7 @@ static void a_model_of_something_else_is_refused(void **state)
     CHECK_OK(sg_model_graph(&g, m, 0, 1, &err), &err);
     CHECK_OK(sg_state_new(&s, g, &err), &err);
     CHECK_OK(sg_state_init(s, 0, &err), &err);
-    CHECK_OK(sg_model_save(m, g, s, "", in_folder(dir, "other"), &err), &err);
+    CHECK_OK(sg_model_save(m, g, s, "", SG_F32, in_folder(dir, "other"), &err), &err);
     sg_state_free(s);
     sg_graph_free(g);
     sg_model_close(m);

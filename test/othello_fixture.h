@@ -36,7 +36,7 @@ static inline void fixture_model(const char *config, const char *dir, int size, 
         sg_tensor *t = sg_state_tensor(s, sg_graph_find(g, sg_model_get_weight(m, i).name));
         memset(t->data, 0, sg_tensor_bytes(t));
     }
-    CHECK_OK(sg_model_save(m, g, s, "", dir, &err), &err);
+    CHECK_OK(sg_model_save(m, g, s, "", SG_F32, dir, &err), &err);
     sg_state_free(s);
     sg_graph_free(g);
     sg_model_close(m);

@@ -372,7 +372,7 @@ static sg_status asked(const app *a, int n, char **words, int *square, sg_error 
     session_bets bets;
     if (n)
         return square_of(a, words[0], square, err);
-    session_judge(&a->s, a->s.after, &bets);
+    session_judge(&a->s, a->s.after->next, &bets);
     *square = bets.order[0];
     return SG_OK;
 }

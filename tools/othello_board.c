@@ -308,8 +308,9 @@ static void tell_wrong(sg_str *to, const session_bets *bets, const char *one, co
 static void tell_bets(sg_str *to, const session *s)
 {
     session_bets after, before;
-    session_judge(s, s->after, &after);
-    session_judge(s, s->before, &before);
+    double mass, n_wrong;
+    session_judge(s, s->after->next, &after);
+    session_judge(s, s->before->next, &before);
     if (!session_here(s)) {
         sg_str_printf(to, "%.1f %% of its bets are on legal moves; ", 100 * after.mass);
         tell_wrong(to, &after, "is", "are", "legal", "illegal");
@@ -329,7 +330,8 @@ static void tell_bets(sg_str *to, const session *s)
     tell_wrong(to, &before, "was", "were", "legal there", "illegal there");
     sg_str_printf(to, "; now %.1f %% are, and ", 100 * after.mass);
     tell_wrong(to, &after, "is", "are", "legal", "illegal");
-    sg_str_puts(to, ".");
+    if (session_judge_random(s, &mass, &n_wrong))
+        sg_str_printf(to, ". Pushed as far in random directions: %.1f %%, and %.1f illegal.", 100 * mass, n_wrong);
 }
 
 static void foot(FILE *to, const session *s, board_style style)

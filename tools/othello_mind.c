@@ -9,6 +9,7 @@
 
 #include "base/base.h"
 #include "sightglass/ops.h"
+#include "sightglass/rng.h"
 
 enum { ROUNDS = 8 };
 
@@ -678,4 +679,64 @@ void mind_edits_free(mind_edits *e)
 {
     sg_arena_free(e->room);
     *e = (mind_edits){0};
+}
+
+/* to [D]: as long as from, in a random direction. */
+static void turn_randomly(float *to, const float *from, sg_dim width, sg_rng *rng)
+{
+    double length = 0, drawn = 0;
+    for (sg_dim d = 0; d < width; d++) {
+        to[d] = (float)sg_rng_normal(rng);
+        drawn += (double)to[d] * (double)to[d];
+        length += (double)from[d] * (double)from[d];
+    }
+    for (sg_dim d = 0; d < width; d++)
+        to[d] = (float)((double)to[d] * sqrt(length / drawn));
+}
+
+sg_status mind_push_randomly(float (*next)[SG_OTHELLO_MAX_SQUARES], mind *m, const mind_case *at, const mind_edits *e,
+                             int n, uint64_t seed, sg_error *err)
+{
+    const int n_all = at->n_edits + n * e->n;
+    sg_arena *arena = sg_arena_new();
+    sg_edit *edits = arena ? sg_arena_array(arena, (size_t)SG_MAX(n_all, 1), sizeof *edits) : NULL;
+    sg_span *rows = arena ? sg_arena_array(arena, (size_t)n, sizeof *rows) : NULL;
+    float *pushes = arena ? sg_arena_array(arena, (size_t)(n * e->n + 1), (size_t)m->width * sizeof *pushes) : NULL;
+    const int32_t **tokens = arena ? sg_arena_array(arena, (size_t)n, sizeof *tokens) : NULL;
+    sg_dim *lengths = arena ? sg_arena_array(arena, (size_t)n, sizeof *lengths) : NULL;
+    sg_rng rng = sg_rng_new(seed, 0);
+    sg_glass *glass = NULL;
+    sg_value *logits = NULL;
+    sg_tensor got;
+
+    sg_status status = edits && rows && pushes && tokens && lengths
+                           ? sg_glass_new(&glass, m->model, glass_opts(), err)
+                           : sg_fail(err, SG_ENOMEM, "out of memory for edits");
+    if (status == SG_OK && at->n_edits)
+        memcpy(edits, at->edits, (size_t)at->n_edits * sizeof *edits);
+    for (int i = 0; i < n && status == SG_OK; i++) {
+        rows[i] = (sg_span){i, i};
+        tokens[i] = at->tokens;
+        lengths[i] = at->n;
+        for (int k = 0; k < e->n; k++) {
+            float *push = pushes + (i * e->n + k) * m->width;
+            turn_randomly(push, e->edits[k].value.data, m->width, &rng);
+            sg_edit *one = &edits[at->n_edits + i * e->n + k];
+            *one = e->edits[k];
+            one->value = sg_tensor_of(SG_F32, 1, &m->width, push);
+            one->rows = (sg_spans){1, &rows[i]};
+        }
+    }
+    if (status == SG_OK && n_all)
+        status = sg_glass_edit(glass, n_all, edits, err);
+    if (status == SG_OK)
+        status = sg_glass_find(glass, "logits", &logits, err);
+    if (status == SG_OK)
+        status = sg_glass_run(glass, &(sg_rows){.n_rows = n, .tokens = tokens, .lengths = lengths}, 0, NULL, 1, &logits,
+                              &got, err);
+    for (int i = 0; i < n && status == SG_OK; i++)
+        (void)next_of(m, (const float *)got.data + ((sg_dim)i * at->n + at->n - 1) * got.dims[2], next[i]);
+    sg_glass_free(glass);
+    sg_arena_free(arena);
+    return status;
 }

@@ -100,4 +100,9 @@ sg_status mind_set(mind_edits *out, mind *m, const mind_case *at, int n, const i
                    sg_error *err) SG_MUST_CHECK;
 void mind_edits_free(mind_edits *e); /* a zeroed struct is fine */
 
+/* The control of such edits: next [n] after pushes as long as theirs at the same places, in n times other random
+ * directions. What the model does after those is due to its being pushed, not to where. */
+sg_status mind_push_randomly(float (*next)[SG_OTHELLO_MAX_SQUARES], mind *m, const mind_case *at, const mind_edits *e,
+                             int n, uint64_t seed, sg_error *err) SG_MUST_CHECK;
+
 #endif

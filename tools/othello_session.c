@@ -131,6 +131,10 @@ static sg_status make_edits(session *s, session_place *p, sg_error *err)
     p->n = n ? p->n : 0;
     if (status == SG_OK && n)
         status = mind_set(&p->edits, s->mind, &here, p->n, p->square, p->to, s->how, err);
+    if (status == SG_OK && n)
+        status = mind_push_randomly(p->random, s->mind, &here, &p->edits, SESSION_N_RANDOM, (uint64_t)p->position, err);
+    if (status != SG_OK)
+        mind_edits_free(&p->edits);
     mind_view_free(view);
     free(without);
     free(edits);
@@ -440,7 +444,7 @@ bool session_believes(const session *s, int reader, session_belief *out)
     return true;
 }
 
-void session_judge(const session *s, const mind_thought *t, session_bets *out)
+void session_judge(const session *s, const float next[SG_OTHELLO_MAX_SQUARES], session_bets *out)
 {
     const uint64_t legal = session_legal(s);
     memset(out, 0, sizeof *out);
@@ -449,13 +453,26 @@ void session_judge(const session *s, const mind_thought *t, session_bets *out)
         if (sg_othello_token(s->size, q) < 0)
             continue;
         int at = out->n++;
-        for (; at > 0 && t->next[out->order[at - 1]] < t->next[q]; at--)
+        for (; at > 0 && next[out->order[at - 1]] < next[q]; at--)
             out->order[at] = out->order[at - 1];
         out->order[at] = q;
-        out->mass += legal >> q & 1 ? (double)t->next[q] : 0;
+        out->mass += legal >> q & 1 ? (double)next[q] : 0;
     }
     for (int i = 0; i < out->n_legal; i++)
         out->n_wrong += !(legal >> out->order[i] & 1);
+}
+
+bool session_judge_random(const session *s, double *mass, double *n_wrong)
+{
+    const session_place *here = session_here(s);
+    *mass = *n_wrong = 0;
+    for (int i = 0; here && i < SESSION_N_RANDOM; i++) {
+        session_bets bets;
+        session_judge(s, here->random[i], &bets);
+        *mass += bets.mass / SESSION_N_RANDOM;
+        *n_wrong += (double)bets.n_wrong / SESSION_N_RANDOM;
+    }
+    return here != NULL;
 }
 
 sg_status session_saliency(session *s, int move, session_effects *out, sg_error *err)
@@ -517,7 +534,7 @@ static json_t *bets_json(const session *s, const mind_thought *t)
     json_t *moves = json_array();
     session_bets bets;
     char name[4];
-    session_judge(s, t, &bets);
+    session_judge(s, t->next, &bets);
     for (int i = 0; i < bets.n; i++)
         json_array_append_new(moves,
                               json_pack("{s:s, s:f, s:b}", "square", sg_othello_name(s->size, bets.order[i], name), "p",
@@ -564,9 +581,14 @@ json_t *session_json(const session *s)
                                                    (int)session_in_place(s, p)));
         }
     const bool thinks = s->now.n_moves > 0;
-    return json_pack("{s:i, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "size", s->size, "moves", moves, "to_move",
-                     movers[s->now.mover], "mine", movers[session_mover(s)], "board", board, "legal",
+    double mass, n_wrong;
+    json_t *random = session_judge_random(s, &mass, &n_wrong)
+                         ? json_pack("{s:f, s:f}", "legal_mass", mass, "n_wrong", n_wrong)
+                         : json_null();
+    return json_pack("{s:i, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "size", s->size, "moves", moves,
+                     "to_move", movers[s->now.mover], "mine", movers[session_mover(s)], "board", board, "legal",
                      names_of(s, session_legal(s)), "edits", edits, "reading", reading_json(s), "next",
                      thinks ? bets_json(s, s->after) : json_null(), "next_unedited",
-                     thinks && s->after != s->before ? bets_json(s, s->before) : json_null());
+                     thinks && s->after != s->before ? bets_json(s, s->before) : json_null(), "next_pushed_randomly",
+                     random);
 }

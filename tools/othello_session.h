@@ -12,7 +12,7 @@
 #include "othello_mind.h"
 #include "sightglass/rng.h"
 
-enum { SESSION_MAX_SQUARES = 16, SESSION_MAX_PLACES = SG_OTHELLO_MAX_MOVES };
+enum { SESSION_N_RANDOM = 8, SESSION_MAX_SQUARES = 16, SESSION_MAX_PLACES = SG_OTHELLO_MAX_MOVES };
 
 /* What the model is to believe of some squares at a position, in the order in which it was asked, and the edits that
  * make it do so, all squares at once. */
@@ -21,6 +21,7 @@ typedef struct session_place {
     int n;
     int square[SESSION_MAX_SQUARES], from[SESSION_MAX_SQUARES], to[SESSION_MAX_SQUARES];
     mind_edits edits;
+    float random[SESSION_N_RANDOM][SG_OTHELLO_MAX_SQUARES]; /* next, after random pushes as long in their place */
 } session_place;
 
 typedef struct session {
@@ -112,7 +113,9 @@ typedef struct session_bets {
     int order[SG_OTHELLO_MAX_SQUARES]; /* squares that could be played, the likeliest first */
     int n;
 } session_bets;
-void session_judge(const session *s, const mind_thought *t, session_bets *out);
+void session_judge(const session *s, const float next[SG_OTHELLO_MAX_SQUARES], session_bets *out);
+/* The means of mass and n_wrong over random pushes as long as this position's edits; false: nothing is edited here. */
+bool session_judge_random(const session *s, double *mass, double *n_wrong);
 
 /* Everything above as JSON, for machines. NULL: out of memory. */
 json_t *session_json(const session *s);

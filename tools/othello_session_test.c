@@ -131,7 +131,7 @@ static void bets_are_judged_on_the_edited_board(void **state)
     s->before->next[0] = 0.5f;   /* a1, legal */
     s->before->next[15] = 0.25f; /* d4 */
     s->before->next[2] = 0.125f; /* c1, legal */
-    session_judge(s, s->before, &bets);
+    session_judge(s, s->before->next, &bets);
     CHECK(bets.n_legal == 3 && bets.n_wrong == 1 && bets.n == 12);
     CHECK_NEAR(bets.mass, 0.625, 1e-7, 0);
     CHECK(bets.order[0] == 0 && bets.order[1] == 15 && bets.order[2] == 2);
@@ -165,12 +165,60 @@ static void lines_are_what_a_move_turns_and_what_closes_them(void **state)
     mind_close(m);
 }
 
+/* The control is to differ from the edit in its direction alone. */
+static void random_pushes_are_as_long_as_the_edits(void **state)
+{
+    (void)state;
+    float from[64], to[64], other[64];
+    sg_rng rng = sg_rng_new(5, 0);
+    double a = 0, b = 0, dot = 0;
+    for (int i = 0; i < 64; i++)
+        from[i] = (float)(i % 7) - 2;
+    turn_randomly(to, from, 64, &rng);
+    turn_randomly(other, from, 64, &rng);
+    for (int i = 0; i < 64; i++) {
+        a += (double)from[i] * (double)from[i];
+        b += (double)to[i] * (double)to[i];
+        dot += (double)to[i] * (double)other[i];
+    }
+    CHECK_NEAR(b, a, 0, 1e-5);
+    CHECK(fabs(dot) < 0.6 * a);
+
+    mind *m = NULL;
+    sg_error err;
+    bool changed;
+    double mass, n_wrong;
+    session *s = fresh(&m);
+    CHECK_OK(session_random(s, 3, &err), &err);
+    CHECK(!session_judge_random(s, &mass, &n_wrong));
+    for (int q = 0; q < 16 && !session_here(s); q++) /* the first square of which it does not believe so */
+        CHECK_OK(session_set(s, q, MIND_MINE, &changed, &err), &err);
+    CHECK(session_judge_random(s, &mass, &n_wrong) && mass > 0 && mass < 1);
+    const session_place *here = session_here(s);
+    CHECK(memcmp(here->random[0], here->random[1], sizeof here->random[0]) != 0);
+    /* Pushes of no length change nothing. */
+    static float next[2][SG_OTHELLO_MAX_SQUARES];
+    int32_t tokens[SG_OTHELLO_MAX_MOVES];
+    mind_edits none = here->edits;
+    for (int k = 0; k < none.n; k++)
+        memset(none.edits[k].value.data, 0, sg_tensor_bytes(&none.edits[k].value));
+    tokens_of(s, tokens);
+    CHECK_OK(
+        mind_push_randomly(next, m, &(mind_case){tokens, 3, session_mover(s), 0, NULL, s->before}, &none, 2, 1, &err),
+        &err);
+    for (int q = 0; q < 16; q++)
+        CHECK_NEAR(next[1][q], s->before->next[q], 1e-6, 1e-4);
+    session_end(s);
+    mind_close(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_that_runs_out_is_an_error_and_leaves_nothing_behind),
         cmocka_unit_test(a_failed_move_leaves_the_game_as_it_was),
         cmocka_unit_test(bets_are_judged_on_the_edited_board),
+        cmocka_unit_test(random_pushes_are_as_long_as_the_edits),
         cmocka_unit_test(lines_are_what_a_move_turns_and_what_closes_them),
     };
     return cmocka_run_group_tests(tests, begin, finish);
