@@ -26,13 +26,15 @@ SOURCES  = find include src studies tools bench fuzz test -name '*.[ch]'
 all: ## build the library and the command into build/ (the default)
 	@scripts/build build $(OPTIONS) all
 
-run: ## install what is needed, build, run: a small study, or MODEL=DIR's inspection and a continuation of PROMPT
+run: ## install what is needed, build, and open a model of Othello; or MODEL=DIR's inspection and a continuation of PROMPT
 	@scripts/install-deps run
 	@scripts/build build $(OPTIONS) sightglass_cli
 	@if [ -n "$$MODEL" ]; then \
 	    build/sightglass inspect "$$MODEL" && build/sightglass generate "$$MODEL" --text "$$PROMPT" -n 64; \
+	elif [ -t 0 ] && [ -t 1 ]; then \
+	    build/sightglass othello; \
 	else \
-	    build/sightglass study run toy-superposition --small; \
+	    build/sightglass othello --script examples/othello.script; \
 	fi
 
 test: ## everything that decides whether the tree is good; the last line is the verdict

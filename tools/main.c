@@ -9,6 +9,7 @@ static const struct {
     const char *name, *help;
     int (*run)(int argc, char **argv);
 } commands[] = {
+    {"othello", "play with a model that holds a board, watch the board, change its mind", cmd_othello},
     {"inspect", "what a model is made of: its sizes and the names of all its values", cmd_inspect},
     {"run", "run a model on text or tokens; read, feed, edit and differentiate its values", cmd_run},
     {"probe", "what can be read off inner values, beside what an untrained network gives: fit, eval, show", cmd_probe},
