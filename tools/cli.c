@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -67,6 +69,34 @@ void cli_hush_end(cli_hush *h)
     close(h->out);
     close(h->err);
     free(h);
+}
+
+/* ---- signals ---- */
+
+static void *take_signals(void *set)
+{
+    pthread_sigmask(SIG_UNBLOCK, set, NULL);
+    for (;;)
+        pause();
+    return NULL;
+}
+
+void cli_catch(void (*handler)(int signal_number))
+{
+    static sigset_t set;
+    struct sigaction stop = {.sa_handler = handler, .sa_flags = (int)SA_RESETHAND};
+    pthread_t thread;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGTERM, &stop, NULL);
+    /* Without such a thread they had better stay where they can be taken at all. */
+    if (pthread_create(&thread, NULL, take_signals, &set) == 0) {
+        pthread_detach(thread);
+        pthread_sigmask(SIG_BLOCK, &set, NULL);
+    }
 }
 
 sg_status cli_match(const sg_graph *g, const char *pattern, sg_value ***out, int *n, sg_error *err)

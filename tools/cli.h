@@ -33,6 +33,11 @@ typedef struct cli_hush cli_hush;
 cli_hush *cli_hush_begin(bool hush);
 void cli_hush_end(cli_hush *h);
 
+/* SIGINT and SIGTERM call `handler` once; a second one ends the program. They are handled on a thread of their own: oneDNN's
+ * products keep numbers below the stack pointer, where a handler's frame would overwrite them, so threads that compute
+ * take no signals. Called before anything is computed, since threads inherit it. */
+void cli_catch(void (*handler)(int signal_number));
+
 /* Names that fit a name or pattern, appended to *out (a malloc'd array). SG_EARG if none does, with the nearest name. */
 sg_status cli_match(const sg_graph *g, const char *pattern, sg_value ***out, int *n, sg_error *err);
 

@@ -26,8 +26,8 @@ sg_probe_opts sg_probe_defaults(void)
                            .bias = true,
                            .hidden = 128,
                            .weight_decay = 0.01,
-                           .n_epochs = 16,
-                           .batch = 1024,
+                           .n_epochs = 8,
+                           .batch = 256,
                            .n_held = -1,
                            .exec = sg_exec_defaults()};
 }

@@ -40,6 +40,23 @@ static void gather(float *x, float *y, const sg_tensor *acts, const sg_tensor *l
     }
 }
 
+/* The mean over features of their variance over rows. */
+static double mean_variance(const sg_tensor *x, double *sum)
+{
+    const sg_dim n = x->dims[0], width = x->dims[1];
+    const float *at = x->data;
+    double squares = 0;
+    memset(sum, 0, (size_t)width * sizeof *sum);
+    for (sg_dim r = 0; r < n; r++)
+        for (sg_dim d = 0; d < width; d++) {
+            sum[d] += (double)at[r * width + d];
+            squares += (double)at[r * width + d] * (double)at[r * width + d];
+        }
+    for (sg_dim d = 0; d < width; d++)
+        squares -= sum[d] * sum[d] / (double)n;
+    return SG_MAX(squares, 0) / (double)SG_MAX(n * width, 1);
+}
+
 static sg_status fit_group(sg_probe *p, const sg_tensor *acts, const sg_tensor *labels, const sg_probe_opts *opts,
                            const sg_dim *task, sg_dim n, sg_error *err)
 {
@@ -52,14 +69,15 @@ static sg_status fit_group(sg_probe *p, const sg_tensor *acts, const sg_tensor *
     const bool all = rows == acts->dims[0];
     float *x = all ? NULL : malloc((size_t)(rows * width) * sizeof *x);
     float *y = calloc((size_t)(rows * outputs), sizeof *y);
+    double *sum = malloc((size_t)SG_MAX(width, 1) * sizeof *sum);
     sg_ridge *ridge = NULL;
     sg_status status =
-        (all || x) && y ? SG_OK : sg_fail(err, SG_ENOMEM, "probe: out of memory for %" PRId64 " rows", rows);
+        (all || x) && y && sum ? SG_OK : sg_fail(err, SG_ENOMEM, "probe: out of memory for %" PRId64 " rows", rows);
     if (status == SG_OK) {
         gather(x, y, acts, labels, task, n, p->classes);
         const sg_tensor in = sg_tensor_of(SG_F32, 2, (sg_dim[]){rows, width}, all ? acts->data : x);
         const sg_tensor out = sg_tensor_of(SG_F32, 2, (sg_dim[]){rows, outputs}, y);
-        const double lambda = opts->lambda * (double)rows;
+        const double lambda = opts->lambda * (double)rows * mean_variance(&in, sum);
         status = sg_ridge_new(&ridge, &in, &out, &lambda, 1, sg_ridge_defaults(), err);
     }
     for (sg_dim i = 0; i < n && status == SG_OK; i++) {
@@ -72,6 +90,7 @@ static sg_status fit_group(sg_probe *p, const sg_tensor *acts, const sg_tensor *
     sg_ridge_free(ridge);
     free(x);
     free(y);
+    free(sum);
     return status;
 }
 

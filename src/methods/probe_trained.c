@@ -1,7 +1,11 @@
 /* Probes that are trained: softmax and mlp, by AdamW, on rows in an order drawn anew for each epoch. The rows held back
  * are the last, so that with rows in order of episodes they are of others; every quarter of an epoch the loss on them
  * says whether these are the best numbers so far, which are kept. Where they are not, the rate falls to .75 of itself;
- * after ten times in a row the training ends (Li et al. 2022; Nanda et al. 2023). */
+ * after ten times in a row the training ends (Li et al. 2022; Nanda et al. 2023).
+ *
+ * Features are brought to deviation 1 first, and with a bias to mean 0, which is folded into the numbers at the end: an
+ * untrained network's activations are a tenth as large as a trained one's, and at one learning rate a probe of them
+ * would be worse for that alone. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -34,8 +38,57 @@ typedef struct trainer {
     sg_train *train;
     sg_value *param[N_PARAMS]; /* NULL: this probe has none */
     sg_value *x, *label, *total, *count;
+    float *mean, *per; /* [D] what is taken off and what is then multiplied with */
     double best;
 } trainer;
+
+static bool has_bias(const trainer *t)
+{
+    return t->p->hidden || t->opts->bias;
+}
+
+/* Of the rows that are trained on. */
+static sg_status standardise(trainer *t, sg_error *err)
+{
+    const sg_dim width = t->p->width, n = t->rows.n;
+    const float *x = t->rows.acts->data;
+    double *sum = calloc((size_t)width + 1, sizeof *sum), *squares = calloc((size_t)width + 1, sizeof *squares);
+    t->mean = calloc((size_t)width + 1, sizeof *t->mean);
+    t->per = calloc((size_t)width + 1, sizeof *t->per);
+    const bool good = sum && squares && t->mean && t->per;
+    for (sg_dim i = 0; i < n && good; i++)
+        for (sg_dim d = 0; d < width; d++)
+            sum[d] += (double)x[i * width + d];
+    for (sg_dim i = 0; i < n && good; i++)
+        for (sg_dim d = 0; d < width; d++) {
+            const double off = (double)x[i * width + d] - sum[d] / (double)n;
+            squares[d] += off * off;
+        }
+    for (sg_dim d = 0; d < width && good; d++) {
+        const double deviation = sqrt(squares[d] / (double)n);
+        t->mean[d] = has_bias(t) ? (float)(sum[d] / (double)n) : 0;
+        t->per[d] = deviation > 0 ? (float)(1 / deviation) : 0; /* what never varies tells nothing */
+    }
+    free(sum);
+    free(squares);
+    return good ? SG_OK : sg_fail(err, SG_ENOMEM, "probe: out of memory");
+}
+
+/* The numbers that were trained read (x - mean) * per; from here on they read x. */
+static void fold(trainer *t)
+{
+    sg_tensor *w = t->p->hidden ? &t->p->first : &t->p->w, *b = t->p->hidden ? &t->p->first_bias : &t->p->b;
+    const sg_dim width = t->p->width, n = sg_tensor_count(b);
+    for (sg_dim k = 0; k < n; k++) {
+        double less = 0;
+        for (sg_dim d = 0; d < width; d++) {
+            float *at = (float *)w->data + d * n + k;
+            *at *= t->per[d];
+            less += (double)*at * (double)t->mean[d];
+        }
+        ((float *)b->data)[k] -= (float)less;
+    }
+}
 
 static sg_status fill(void *self, sg_dim batch, sg_tensor *field, sg_error *err)
 {
@@ -77,16 +130,24 @@ static sg_value *build(trainer *t)
         variable(t, FIRST_BIAS, "first_bias", &p->first_bias, 0);
     }
     variable(t, W, "w", &p->w, 1 / sqrt((double)p->w.dims[0]));
-    if (p->hidden || t->opts->bias)
+    if (has_bias(t))
         variable(t, B, "b", &p->b, 0);
-    sg_value *logits = sg_probe_formula(g, t->x, t->param[FIRST], t->param[FIRST_BIAS], t->param[W], t->param[B],
-                                        p->tasks, p->classes);
+    const sg_tensor mean = sg_tensor_of(SG_F32, 1, &p->width, t->mean),
+                    per = sg_tensor_of(SG_F32, 1, &p->width, t->per);
+    sg_value *x = sg_mul(g, sg_sub(g, t->x, sg_const(g, &mean)), sg_const(g, &per));
+    sg_value *logits =
+        sg_probe_formula(g, x, t->param[FIRST], t->param[FIRST_BIAS], t->param[W], t->param[B], p->tasks, p->classes);
     sg_value *zero = sg_scalar(g, SG_I32, 0);
     sg_value *known = sg_cast(g, sg_greater_equal(g, t->label, zero), SG_F32);
     sg_value *nats = sg_cross_entropy(g, logits, sg_maximum(g, t->label, zero));
     t->total = sg_sum_all(g, sg_mul(g, nats, known));
     t->count = sg_sum_all(g, known);
     return sg_mul_scalar(g, sg_div(g, t->total, sg_maximum(g, t->count, sg_scalar(g, SG_F32, 1))), (double)p->tasks);
+}
+
+static double rate_of(const trainer *t)
+{
+    return t->opts->lr > 0 ? t->opts->lr : t->p->hidden ? 3e-3 : 1e-2;
 }
 
 static sg_status prepare(trainer *t, sg_error *err)
@@ -116,7 +177,7 @@ static sg_status prepare(trainer *t, sg_error *err)
                             .fill = fill,
                             .self = &t->rows};
     sg_train_opts how = sg_train_defaults();
-    how.lr = opts->lr > 0 ? opts->lr : mlp ? 1e-3 : 1e-2;
+    how.lr = rate_of(t);
     how.source = &t->source;
     how.cancel = opts->cancel;
     how.exec = opts->exec;
@@ -162,7 +223,7 @@ static sg_status run(trainer *t, sg_error *err)
     const sg_probe_opts *opts = t->opts;
     const sg_dim batch = t->source.field[0].dims[0], n_steps = (opts->n_epochs * t->rows.n + batch - 1) / batch;
     const sg_dim between = SG_MAX(t->rows.n / batch / CHECKS, 1);
-    double lr = opts->lr > 0 ? opts->lr : t->p->hidden ? 1e-3 : 1e-2;
+    double lr = rate_of(t);
     int worse = 0;
     for (sg_dim step = 0; step < n_steps && worse < PATIENCE;) {
         const sg_dim n = SG_MIN(between, n_steps - step);
@@ -193,12 +254,18 @@ sg_status sg_probe_fit_trained(sg_probe *p, const sg_tensor *acts, const sg_tens
     const sg_dim all = acts->dims[0], n = all - (opts->n_held < 0 ? all / 10 : opts->n_held);
     trainer t = {.p = p, .opts = opts, .best = (double)INFINITY};
     t.rows = (rows){.acts = acts, .labels = labels, .n = n, .order = sg_shuffle_new(opts->seed, n)};
-    sg_status status = prepare(&t, err);
+    sg_status status = standardise(&t, err);
+    if (status == SG_OK)
+        status = prepare(&t, err);
     if (status == SG_OK)
         status = run(&t, err);
+    if (status == SG_OK)
+        fold(&t);
     sg_session_free(t.judge);
     sg_train_free(t.train);
     sg_state_free(t.state);
     sg_graph_free(t.g);
+    free(t.mean);
+    free(t.per);
     return status;
 }
