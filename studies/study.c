@@ -90,6 +90,21 @@ sg_train_opts sg_study_training(sg_study_part *part)
     return opts;
 }
 
+sg_status sg_study_model(sg_model **out, const sg_study_opts *opts, const char *standard, sg_error *err)
+{
+    static const char *const places[] = {"models", SG_STUDY_MODELS};
+    char path[1024];
+    if (opts->model)
+        return sg_model_open(out, opts->model, sg_model_defaults(), err);
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", places[i], standard);
+        const sg_status status = sg_model_open(out, path, sg_model_defaults(), err);
+        if (status != SG_ENOTFOUND)
+            return status;
+    }
+    return sg_fail(err, SG_ENOTFOUND, "models/%s is not here; --model DIR names another model", standard);
+}
+
 sg_status sg_study_ran_on(sg_report *report, const sg_plan *plan, int n_threads, sg_error *err)
 {
     const char *names[8];

@@ -9,6 +9,7 @@
 #ifndef SG_STUDIES_STUDY_H
 #define SG_STUDIES_STUDY_H
 
+#include "sightglass/model.h"
 #include "sightglass/report.h"
 #include "sightglass/train.h"
 
@@ -20,7 +21,7 @@ typedef struct sg_study_progress {
     const char *part;    /* what is being done: "phases" */
     double done;         /* of this part, 0..1 */
     double seconds_left; /* of this part */
-    double loss;
+    double loss;         /* NaN where nothing is trained */
 } sg_study_progress;
 
 typedef struct sg_study_opts {
@@ -28,6 +29,7 @@ typedef struct sg_study_opts {
     uint64_t seed;           /* 0 */
     const char *commit;      /* NULL: unknown */
     const char *json, *html; /* files to write; NULL: none */
+    const char *model;       /* NULL: the one that comes with the study; of studies that look into a trained model */
     sg_exec_opts exec;
     void (*progress)(void *context, const sg_study_progress *at); /* NULL: nobody is told */
     void *context;
@@ -58,6 +60,9 @@ typedef struct sg_study_part {
     const char *name;
 } sg_study_part;
 sg_train_opts sg_study_training(sg_study_part *part);
+
+/* Opens the model that opts name, else `standard` ("othello6") from models/ in the current folder or in the source tree. */
+sg_status sg_study_model(sg_model **out, const sg_study_opts *opts, const char *standard, sg_error *err) SG_MUST_CHECK;
 
 /* Tells the report what a plan ran on: its backends ("onednn+reference"), and threads if they are the most so far. */
 sg_status sg_study_ran_on(sg_report *report, const sg_plan *plan, int n_threads, sg_error *err) SG_MUST_CHECK;

@@ -10,12 +10,14 @@
 
 static const char help[] =
     "usage: sightglass study list\n"
-    "       sightglass study run NAME [--small | --full] [--seed N] [--json FILE] [--html FILE]\n\n"
+    "       sightglass study run NAME [--small | --full] [--seed N] [--model DIR] [--json FILE]\n"
+    "                             [--html FILE]\n\n"
     "Asks one paper's question again and reports each claim beside its control.\n"
     "The exit status is 0 only if every claim and every control holds.\n\n"
     "  --small       seconds (the default)\n"
     "  --full        what the documentation quotes\n"
     "  --seed N      of everything that is drawn (0)\n"
+    "  --model DIR   of studies that look into a trained model: another one than theirs\n"
     "  --json FILE   the report for machines\n"
     "  --html FILE   the report as one page\n";
 
@@ -37,8 +39,11 @@ static void show(void *context, const sg_study_progress *at)
         return;
     *last = now;
     const int full = (int)(at->done * 30);
-    fprintf(stderr, "\r%-12.12s [%.*s%*s] %3.0f %%  %4.0f s left  loss %.4g \033[K", at->part, full,
-            "##############################", 30 - full, "", 100 * at->done, at->seconds_left, at->loss);
+    fprintf(stderr, "\r%-20.20s [%.*s%*s] %3.0f %%  %4.0f s left ", at->part, full, "##############################",
+            30 - full, "", 100 * at->done, at->seconds_left);
+    if (at->loss == at->loss)
+        fprintf(stderr, " loss %.4g ", at->loss);
+    fputs("\033[K", stderr);
 }
 
 static int run(int argc, char **argv)
@@ -46,6 +51,7 @@ static int run(int argc, char **argv)
     static const struct option options[] = {{"small", no_argument, NULL, 's'},
                                             {"full", no_argument, NULL, 'f'},
                                             {"seed", required_argument, NULL, 'n'},
+                                            {"model", required_argument, NULL, 'm'},
                                             {"json", required_argument, NULL, 'j'},
                                             {"html", required_argument, NULL, 'H'},
                                             {"help", no_argument, NULL, 'h'},
@@ -68,6 +74,9 @@ static int run(int argc, char **argv)
         case 'n':
             if (cli_whole("--seed", optarg, 0, INT64_MAX, &seed, &err) != SG_OK)
                 return cli_fail(&err);
+            break;
+        case 'm':
+            opts.model = optarg;
             break;
         case 'j':
             opts.json = optarg;
@@ -94,8 +103,7 @@ static int run(int argc, char **argv)
     }
     if (sg_writer_check(opts.json, &err) != SG_OK || sg_writer_check(opts.html, &err) != SG_OK)
         return cli_fail(&err);
-    struct sigaction stop = {.sa_handler = on_interrupt};
-    sigaction(SIGINT, &stop, NULL);
+    cli_catch(on_interrupt);
     opts.seed = (uint64_t)seed;
     opts.cancel = &stopped;
     opts.context = &last;
