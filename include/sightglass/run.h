@@ -26,7 +26,8 @@ typedef struct sg_state sg_state;
 /* One slot per variable of g; forks of g that add no variable share its states. */
 sg_status sg_state_new(sg_state **out, const sg_graph *g, sg_error *err) SG_MUST_CHECK;
 void sg_state_free(sg_state *s); /* NULL is fine */
-/* The variable's numbers are those of t, which the caller keeps; storing into it is then an error. */
+/* The variable's numbers are those of t, which the caller keeps and does not change; storing into it is then an error.
+ * Not while a run of this state executes. */
 sg_status sg_state_bind(sg_state *s, const sg_value *variable, const sg_tensor *t, sg_error *err) SG_MUST_CHECK;
 /* Takes memory for the variables not bound and starts them: each draws from a stream named by the variable, so the
  * order of variables does not matter. */

@@ -122,15 +122,37 @@ static inline seen look(const uint8_t *mask, sg_dim stride, sg_dim rows, sg_dim 
     return all ? ALL : any ? SOME : NONE;
 }
 
-/* What every block of queries sees of every block of keys, for the mask at hand. */
+/* How many of keys [first, first + n) there are up to the last that a query of [row, row + rows) sees. */
+static inline uint8_t reach_of(const uint8_t *mask, sg_dim stride, sg_dim rows, sg_dim first, sg_dim n)
+{
+    unsigned reach = 0;
+
+    for (sg_dim r = 0; r < rows; r++) {
+        unsigned last = 0;
+        for (unsigned s = 0; s < (unsigned)n; s++)
+            last = mask[r * stride + first + s] ? s + 1 : last;
+        reach = last > reach ? last : reach;
+    }
+    return (uint8_t)reach;
+}
+
+/* What every block of queries sees of every block of keys, for the mask at hand; and how far, eight queries at a time:
+ * a causal mask leaves half of the blocks on the diagonal to be passed over too. */
+enum { GROUPS = MOST_QUERIES / QUERIES };
 typedef struct mask_table {
     const uint8_t *of;
-    uint8_t *seen; /* [blocks of queries][blocks of keys] */
+    uint8_t *seen;  /* [blocks of queries][blocks of keys] */
+    uint8_t *reach; /* [blocks of queries][blocks of keys][GROUPS] */
 } mask_table;
+
+static inline size_t mask_blocks(sg_dim n_queries, sg_dim n_keys)
+{
+    return (size_t)((n_queries + MOST_QUERIES - 1) / MOST_QUERIES) * (size_t)((n_keys + KEYS - 1) / KEYS);
+}
 
 static inline size_t mask_table_bytes(sg_dim n_queries, sg_dim n_keys)
 {
-    return (size_t)((n_queries + MOST_QUERIES - 1) / MOST_QUERIES) * (size_t)((n_keys + KEYS - 1) / KEYS);
+    return mask_blocks(n_queries, n_keys) * (1 + GROUPS);
 }
 
 static inline void look_at_all(mask_table *t, const uint8_t *mask, sg_dim row, sg_dim n_queries, sg_dim n_keys)
@@ -141,9 +163,66 @@ static inline void look_at_all(mask_table *t, const uint8_t *mask, sg_dim row, s
         return;
     t->of = mask;
     for (sg_dim q = 0; q < n_queries; q += MOST_QUERIES)
-        for (sg_dim s = 0; s < n_keys; s += KEYS)
-            t->seen[q / MOST_QUERIES * n_blocks + s / KEYS] = (uint8_t)look(
-                mask + q * row, row, SG_MIN((sg_dim)MOST_QUERIES, n_queries - q), s, SG_MIN((sg_dim)KEYS, n_keys - s));
+        for (sg_dim s = 0; s < n_keys; s += KEYS) {
+            const sg_dim at = q / MOST_QUERIES * n_blocks + s / KEYS, n = SG_MIN((sg_dim)KEYS, n_keys - s);
+            const seen what = look(mask + q * row, row, SG_MIN((sg_dim)MOST_QUERIES, n_queries - q), s, n);
+            t->seen[at] = (uint8_t)what;
+            for (sg_dim g = 0; g < GROUPS; g++) {
+                const sg_dim rows = SG_MIN((sg_dim)QUERIES, n_queries - q - g * QUERIES);
+                t->reach[at * GROUPS + g] = what == SOME && rows > 0
+                                                ? reach_of(mask + (q + g * QUERIES) * row, row, rows, s, n)
+                                                : (uint8_t)(what == NONE ? 0 : n);
+            }
+        }
+}
+
+/* n to whole vectors */
+static inline sg_dim whole_lanes(sg_dim n)
+{
+    return (n + LANES - 1) / LANES * LANES;
+}
+
+/* 16 x 16 numbers turned about the diagonal: halves change places, then quarters, ... */
+#define TURN_STEP(d, ...)                                                                                              \
+    for (int i = 0; i < LANES; i++)                                                                                    \
+        if (!(i & (d))) {                                                                                              \
+            const lanes a = r[i], b = r[i + (d)];                                                                      \
+            r[i] = __builtin_shufflevector(a, b, __VA_ARGS__);                                                         \
+            r[i + (d)] = TURN_OTHER_##d;                                                                               \
+        }
+#define TURN_OTHER_8 __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)
+#define TURN_OTHER_4 __builtin_shufflevector(a, b, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31)
+#define TURN_OTHER_2 __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+#define TURN_OTHER_1 __builtin_shufflevector(a, b, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31)
+
+static inline void turn_16x16(lanes r[LANES])
+{
+    TURN_STEP(8, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
+    TURN_STEP(4, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27)
+    TURN_STEP(2, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+    TURN_STEP(1, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+}
+
+/* n <= KEYS rows of `width` become to[width][KEYS], filled up with zeros. */
+static inline void lay_turned(float *to, const float *from, sg_dim row, sg_dim n, sg_dim width)
+{
+    lanes r[LANES];
+
+    for (sg_dim s = 0; s < KEYS; s += LANES)
+        for (sg_dim p = 0; p < width; p += LANES) {
+            const sg_dim rows = SG_MIN((sg_dim)LANES, n - s), columns = SG_MIN((sg_dim)LANES, width - p);
+            for (int i = 0; i < LANES; i++) {
+                r[i] = (lanes){0};
+                if (i < rows && columns == LANES)
+                    memcpy(&r[i], from + (s + i) * row + p, sizeof r[i]);
+                else if (i < rows)
+                    memcpy(&r[i], from + (s + i) * row + p, (size_t)columns * sizeof(float));
+            }
+            turn_16x16(r);
+            for (int i = 0; i < LANES; i++)
+                if (i < columns)
+                    memcpy(to + (p + i) * KEYS + s, &r[i], sizeof r[i]);
+        }
 }
 
 /* Folded in halves. */
@@ -230,6 +309,23 @@ bool sg_attention_matrices(const sg_view *x, int n_lead, const sg_dim *dims, boo
 
 /* The place of a value among a step's inputs; -1 for -1. */
 int sg_attention_index(const sg_plan_step *step, int value);
+
+/* Where the rows of a result are written. */
+typedef struct written {
+    int value; /* of which it is a part */
+    sg_dim offset, rows, width;
+    matrices at;
+} written;
+
+/* [dims..., rows, width] in one piece. */
+void sg_attention_written(int value, int n_lead, const sg_dim *dims, sg_dim rows, sg_dim width, written *w);
+
+/* If all that follows is a copy in another order, w is where that copy has the numbers. Returns the copy, or -1. */
+int sg_attention_copied(const sg_planner *pl, const int *readers, written *w);
+
+/* If the results, or some of them, are joined along the last axis with nothing else, they are written there. Returns
+ * the value that joins them, or -1. n <= 3. */
+int sg_attention_joined(const sg_planner *pl, const int *readers, int n, written *w);
 
 /* Joins the gradient of a chain, if all of it is there and nobody else reads what lies between. */
 sg_status sg_attention_grad_find(sg_planner *pl, const int *readers, const chain *c, bool *found);

@@ -19,6 +19,7 @@ typedef struct sg_prepared {
     size_t scratch_bytes;
     size_t packed_bytes[4]; /* by input: what a copy of it that is kept (exec/packs.h) takes, where it is fixed */
     size_t hidden_bytes;    /* that a library takes by itself while the kernel runs, as far as known */
+    size_t code_bytes;      /* that it takes once for all such kernels, and keeps */
 } sg_prepared;
 
 /* Memory that kernels of a backend read and write and others do not. What is asked happens in order; of a failure hears

@@ -146,7 +146,11 @@ static int find(const search *s, int a)
             const int c = pass == 0 ? pl->cluster_of[root] : s->beside[root];
             if (c < 0 || pl->clusters[c].prepare != sg_rows_prepare || pl->clusters[c].n >= MOST_MEMBERS)
                 continue;
-            if (!sg_plan_together(pl->p, pl->p->values[pl->clusters[c].members[0]].v, x->v))
+            const sg_value *first = pl->p->values[pl->clusters[c].members[0]].v;
+            if (!sg_plan_together(pl->p, first, x->v))
+                continue;
+            /* What a gradient makes of a value of the forward pass is made when it is wanted, not kept until then. */
+            if (pass == 1 && sg_plan_is_gradient(first) != sg_plan_is_gradient(x->v))
                 continue;
             if (sg_rows_fit(pl, a, c, pl->clusters[c].rows, pl->clusters[c].columns) && stays_acyclic(s, a, c))
                 return c;

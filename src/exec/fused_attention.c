@@ -16,6 +16,7 @@ typedef struct attention {
     matrices q, k, v, mask;
     int at_q, at_k, at_v, at_mask; /* inputs of the step; at_mask -1: none */
     float scale;
+    written out;
     sg_dim chunks; /* of queries per lead */
     size_t scratch_each;
     int n_threads;
@@ -59,7 +60,8 @@ static desk desk_at(char *scratch, const attention *t)
     at += MOST_QUERIES;
     d.sum = (double *)(void *)at;
     d.open = (open_mask){NULL, at + 2 * MOST_QUERIES};
-    d.table = (mask_table){NULL, (uint8_t *)(d.open.bias + SMALL_MASK)};
+    d.table = (mask_table){NULL, (uint8_t *)(d.open.bias + SMALL_MASK), NULL};
+    d.table.reach = d.table.seen + mask_blocks(t->n_queries, t->n_keys);
     return d;
 }
 
@@ -69,40 +71,40 @@ static void pack(const attention *t, const desk *d, const float *k, const float 
     for (sg_dim first = 0; first < t->n_keys; first += KEYS) {
         const sg_dim n = SG_MIN((sg_dim)KEYS, t->n_keys - first);
         float *keys = d->keys + first * t->padded, *values = d->values + first * t->padded;
-        if (n < KEYS) {
-            memset(keys, 0, (size_t)(KEYS * t->padded) * sizeof *keys);
+        lay_turned(keys, k + first * t->k.row, t->k.row, n, t->width);
+        if (n < KEYS)
             memset(values, 0, (size_t)(KEYS * t->padded) * sizeof *values);
-        }
         for (sg_dim s = 0; s < n; s++) {
-            const float *from = k + (first + s) * t->k.row, *value = v + (first + s) * t->v.row;
-            for (sg_dim p = 0; p < t->width; p++)
-                keys[p * KEYS + s] = from[p];
+            const float *value = v + (first + s) * t->v.row;
             memcpy(values + s * t->padded, value, (size_t)t->width * sizeof *value);
             memset(values + s * t->padded + t->width, 0, (size_t)(t->padded - t->width) * sizeof *value);
         }
     }
 }
 
-/* The scores of a block become weights exp(score - most); the running maximum, sum and result follow. */
-static void soften(const attention *t, const desk *d, sg_dim rows, sg_dim n, const uint8_t *mask, const float *bias,
-                   sg_dim wide)
+/* The scores of some queries with the first n keys of a block become weights exp(score - most); the running maximum,
+ * sum and result follow. */
+static void soften(const attention *t, const desk *d, sg_dim begin, sg_dim end, sg_dim n, const uint8_t *mask,
+                   const float *bias, sg_dim wide)
 {
-    for (sg_dim r = 0; r < rows; r++) {
+    const sg_dim whole = whole_lanes(n);
+
+    for (sg_dim r = begin; r < end; r++) {
         float *x = d->scores + r * KEYS, most = d->most[r];
         if (bias) {
-            hide(x, bias + r * wide, KEYS);
+            hide(x, bias + r * wide, whole);
         } else if (mask) {
             const uint8_t *m = mask + r * t->mask.row;
             SG_SIMD
             for (sg_dim s = 0; s < n; s++)
                 x[s] = m[s] ? x[s] : -INFINITY;
         }
-        for (sg_dim s = n; s < KEYS && !bias; s++)
+        for (sg_dim s = n; s < whole && !bias; s++)
             x[s] = -INFINITY;
         float best[LANES];
         for (int l = 0; l < LANES; l++)
             best[l] = x[l];
-        for (sg_dim s = LANES; s < KEYS; s += LANES)
+        for (sg_dim s = LANES; s < whole; s += LANES)
             SG_SIMD
         for (int l = 0; l < LANES; l++)
             best[l] = x[s + l] > best[l] ? x[s + l] : best[l];
@@ -111,7 +113,7 @@ static void soften(const attention *t, const desk *d, sg_dim rows, sg_dim n, con
         const float shift = most > -INFINITY && most < INFINITY ? most : 0;
         const float was = d->most[r] > -INFINITY && d->most[r] < INFINITY ? d->most[r] : 0;
         float sums[LANES] = {0};
-        for (sg_dim s = 0; s < KEYS; s += LANES)
+        for (sg_dim s = 0; s < whole; s += LANES)
             SG_SIMD
         for (int l = 0; l < LANES; l++) {
             x[s + l] = sg_expf_down(x[s + l] - shift);
@@ -131,7 +133,7 @@ static void soften(const attention *t, const desk *d, sg_dim rows, sg_dim n, con
 }
 
 static void attend(const attention *t, const desk *d, const float *q, float *out, const uint8_t *mask,
-                   const uint8_t *seen_blocks, const float *bias, sg_dim rows)
+                   const uint8_t *seen_blocks, const uint8_t *reach, const float *bias, sg_dim rows)
 {
     const sg_dim whole = (rows + QUERIES - 1) / QUERIES * QUERIES, wide = (t->n_keys + KEYS - 1) / KEYS * KEYS;
 
@@ -143,20 +145,29 @@ static void attend(const attention *t, const desk *d, const float *q, float *out
     memset(d->out, 0, (size_t)(whole * t->padded) * sizeof *d->out);
     for (sg_dim first = 0; first < t->n_keys; first += KEYS) {
         const sg_dim n = SG_MIN((sg_dim)KEYS, t->n_keys - first);
-        const seen what = bias ? SOME : !seen_blocks ? ALL : (seen)seen_blocks[first / KEYS];
+        const seen what = !seen_blocks ? ALL : (seen)seen_blocks[first / KEYS];
         if (what == NONE)
             continue;
-        product(d->q, t->padded, 1, d->keys + first * t->padded, KEYS, d->scores, KEYS, whole, KEYS, t->width, false);
-        soften(t, d, rows, n, what == SOME && !bias ? mask + first : NULL, bias ? bias + first : NULL, wide);
-        for (sg_dim r = rows; r < whole; r++)
-            memset(d->scores + r * KEYS, 0, KEYS * sizeof *d->scores);
-        product(d->scores, KEYS, 1, d->values + first * t->padded, t->padded, d->out, t->padded, whole, t->padded, n,
-                true);
+        const float *keys = d->keys + first * t->padded, *values = d->values + first * t->padded;
+        const sg_dim step = what == ALL ? whole : QUERIES; /* queries at once: all where all see the same */
+        for (sg_dim i = 0; i < whole; i += step) {
+            const sg_dim own = what == ALL ? n : reach[first / KEYS * GROUPS + i / QUERIES],
+                         stop = SG_MIN(i + step, rows);
+            float *scores = d->scores + i * KEYS;
+            if (own == 0)
+                continue;
+            product(d->q + i * t->padded, t->padded, 1, keys, KEYS, scores, KEYS, step, whole_lanes(own), t->width,
+                    false);
+            soften(t, d, i, stop, own, what == SOME && !bias ? mask + first : NULL, bias ? bias + first : NULL, wide);
+            for (sg_dim r = stop; r < i + step; r++)
+                memset(d->scores + r * KEYS, 0, KEYS * sizeof *d->scores);
+            product(scores, KEYS, 1, values, t->padded, d->out + i * t->padded, t->padded, step, t->padded, own, true);
+        }
     }
     for (sg_dim r = 0; r < rows; r++) {
         const float scale = d->sum[r] == 0 ? 0 : (float)(1 / d->sum[r]);
         for (sg_dim p = 0; p < t->width; p++)
-            out[r * t->width + p] = d->out[r * t->padded + p] * scale;
+            out[r * t->out.at.row + p] = d->out[r * t->padded + p] * scale;
     }
 }
 
@@ -193,15 +204,16 @@ static void part(void *context, sg_dim first, sg_dim last)
             const bool small = own && mask_is_small(t->n_queries, wide);
             if (small)
                 lay_mask(&d.open, own, t->mask.row, t->n_queries, t->n_keys, wide);
-            else if (own)
+            if (own)
                 look_at_all(&d.table, own, t->mask.row, t->n_queries, t->n_keys);
             const sg_dim stop = SG_MIN(chunk + CHUNK, t->n_queries);
             for (sg_dim row = chunk; row < stop; row += MOST_QUERIES)
                 attend(t, &d, q + begin_of(&t->q, lead) + row * t->q.row,
-                       (float *)j->args->out->data + (lead * t->n_queries + row) * t->width,
+                       (float *)j->args->out->data + begin_of(&t->out.at, lead) + row * t->out.at.row,
                        own ? own + row * t->mask.row : NULL,
-                       own ? d.table.seen + row / MOST_QUERIES * (wide / KEYS) : NULL, small ? d.open.bias : NULL,
-                       SG_MIN((sg_dim)MOST_QUERIES, stop - row));
+                       own ? d.table.seen + row / MOST_QUERIES * (wide / KEYS) : NULL,
+                       own ? d.table.reach + row / MOST_QUERIES * (wide / KEYS) * GROUPS : NULL,
+                       small ? d.open.bias : NULL, SG_MIN((sg_dim)MOST_QUERIES, stop - row));
         }
     }
 }
@@ -299,6 +311,7 @@ static bool describe(const sg_planner *pl, const chain *c, attention *t)
     for (int a = 0; a < n_lead; a++)
         t->n_lead *= z->view.dims[a];
     t->scale = c->scale;
+    sg_attention_written(c->z, n_lead, z->view.dims, t->n_queries, t->width, &t->out);
     t->at_q = sg_plan_input(pl, scores, 0); /* as values, until the step has its inputs */
     t->at_k = sg_plan_input(pl, scores, 1);
     t->at_v = sg_plan_input(pl, z, 1);
@@ -364,11 +377,12 @@ sg_status sg_attention_find(sg_planner *pl, const int *readers)
             SG_TRY(sg_attention_grad_find(pl, readers, &c, &alone));
         if (!alone)
             continue;
-        const int members[5] = {c.scores, c.scaled, c.masked, c.pattern, c.z},
+        const int copy = sg_attention_copied(pl, readers, &t.out),
+                  members[6] = {c.scores, c.scaled, c.masked, c.pattern, c.z, copy},
                   at = sg_cluster_new(pl, prepare, "attention");
         attention *self = sg_arena_alloc(pl->p->arena, sizeof *self);
         bool ok = at >= 0 && self;
-        for (int m = 0; m < 5 && ok; m++)
+        for (int m = 0; m < 6 && ok; m++)
             if (members[m] >= 0)
                 ok = sg_cluster_add(pl, at, members[m]);
         if (!ok)

@@ -12,7 +12,8 @@ typedef struct attention_grad {
     sg_dim n_lead, n_queries, n_keys, width, padded, wide; /* wide: keys to whole blocks */
     matrices q, k, v, dz, mask;
     int at_q, at_k, at_v, at_dz, at_mask; /* inputs of the step; at_mask -1: none */
-    int out_dq, out_dk, out_dv;           /* values, then results of the step */
+    int out_dq, out_dk, out_dv;           /* results of the step */
+    written out[3];                       /* of dq, dk, dv */
     float scale;
     size_t scratch_each;
     int n_threads;
@@ -52,7 +53,8 @@ static desk desk_at(char *scratch, const attention_grad *t)
     d.p = d.out + MOST_QUERIES * t->padded;
     d.dp = d.p + MOST_QUERIES * t->wide;
     d.open = (open_mask){NULL, d.dp + MOST_QUERIES * t->wide};
-    d.table = (mask_table){NULL, (uint8_t *)(d.open.bias + SMALL_MASK)};
+    d.table = (mask_table){NULL, (uint8_t *)(d.open.bias + SMALL_MASK), NULL};
+    d.table.reach = d.table.seen + mask_blocks(t->n_queries, t->n_keys);
     return d;
 }
 
@@ -61,12 +63,7 @@ static void turn(const attention_grad *t, float *to, const float *from, sg_dim r
 {
     for (sg_dim first = 0; first < t->n_keys; first += KEYS) {
         const sg_dim n = SG_MIN((sg_dim)KEYS, t->n_keys - first);
-        float *block = to + first * t->padded;
-        if (n < KEYS)
-            memset(block, 0, (size_t)(KEYS * t->padded) * sizeof *block);
-        for (sg_dim s = 0; s < n; s++)
-            for (sg_dim p = 0; p < t->width; p++)
-                block[p * KEYS + s] = from[(first + s) * row + p];
+        lay_turned(to + first * t->padded, from + first * row, row, n, t->width);
     }
 }
 
@@ -100,53 +97,68 @@ static void one_row(float *x, float *g, sg_dim n)
 }
 
 static void block_of_queries(const attention_grad *t, const desk *d, const float *q, const float *dz, float *dq,
-                             const uint8_t *mask, const uint8_t *seen_blocks, const float *bias, sg_dim rows)
+                             const uint8_t *mask, const uint8_t *seen_blocks, const uint8_t *reach, const float *bias,
+                             sg_dim rows)
 {
     const sg_dim whole = (rows + QUERIES - 1) / QUERIES * QUERIES, wide = t->wide, padded = t->padded;
-    sg_dim last = 0; /* keys up to here are seen by somebody */
+    sg_dim last = 0, reached[GROUPS] = {0}; /* keys up to here are seen by somebody, and by somebody of eight */
 
     lay_rows(d->q, whole, padded, q, t->q.row, rows, t->width, t->scale);
     lay_rows(d->dz, whole, padded, dz, t->dz.row, rows, t->width, 1);
     for (sg_dim first = 0; first < t->n_keys; first += KEYS) {
         const sg_dim n = SG_MIN((sg_dim)KEYS, t->n_keys - first);
-        const seen what = bias ? SOME : !seen_blocks ? ALL : (seen)seen_blocks[first / KEYS];
-        if (what == NONE) {
-            for (sg_dim r = 0; r < whole; r++)
-                for (sg_dim s = 0; s < KEYS; s++) {
-                    d->p[r * wide + first + s] = -INFINITY;
+        const seen what = !seen_blocks ? ALL : (seen)seen_blocks[first / KEYS];
+        for (sg_dim i = 0; i < whole; i += QUERIES) {
+            const sg_dim own = what == NONE ? 0 : reach ? reach[first / KEYS * GROUPS + i / QUERIES] : n;
+            const sg_dim computed = whole_lanes(own);
+            float *p = d->p + i * wide + first, *dp = d->dp + i * wide + first;
+            if (own > 0) {
+                product(d->q + i * padded, padded, 1, d->keys + first * padded, KEYS, p, wide, QUERIES, computed,
+                        t->width, false);
+                product(d->dz + i * padded, padded, 1, d->values + first * padded, KEYS, dp, wide, QUERIES, computed,
+                        t->width, false);
+                reached[i / QUERIES] = first + computed;
+                last = SG_MAX(last, first + computed);
+            }
+            for (sg_dim r = i; r < i + QUERIES; r++) {
+                float *x = d->p + r * wide + first;
+                const uint8_t *m = what == SOME && !bias && r < rows ? mask + r * t->mask.row + first : NULL;
+                if (bias && r < rows)
+                    hide(x, bias + r * wide + first, computed);
+                for (sg_dim s = 0; s < own && m; s++)
+                    x[s] = m[s] ? x[s] : -INFINITY;
+                for (sg_dim s = own; s < KEYS; s++) {
+                    x[s] = -INFINITY;
                     d->dp[r * wide + first + s] = 0;
                 }
-            continue;
+            }
         }
-        last = first + KEYS;
-        product(d->q, padded, 1, d->keys + first * padded, KEYS, d->p + first, wide, whole, KEYS, t->width, false);
-        product(d->dz, padded, 1, d->values + first * padded, KEYS, d->dp + first, wide, whole, KEYS, t->width, false);
-        for (sg_dim r = 0; r < rows && bias; r++)
-            hide(d->p + r * wide + first, bias + r * wide + first, KEYS);
-        if (bias)
-            continue;
-        for (sg_dim r = 0; r < rows && what == SOME; r++) {
-            const uint8_t *m = mask + r * t->mask.row + first;
-            float *x = d->p + r * wide + first;
-            SG_SIMD
-            for (sg_dim s = 0; s < n; s++)
-                x[s] = m[s] ? x[s] : -INFINITY;
-        }
-        for (sg_dim r = 0; r < rows; r++)
-            for (sg_dim s = n; s < KEYS; s++)
-                d->p[r * wide + first + s] = -INFINITY;
     }
-    for (sg_dim r = 0; r < rows; r++)
-        one_row(d->p + r * wide, d->dp + r * wide, last);
+    for (sg_dim r = 0; r < rows; r++) {
+        const sg_dim own = reached[r / QUERIES];
+        one_row(d->p + r * wide, d->dp + r * wide, own);
+        memset(d->p + r * wide + own, 0, (size_t)(last - own) * sizeof *d->p);
+    }
     for (sg_dim r = rows; r < whole; r++) {
         memset(d->p + r * wide, 0, (size_t)last * sizeof *d->p);
         memset(d->dp + r * wide, 0, (size_t)last * sizeof *d->dp);
     }
-    product(d->dp, wide, 1, d->rows, padded, d->out, padded, whole, padded, last, false);
-    product(d->p, 1, wide, d->dz, padded, d->dv, padded, last, padded, rows, true);
-    product(d->dp, 1, wide, d->q, padded, d->dk, padded, last, padded, rows, true);
+    for (sg_dim i = 0; i < whole; i += QUERIES)
+        product(d->dp + i * wide, wide, 1, d->rows, padded, d->out + i * padded, padded, QUERIES, padded,
+                reached[i / QUERIES], false);
+    for (sg_dim s = 0; s < last; s += QUERIES) {
+        sg_dim begin = 0; /* the first query that may see any of these keys */
+        while (begin < rows && reached[begin / QUERIES] <= s)
+            begin += QUERIES;
+        if (begin >= rows)
+            continue;
+        product(d->p + begin * wide + s, 1, wide, d->dz + begin * padded, padded, d->dv + s * padded, padded, QUERIES,
+                padded, rows - begin, true);
+        product(d->dp + begin * wide + s, 1, wide, d->q + begin * padded, padded, d->dk + s * padded, padded, QUERIES,
+                padded, rows - begin, true);
+    }
     for (sg_dim r = 0; r < rows; r++) {
-        float *y = dq + r * t->width;
+        float *y = dq + r * t->out[0].at.row;
         const float *x = d->out + r * padded;
         SG_SIMD
         for (sg_dim p = 0; p < t->width; p++)
@@ -162,31 +174,32 @@ static void one_lead(const attention_grad *t, const sg_kernel_args *args, desk *
     const float *dz = (const float *)args->in[t->at_dz]->data + begin_of(&t->dz, lead);
     const uint8_t *mask =
         t->at_mask < 0 ? NULL : (const uint8_t *)args->in[t->at_mask]->data + begin_of(&t->mask, lead);
-    float *dq = (float *)args->outs[t->out_dq]->data + lead * t->n_queries * t->width;
-    float *dk = (float *)args->outs[t->out_dk]->data + lead * t->n_keys * t->width;
-    float *dv = (float *)args->outs[t->out_dv]->data + lead * t->n_keys * t->width;
+    float *dq = (float *)args->outs[t->out_dq]->data + t->out[0].offset + begin_of(&t->out[0].at, lead);
+    float *dk = (float *)args->outs[t->out_dk]->data + t->out[1].offset + begin_of(&t->out[1].at, lead);
+    float *dv = (float *)args->outs[t->out_dv]->data + t->out[2].offset + begin_of(&t->out[2].at, lead);
 
     const float *bias = NULL;
 
     if (mask && mask_is_small(t->n_queries, t->wide)) {
         lay_mask(&d->open, mask, t->mask.row, t->n_queries, t->n_keys, t->wide);
         bias = d->open.bias;
-    } else if (mask) {
-        look_at_all(&d->table, mask, t->mask.row, t->n_queries, t->n_keys);
     }
+    if (mask)
+        look_at_all(&d->table, mask, t->mask.row, t->n_queries, t->n_keys);
     turn(t, d->keys, k, t->k.row);
     turn(t, d->values, v, t->v.row);
     lay_rows(d->rows, t->wide, t->padded, k, t->k.row, t->n_keys, t->width, 1);
     memset(d->dk, 0, (size_t)(t->wide * t->padded) * sizeof *d->dk);
     memset(d->dv, 0, (size_t)(t->wide * t->padded) * sizeof *d->dv);
     for (sg_dim row = 0; row < t->n_queries; row += MOST_QUERIES)
-        block_of_queries(t, d, q + row * t->q.row, dz + row * t->dz.row, dq + row * t->width,
+        block_of_queries(t, d, q + row * t->q.row, dz + row * t->dz.row, dq + row * t->out[0].at.row,
                          mask ? mask + row * t->mask.row : NULL,
-                         mask ? d->table.seen + row / MOST_QUERIES * (t->wide / KEYS) : NULL, bias,
+                         mask ? d->table.seen + row / MOST_QUERIES * (t->wide / KEYS) : NULL,
+                         mask ? d->table.reach + row / MOST_QUERIES * (t->wide / KEYS) * GROUPS : NULL, bias,
                          SG_MIN((sg_dim)MOST_QUERIES, t->n_queries - row));
     for (sg_dim s = 0; s < t->n_keys; s++) {
-        memcpy(dk + s * t->width, d->dk + s * t->padded, (size_t)t->width * sizeof *dk);
-        memcpy(dv + s * t->width, d->dv + s * t->padded, (size_t)t->width * sizeof *dv);
+        memcpy(dk + s * t->out[1].at.row, d->dk + s * t->padded, (size_t)t->width * sizeof *dk);
+        memcpy(dv + s * t->out[2].at.row, d->dv + s * t->padded, (size_t)t->width * sizeof *dv);
     }
 }
 
@@ -237,9 +250,9 @@ static sg_status prepare(sg_planner *pl, const sg_cluster *cluster, sg_plan_step
     t->at_v = sg_attention_index(step, t->at_v);
     t->at_dz = sg_attention_index(step, t->at_dz);
     t->at_mask = sg_attention_index(step, t->at_mask);
-    t->out_dq = place_of(step, t->out_dq);
-    t->out_dk = place_of(step, t->out_dk);
-    t->out_dv = place_of(step, t->out_dv);
+    t->out_dq = place_of(step, t->out[0].value);
+    t->out_dk = place_of(step, t->out[1].value);
+    t->out_dv = place_of(step, t->out[2].value);
     SG_ASSERT(t->out_dq >= 0 && t->out_dk >= 0 && t->out_dv >= 0);
     const double work = (double)t->n_lead * (double)t->n_queries * (double)t->n_keys * (double)t->width;
     t->n_threads = work < LEAST_WORK ? 1 : (int)SG_MIN((sg_dim)pl->p->opts.n_threads, t->n_lead);
@@ -368,9 +381,6 @@ static bool describe(const sg_planner *pl, const chain *c, const backward *b, at
                           .at_v = sg_plan_input(pl, z, 1),
                           .at_dz = sg_plan_input(pl, &p->values[b->dp], 0),
                           .at_mask = c->masked < 0 ? -1 : sg_plan_input(pl, &p->values[c->masked], 0),
-                          .out_dq = b->dq,
-                          .out_dk = b->dk,
-                          .out_dv = b->dv,
                           .scale = c->scale,
                           .n_queries = dims[n - 2],
                           .n_keys = scores->view.dims[scores->view.n_dims - 1],
@@ -381,6 +391,8 @@ static bool describe(const sg_planner *pl, const chain *c, const backward *b, at
     for (int a = 0; a < n_lead; a++)
         t->n_lead *= dims[a];
     const int outs[3] = {b->dq, b->dk, b->dv};
+    for (int i = 0; i < 3; i++)
+        sg_attention_written(outs[i], n_lead, dims, i == 0 ? t->n_queries : t->n_keys, t->width, &t->out[i]);
     for (int i = 0; i < 3; i++)
         if (sg_view_count(&p->values[outs[i]].view) != t->n_lead * (i == 0 ? t->n_queries : t->n_keys) * t->width)
             return false;
@@ -411,12 +423,16 @@ sg_status sg_attention_grad_find(sg_planner *pl, const int *readers, const chain
     *found = false;
     if (readers[c->pattern] != 4 || !find(pl, readers, c, &b) || !describe(pl, c, &b, &t))
         return SG_OK;
-    int members[10] = {b.dp, b.flow, b.sum, b.product, b.difference, b.masked, b.scaled, b.dq, b.dk, b.dv};
+    int members[16] = {b.dp, b.flow, b.sum, b.product, b.difference, b.masked, b.scaled, b.dq, b.dk, b.dv}, n = 10;
+    for (int i = 0; i < 3; i++)
+        members[n++] = sg_attention_copied(pl, readers, &t.out[i]);
+    while ((members[n] = sg_attention_joined(pl, readers, 3, t.out)) >= 0)
+        n++; /* at most twice: three become one */
     const int at = sg_cluster_new(pl, prepare, "attention gradient");
     attention_grad *self = sg_arena_alloc(pl->p->arena, sizeof *self);
     bool ok = at >= 0 && self;
-    qsort(members, 10, sizeof members[0], by_value);
-    for (int m = 0; m < 10 && ok; m++)
+    qsort(members, (size_t)n, sizeof members[0], by_value);
+    for (int m = 0; m < n && ok; m++)
         if (members[m] >= 0)
             ok = sg_cluster_add(pl, at, members[m]);
     if (!ok)

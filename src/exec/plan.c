@@ -1002,13 +1002,20 @@ size_t sg_plan_packed_bytes(const sg_plan *plan)
     return sum;
 }
 
+/* The largest, and the largest below it: when the buffers of a smaller product are given back, the C library keeps them
+ * for the next of that size. */
 size_t sg_plan_hidden_bytes(const sg_plan *plan)
 {
-    size_t most = 0;
+    size_t most = 0, second = 0, code = 0;
 
-    for (int s = 0; s < plan->n_steps; s++)
+    for (int s = 0; s < plan->n_steps; s++) {
         most = SG_MAX(most, plan->steps[s].kernel.hidden_bytes);
-    return most;
+        code = SG_MAX(code, plan->steps[s].kernel.code_bytes);
+    }
+    for (int s = 0; s < plan->n_steps; s++)
+        if (plan->steps[s].kernel.hidden_bytes < most)
+            second = SG_MAX(second, plan->steps[s].kernel.hidden_bytes);
+    return code + most + second;
 }
 
 size_t sg_plan_bytes(const sg_plan *plan)

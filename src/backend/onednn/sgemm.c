@@ -72,6 +72,7 @@ bool sg_onednn_sgemm(const sg_onednn_gemm *shape, bool biased, int n_threads, sg
     *out = (sg_prepared){.run = run,
                          .self = s,
                          .release = free,
-                         .hidden_bytes = CODE_BYTES + (b + a) * (size_t)n_threads * sizeof(float)};
+                         .hidden_bytes = (b + a) * (size_t)n_threads * sizeof(float),
+                         .code_bytes = CODE_BYTES};
     return true;
 }
