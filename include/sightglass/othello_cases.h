@@ -1,0 +1,69 @@
+/* Othello boards that are to be changed inside a model, and how well it then plays on the changed board.
+ *
+ *     sg_othello_case *cases = malloc(1000 * sizeof *cases);
+ *     SG_TRY(sg_othello_cases_draw(cases, 1000, 8, SG_OTHELLO_NATURAL, seed, err));
+ *     ... sg_othello_case_rewrite(&cases[i]) to sg_intervener_run, which yields logits ...
+ *     sg_othello_errors(errors, 1000, cases, result->logits, result->n_vocab);
+ *
+ * A case is a game so far and one square of its board that is to be something else. The measure is that of Li et al.
+ * (2022): with N legal moves on the changed board, the N moves that the model likes best, and how many of those are
+ * illegal plus how many legal ones are not among them. Without an intervention that is the null's error. */
+#ifndef SIGHTGLASS_OTHELLO_CASES_H
+#define SIGHTGLASS_OTHELLO_CASES_H
+
+#include "sightglass/intervene.h"
+#include "sightglass/othello.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Classes of a square, as the world's field board_rel has them. */
+enum { SG_OTHELLO_EMPTY, SG_OTHELLO_MINE, SG_OTHELLO_YOURS };
+
+typedef enum sg_othello_case_kind {
+    /* One disc turned; other moves lead there: the same ones with two of a colour exchanged, which are kept as witness. */
+    SG_OTHELLO_NATURAL,
+    /* One disc taken away such that no game ever has this board: a middle square is empty, or some discs are not
+     * connected with the middle (sideways or diagonally), while every move is made beside a disc and no disc is ever
+     * taken away. */
+    SG_OTHELLO_UNNATURAL,
+    SG_OTHELLO_GIVEN, /* from a file; nothing is known of it */
+    SG_OTHELLO_N_CASE_KINDS
+} sg_othello_case_kind;
+const char *sg_othello_case_kind_name(sg_othello_case_kind kind); /* "natural", "unnatural", "given" */
+
+typedef struct sg_othello_case {
+    sg_othello_case_kind kind;
+    sg_othello board; /* after the moves */
+    int32_t tokens[SG_OTHELLO_MAX_MOVES], witness[SG_OTHELLO_MAX_MOVES];
+    sg_change change;    /* task: the square; classes as above */
+    uint64_t own, other; /* discs of the mover and of the other on the changed board */
+    uint64_t legal;      /* where the mover may play there, among squares that have a token; never 0 */
+} sg_othello_case;
+
+/* Positions of games drawn at random, one of a game, after 4 to N-4 moves of a game of N = size * size - 4. */
+sg_status sg_othello_cases_draw(sg_othello_case *out, sg_dim n, int size, sg_othello_case_kind kind, uint64_t seed,
+                                sg_error *err) SG_MUST_CHECK;
+
+/* { "size": 8, "cases": [ { "moves": "f5d6c3", "square": "d6", "to": "black" | "white" | "empty" } ] }. Cases on which the
+ * mover could not play any square with a token are left out, and counted in *n_left_out. SG_EFORMAT names the case. */
+sg_status sg_othello_cases_read(sg_othello_case **out, sg_dim *n, sg_dim *n_left_out, const char *path,
+                                sg_error *err) SG_MUST_CHECK; /* free(*out) */
+
+/* A case's row for an intervention, which borrows from it. */
+sg_rewrite sg_othello_case_rewrite(const sg_othello_case *c);
+
+/* errors[i]: false positives and false negatives of case i, from logits [n,n_vocab]. */
+void sg_othello_errors(double *errors, sg_dim n, const sg_othello_case *cases, const float *logits, sg_dim n_vocab);
+
+/* Whether a board is one that no game has, by the proof above. */
+bool sg_othello_impossible(int size, uint64_t discs);
+
+/* Mean of a, or of a - b by pairs where b is given, with its 95 % interval by bootstrap over the n. */
+sg_rate sg_othello_mean(const double *a, const double *b, sg_dim n, uint64_t seed);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
