@@ -47,13 +47,14 @@ const char *sg_intervene_kind_name(sg_intervene_kind kind); /* "none", "directio
 
 /* How far along a direction. u: the unit vector, summed over a row's changes; s: the strength. */
 typedef enum sg_intervene_scale {
+    SG_SCALE_RAW,    /* x + s (w_to - w_from): of weights that are parts of x, as those of sg_probe_fit's means are */
     SG_SCALE_UNIT,   /* x + s u */
     SG_SCALE_NORM,   /* x + s |x| u */
     SG_SCALE_MIRROR, /* the shortest way to margins (1 - 2 s) m: m is what logit_from - logit_to was before anything was
                       * changed, so s = .5 makes the probe undecided and s = 1 as sure of `to` as it was of `from` */
     SG_N_INTERVENE_SCALES
 } sg_intervene_scale;
-const char *sg_intervene_scale_name(sg_intervene_scale scale); /* "unit", "norm", "mirror" */
+const char *sg_intervene_scale_name(sg_intervene_scale scale); /* "raw", "unit", "norm", "mirror" */
 
 typedef struct sg_intervene_opts {
     sg_intervene_kind kind; /* SG_INTERVENE_DIRECTION */

@@ -22,6 +22,8 @@ extern "C" {
 enum { SG_OTHELLO_EMPTY, SG_OTHELLO_MINE, SG_OTHELLO_YOURS };
 
 typedef enum sg_othello_case_kind {
+    /* One disc turned, any; whether a game leads there is not known. */
+    SG_OTHELLO_TURNED,
     /* One disc turned; other moves lead there: the same ones with two of a colour exchanged, which are kept as witness. */
     SG_OTHELLO_NATURAL,
     /* One disc taken away such that no game ever has this board: a middle square is empty, or some discs are not
@@ -31,7 +33,7 @@ typedef enum sg_othello_case_kind {
     SG_OTHELLO_GIVEN, /* from a file; nothing is known of it */
     SG_OTHELLO_N_CASE_KINDS
 } sg_othello_case_kind;
-const char *sg_othello_case_kind_name(sg_othello_case_kind kind); /* "natural", "unnatural", "given" */
+const char *sg_othello_case_kind_name(sg_othello_case_kind kind); /* "turned", "natural", ... */
 
 typedef struct sg_othello_case {
     sg_othello_case_kind kind;

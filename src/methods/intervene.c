@@ -54,7 +54,7 @@ const char *sg_intervene_kind_name(sg_intervene_kind kind)
 
 const char *sg_intervene_scale_name(sg_intervene_scale scale)
 {
-    static const char *const names[SG_N_INTERVENE_SCALES] = {"unit", "norm", "mirror"};
+    static const char *const names[SG_N_INTERVENE_SCALES] = {"raw", "unit", "norm", "mirror"};
     return scale >= 0 && scale < SG_N_INTERVENE_SCALES ? names[scale] : "unknown";
 }
 
@@ -308,7 +308,10 @@ static sg_status push_of(work *w, int i, sg_dim r, float *push, float *scratch, 
             const sg_change c = o->kind == SG_INTERVENE_WRONG ? wrong(&rewrite->changes[k]) : rewrite->changes[k];
             if (rewrite->changes[k].from == rewrite->changes[k].to)
                 continue;
-            SG_TRY(sg_probe_direction(s->probe, c.task, c.to, c.from, scratch, err));
+            if (o->scale == SG_SCALE_RAW && !o->norms)
+                (void)difference(s->probe, &c, scratch);
+            else
+                SG_TRY(sg_probe_direction(s->probe, c.task, c.to, c.from, scratch, err));
             for (sg_dim j = 0; j < d; j++)
                 push[j] += scratch[j];
         }

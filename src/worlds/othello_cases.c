@@ -15,7 +15,7 @@ enum { MARGIN = 4 }; /* plies at both ends of a game that are left out: they are
 
 const char *sg_othello_case_kind_name(sg_othello_case_kind kind)
 {
-    static const char *const names[SG_OTHELLO_N_CASE_KINDS] = {"natural", "unnatural", "given"};
+    static const char *const names[SG_OTHELLO_N_CASE_KINDS] = {"turned", "natural", "unnatural", "given"};
     return kind >= 0 && kind < SG_OTHELLO_N_CASE_KINDS ? names[kind] : "unknown";
 }
 
@@ -95,6 +95,19 @@ static bool make_natural(sg_othello_case *c, const sg_othello *after, const int 
     return false;
 }
 
+/* Squares are tried from a random one on, here and below. */
+static bool make_turned(sg_othello_case *c, sg_rng *g)
+{
+    const int n = c->board.size * c->board.size, first = (int)sg_rng_below(g, (uint32_t)n);
+    const uint64_t own = c->board.disc[c->board.mover], other = c->board.disc[!c->board.mover];
+    for (int k = 0; k < n; k++) {
+        const int s = (first + k) % n;
+        if ((own | other) & bit(s) && change(c, s, own & bit(s) ? SG_OTHELLO_YOURS : SG_OTHELLO_MINE))
+            return true;
+    }
+    return false;
+}
+
 static bool make_unnatural(sg_othello_case *c, sg_rng *g)
 {
     const int n = c->board.size * c->board.size;
@@ -111,7 +124,7 @@ static bool make_unnatural(sg_othello_case *c, sg_rng *g)
 sg_status sg_othello_cases_draw(sg_othello_case *out, sg_dim n, int size, sg_othello_case_kind kind, uint64_t seed,
                                 sg_error *err)
 {
-    if ((size != 4 && size != 6 && size != 8) || (kind != SG_OTHELLO_NATURAL && kind != SG_OTHELLO_UNNATURAL))
+    if ((size != 4 && size != 6 && size != 8) || kind < 0 || kind >= SG_OTHELLO_GIVEN)
         return sg_fail(err, SG_EARG, "othello: no %s boards of size %d can be drawn", sg_othello_case_kind_name(kind), size);
     const double option = (size - 4) / 2.0; /* of the world: its place among 4, 6, 8 */
     const int most = sg_othello_max_moves(size);
@@ -137,7 +150,9 @@ sg_status sg_othello_cases_draw(sg_othello_case *out, sg_dim n, int size, sg_oth
             continue;
         c.board = after[ply];
         memset(c.tokens + ply, 0, (size_t)(SG_OTHELLO_MAX_MOVES - ply) * sizeof c.tokens[0]);
-        if (kind == SG_OTHELLO_NATURAL ? make_natural(&c, after, square, &g) : make_unnatural(&c, &g))
+        if (kind == SG_OTHELLO_TURNED    ? make_turned(&c, &g)
+            : kind == SG_OTHELLO_NATURAL ? make_natural(&c, after, square, &g)
+                                         : make_unnatural(&c, &g))
             out[made++] = c;
     }
     return SG_OK;
@@ -192,7 +207,7 @@ static sg_status read_cases(sg_othello_case **out, sg_dim *n, sg_dim *n_left_out
         return sg_fail(err, SG_ENOMEM, "%s: out of memory", path);
     *n = *n_left_out = 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
-        bool playable;
+        bool playable = false;
         const sg_status status = read_case(&cases[*n], &playable, (int)size, path, i, json_array_get(list, i), err);
         if (status != SG_OK) {
             free(cases);
@@ -242,7 +257,7 @@ void sg_othello_errors(double *errors, sg_dim n, const sg_othello_case *cases, c
             int rank = 0; /* of the token; the first of equals first */
             for (sg_dim other = 0; other < n_vocab; other++)
                 rank += x[other] > x[t] || (x[other] == x[t] && other < t);
-            n_right += rank < n_legal;
+            n_right += !isnan(x[t]) && rank < n_legal;
         }
         errors[i] = 2 * (n_legal - n_right);
     }
