@@ -104,6 +104,14 @@ void sg_intervention_free(sg_intervention *r); /* NULL is fine */
  * from the result. */
 void sg_intervention_edits(sg_edit *edits, const sg_intervention *r, sg_dim row);
 
+/* Directions of another kind, as a linear probe: what each label adds to an activation, the others held fixed. It is
+ * ridge regression with the sides exchanged, x = b + sum over tasks of w[task, its class], so w_to - w_from is what a
+ * change of that label alone changes in x on average (SG_SCALE_RAW adds it as it is). A probe's own weights tell how
+ * to read a label, which is another thing where labels go together (Haufe et al. 2014); these read badly. acts [N,D]
+ * f32, labels [N,S] i32 in 0..n_classes-1, below 0 where there is none; lambda for each row, as in sg_probe_opts. */
+sg_status sg_parts_fit(sg_probe **out, const sg_tensor *acts, const sg_tensor *labels, int n_classes, double lambda,
+                       sg_error *err) SG_MUST_CHECK;
+
 #ifdef __cplusplus
 }
 #endif

@@ -62,8 +62,12 @@ void sg_othello_errors(double *errors, sg_dim n, const sg_othello_case *cases, c
 /* Whether a board is one that no game has, by the proof above. */
 bool sg_othello_impossible(int size, uint64_t discs);
 
-/* Mean of a, or of a - b by pairs where b is given, with its 95 % interval by bootstrap over the n. */
-sg_rate sg_othello_mean(const double *a, const double *b, sg_dim n, uint64_t seed);
+/* Runs an intervention on cases: errors [n] as above, and how long each change was, norms [n,n_sites] or NULL. */
+sg_status sg_othello_intervene(double *errors, float *norms, sg_intervener *iv, sg_dim n, const sg_othello_case *cases,
+                               sg_intervene_opts opts, sg_error *err) SG_MUST_CHECK;
+
+/* Mean of a [n], or of a - b by pairs where b is given, with its 95 % interval by bootstrap over cases. */
+sg_status sg_othello_mean(sg_rate *out, const double *a, const double *b, sg_dim n, sg_error *err) SG_MUST_CHECK;
 
 #ifdef __cplusplus
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "sightglass/bootstrap.h"
 #include "sightglass/rng.h"
 #include "worlds/worlds.h"
 
@@ -263,26 +264,37 @@ void sg_othello_errors(double *errors, sg_dim n, const sg_othello_case *cases, c
     }
 }
 
-static int by_size(const void *a, const void *b)
+sg_status sg_othello_intervene(double *errors, float *norms, sg_intervener *iv, sg_dim n, const sg_othello_case *cases,
+                               sg_intervene_opts opts, sg_error *err)
 {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    sg_rewrite *rows = calloc((size_t)SG_MAX(n, 1), sizeof *rows);
+    sg_intervention *r = NULL;
+    if (!rows)
+        return sg_fail(err, SG_ENOMEM, "othello: out of memory for %" PRId64 " cases", n);
+    for (sg_dim i = 0; i < n; i++)
+        rows[i] = sg_othello_case_rewrite(&cases[i]);
+    const sg_status status = sg_intervener_run(&r, iv, n, rows, opts, err);
+    if (status == SG_OK) {
+        sg_othello_errors(errors, n, cases, r->logits, r->n_vocab);
+        if (norms)
+            memcpy(norms, r->norm, (size_t)(n * r->n_sites) * sizeof *norms);
+    }
+    sg_intervention_free(r);
+    free(rows);
+    return status;
 }
 
-sg_rate sg_othello_mean(const double *a, const double *b, sg_dim n, uint64_t seed)
+sg_status sg_othello_mean(sg_rate *out, const double *a, const double *b, sg_dim n, sg_error *err)
 {
-    enum { RESAMPLES = 1000 };
-    double mean[RESAMPLES], sum = 0;
-    sg_rng g = sg_rng_new(seed, 0);
+    sg_interval in;
+    double *part = malloc((size_t)SG_MAX(n, 1) * sizeof *part), sum = 0;
+    if (!part)
+        return sg_fail(err, SG_ENOMEM, "othello: out of memory for %" PRId64 " cases", n);
     for (sg_dim i = 0; i < n; i++)
-        sum += a[i] - (b ? b[i] : 0);
-    for (int k = 0; k < RESAMPLES; k++) {
-        mean[k] = 0;
-        for (sg_dim i = 0; i < n; i++) {
-            const uint32_t at = sg_rng_below(&g, (uint32_t)n);
-            mean[k] += (a[at] - (b ? b[at] : 0)) / (double)n;
-        }
-    }
-    qsort(mean, RESAMPLES, sizeof mean[0], by_size);
-    return (sg_rate){.value = sum / (double)n, .low = mean[24], .high = mean[975], .n = n};
+        sum += part[i] = a[i] - (b ? b[i] : 0);
+    const sg_status status = sg_bootstrap_ratio(&in, n, part, NULL, sg_bootstrap_defaults(), err);
+    free(part);
+    if (status == SG_OK)
+        *out = (sg_rate){.value = sum / (double)n, .low = in.low, .high = in.high, .n = n};
+    return status;
 }
