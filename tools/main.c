@@ -11,7 +11,9 @@ static const struct {
 } commands[] = {
     {"inspect", "what a model is made of: its sizes and the names of all its values", cmd_inspect},
     {"run", "run a model on text or tokens; read, feed, edit and differentiate its values", cmd_run},
+    {"patch", "change a model's mind and see what follows: what probes read, or values of another run", cmd_patch},
     {"probe", "what can be read off inner values, beside what an untrained network gives: fit, eval, show", cmd_probe},
+    {"saliency", "on which discs of the board inside a model a move rests", cmd_saliency},
     {"generate", "write on from a text, with edits in place", cmd_generate},
     {"study", "ask one paper's question again: list, run", cmd_study},
     {"train", "train a language model from nothing, on files or on a world", cmd_train},

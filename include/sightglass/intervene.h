@@ -93,6 +93,7 @@ typedef struct sg_intervener sg_intervener;
 sg_status sg_intervener_new(sg_intervener **out, const sg_model *m, int n_sites, const char *const *sites,
                             const sg_probe *const *probes, sg_exec_opts exec, sg_error *err) SG_MUST_CHECK;
 void sg_intervener_free(sg_intervener *iv); /* NULL is fine */
+int sg_intervener_n_sites(const sg_intervener *iv);
 
 /* Rows of any lengths. SG_EARG: a change that the probes do not have, options that do not go together, or rows that the
  * model does not take.  SG_EUNSUPPORTED: a direction of a probe that is not linear.  Rows do not know of each other. */

@@ -69,6 +69,31 @@ sg_status sg_othello_intervene(double *errors, float *norms, sg_intervener *iv, 
 /* Mean of a [n], or of a - b by pairs where b is given, with its 95 % interval by bootstrap over cases. */
 sg_status sg_othello_mean(sg_rate *out, const double *a, const double *b, sg_dim n, sg_error *err) SG_MUST_CHECK;
 
+/* ---- what an intervention does, beside its controls ---- */
+
+typedef struct sg_othello_outcome {
+    sg_dim n;
+    sg_rate own;     /* errors without an edit on the board as it is: the model's own, which no edit removes */
+    sg_rate witness; /* natural cases: errors on the changed board of the model that is given the witness; else n = 0 */
+    sg_rate null, edit, random, wrong; /* errors on the changed board; wrong: of linear probes, else n = 0 */
+    sg_rate edit_less_null, random_less_null, edit_less_random; /* by pairs */
+} sg_othello_outcome;
+
+/* Cases of one kind. Random and wrong directions are as long as each of the edit's changes. */
+sg_status sg_othello_outcome_of(sg_othello_outcome *out, sg_intervener *iv, sg_dim n, const sg_othello_case *cases,
+                                sg_intervene_opts opts, sg_error *err) SG_MUST_CHECK;
+
+/* Which layers and options do best? Each try is run on all cases, and its mean error filled in; choose on other cases
+ * than those that are reported. sites and probes [n_layers]. */
+typedef struct sg_othello_try {
+    int first, last; /* layers that are edited, both included */
+    sg_intervene_opts opts;
+    double error;
+} sg_othello_try;
+sg_status sg_othello_sweep(sg_othello_try *tries, int n_tries, const sg_model *m, const char *const *sites,
+                           const sg_probe *const *probes, sg_dim n, const sg_othello_case *cases, sg_exec_opts exec,
+                           sg_error *err) SG_MUST_CHECK;
+
 #ifdef __cplusplus
 }
 #endif

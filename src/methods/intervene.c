@@ -203,6 +203,11 @@ void sg_intervener_free(sg_intervener *iv)
     sg_arena_free(iv->arena);
 }
 
+int sg_intervener_n_sites(const sg_intervener *iv)
+{
+    return iv->n_sites;
+}
+
 /* ---- one batch of rows ---- */
 
 typedef struct work {
