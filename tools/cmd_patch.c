@@ -1,4 +1,5 @@
-/* sightglass patch: interventions judged on Othello boards; and, in patch_runs.c, values of one run put into another. */
+/* sightglass patch: interventions judged on Othello boards; and, in patch_runs.c, values of one run put into another.
+ */
 #include <inttypes.h>
 #include <math.h>
 #include <signal.h>
@@ -15,7 +16,8 @@ static const char help[] =
     "       sightglass patch MODEL --base TEXT --source TEXT --at PATTERN[,...] --token T [options]\n\n"
     "With probes: rewrites what they read of one square, inside the model, at the last move of many games, and counts\n"
     "how many of the model's top N moves are wrong on the rewritten board, N being the number of legal ones there.\n"
-    "Beside it: nothing edited (null), a random direction and one towards the wrong class, each as long as the edit's.\n\n"
+    "Beside it: nothing edited (null), a random direction and one towards the wrong class, each as long as the "
+    "edit's.\n\n"
     "  --probe DIR[/NAME]    saved by `sightglass probe fit --out DIR`; may be repeated\n"
     "  --fit KIND            fits probes now instead: ridge, softmax, mlp, mean, or parts (what a square adds to x)\n"
     "  --label NAME          what they read (board_rel)\n"
@@ -30,7 +32,8 @@ static const char help[] =
     "  --seed N              of the cases and random directions (7)\n"
     "  --sweep               tries layers and strengths on one half of the cases, and reports the best on the other\n"
     "  --json                for machines\n\n"
-    "With two texts of one length (or --tokens FILE with two rows): puts what SOURCE has at a site and position into the\n"
+    "With two texts of one length (or --tokens FILE with two rows): puts what SOURCE has at a site and position into "
+    "the\n"
     "run of BASE, place by place, and shows which part of the difference comes with it: 0 none, 1 all.\n\n"
     "  --token T             the metric: logit of a token (text or id) at the last position; --minus T less another's\n"
     "  --prob                its probability instead\n"
@@ -59,9 +62,15 @@ static sg_status read_word(request *r, const char *name, const char *value, bool
     const struct {
         const char *name;
         const char **to;
-    } texts[] = {{"--fit", &r->fit},           {"--label", &r->label},        {"--at", &r->site},
-                 {"--cases", &r->cases},       {"--base", &r->runs.base},     {"--source", &r->runs.source},
-                 {"--tokens", &r->runs.tokens}, {"--token", &r->runs.token}, {"--minus", &r->runs.minus}};
+    } texts[] = {{"--fit", &r->fit},
+                 {"--label", &r->label},
+                 {"--at", &r->site},
+                 {"--cases", &r->cases},
+                 {"--base", &r->runs.base},
+                 {"--source", &r->runs.source},
+                 {"--tokens", &r->runs.tokens},
+                 {"--token", &r->runs.token},
+                 {"--minus", &r->runs.minus}};
     *known = true;
     for (size_t i = 0; i < SG_COUNT_OF(texts); i++)
         if (strcmp(name, texts[i].name) == 0) {
@@ -98,7 +107,8 @@ static int read_options(request *r, int argc, char **argv)
         const struct {
             const char *name;
             bool *flag;
-        } flags[] = {{"--json", &r->json}, {"--sweep", &r->sweep}, {"--heads", &r->runs.by_head}, {"--prob", &r->runs.prob}};
+        } flags[] = {
+            {"--json", &r->json}, {"--sweep", &r->sweep}, {"--heads", &r->runs.by_head}, {"--prob", &r->runs.prob}};
         bool known = false;
         for (size_t k = 0; k < SG_COUNT_OF(flags) && !known; k++)
             if ((known = strcmp(name, flags[k].name) == 0))
@@ -157,7 +167,8 @@ static sg_status open_cases(work *w, sg_error *err)
 {
     const request *r = w->r;
     if (r->cases) {
-        SG_TRY(sg_othello_cases_read(&w->cases[SG_OTHELLO_GIVEN], &w->n[SG_OTHELLO_GIVEN], &w->n_left_out, r->cases, err));
+        SG_TRY(
+            sg_othello_cases_read(&w->cases[SG_OTHELLO_GIVEN], &w->n[SG_OTHELLO_GIVEN], &w->n_left_out, r->cases, err));
         if (w->n[SG_OTHELLO_GIVEN] < 4 || w->cases[SG_OTHELLO_GIVEN]->board.size != w->size)
             return sg_fail(err, SG_EARG, "%s: %" PRId64 " cases, wanted 4 or more, of boards of size %d", r->cases,
                            w->n[SG_OTHELLO_GIVEN], w->size);
@@ -185,8 +196,9 @@ static sg_status open_probes(work *w, sg_error *err)
     char size[4];
     snprintf(size, sizeof size, "%d", w->size);
     if (r->fit)
-        SG_TRY(cli_probes_fit(&w->probes, w->model, sg_world_find("othello", err), 1, &(sg_setting){"size", size}, r->fit,
-                              r->site, r->label, r->fit_games, UINT64_C(1000003), r->first, r->last, &stopped, err));
+        SG_TRY(cli_probes_fit(&w->probes, w->model, sg_world_find("othello", err), 1, &(sg_setting){"size", size},
+                              r->fit, r->site, r->label, r->fit_games, UINT64_C(1000003), r->first, r->last, &stopped,
+                              err));
     else
         SG_TRY(cli_probes_open(&w->probes, w->model, r->n_probes, r->probes, r->label, r->first, r->last, err));
     if (w->probes.n_tasks != w->size * w->size || w->probes.n_classes != 3)
@@ -355,9 +367,9 @@ static int print_json(const work *w)
                           "edit_less_null", rate_json(&o->edit_less_null), "random_less_null",
                           rate_json(&o->random_less_null), "edit_less_random", rate_json(&o->edit_less_random)));
     }
-    return cli_print_json(json_pack("{s:s, s:i, s:I, s:o, s:o, s:o, s:I}", "model", w->r->model, "size", w->size, "seed",
-                                    (json_int_t)w->r->seed, "edit", best, "tries", tries, "boards", boards, "left_out",
-                                    (json_int_t)w->n_left_out));
+    return cli_print_json(json_pack("{s:s, s:i, s:I, s:o, s:o, s:o, s:I}", "model", w->r->model, "size", w->size,
+                                    "seed", (json_int_t)w->r->seed, "edit", best, "tries", tries, "boards", boards,
+                                    "left_out", (json_int_t)w->n_left_out));
 }
 
 /* The null alone. */

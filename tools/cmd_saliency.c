@@ -12,7 +12,8 @@
 static const char help[] =
     "usage: sightglass saliency MODEL --probe DIR[/NAME] ... --moves f5d6c3 [--for d3] [options]\n"
     "       sightglass saliency MODEL --fit KIND --moves f5d6c3 [--for d3] [options]\n\n"
-    "Plays the moves, then turns each disc on the board inside the model, one at a time, and shows how much less likely\n"
+    "Plays the moves, then turns each disc on the board inside the model, one at a time, and shows how much less "
+    "likely\n"
     "the move in question becomes. Above 0: the disc speaks for the move. Without --for, the likeliest legal move.\n\n"
     "  --probe, --fit, --fit-games, --label, --at, --layers, --kind, --scale, --strength, --steps, --lr, --keep\n"
     "                 as in sightglass patch; without any other wish parts of x at every block but the last\n"
@@ -33,7 +34,8 @@ static sg_status read_word(request *r, const char *name, const char *value, bool
     const struct {
         const char *name;
         const char **to;
-    } texts[] = {{"--fit", &r->fit}, {"--label", &r->label}, {"--at", &r->site}, {"--moves", &r->moves}, {"--for", &r->move}};
+    } texts[] = {
+        {"--fit", &r->fit}, {"--label", &r->label}, {"--at", &r->site}, {"--moves", &r->moves}, {"--for", &r->move}};
     *known = true;
     for (size_t i = 0; i < SG_COUNT_OF(texts); i++)
         if (strcmp(name, texts[i].name) == 0)
@@ -102,7 +104,8 @@ static sg_status play(work *w, sg_error *err)
         if (in->n_vocab == sg_othello_vocabulary(s))
             size = s;
     if (!size)
-        return sg_fail(err, SG_EARG, "%s has a vocabulary of %" PRId64 ", which no board has", w->r->model, in->n_vocab);
+        return sg_fail(err, SG_EARG, "%s has a vocabulary of %" PRId64 ", which no board has", w->r->model,
+                       in->n_vocab);
     SG_TRY(sg_othello_read(squares, &n, size, w->r->moves, err));
     w->board = sg_othello_start(size);
     for (int k = 0; k < n; k++) {
@@ -176,7 +179,8 @@ static sg_status print_text(const work *w, sg_error *err)
         if (s == w->move)
             printf("%8s", "?");
         else if (isnan(w->score[s]))
-            printf("%8s", "\302\267" "");
+            printf("%8s", "\302\267"
+                          "");
         else
             printf(" %c%+6.1f", w->board.disc[0] >> s & 1 ? 'x' : 'o', 100 * w->score[s]);
         most = isnan(w->score[s]) ? most : fmax(most, fabs(w->score[s]));
@@ -200,8 +204,9 @@ static int print_json(const work *w)
     char name[4];
     for (int i = 0; i < w->n_changes; i++) {
         const int s = (int)w->changes[i].task;
-        json_array_append_new(discs, json_pack("{s:s, s:s, s:f}", "square", sg_othello_name(w->board.size, s, name), "disc",
-                                               w->board.disc[0] >> s & 1 ? "black" : "white", "score", w->score[s]));
+        json_array_append_new(discs,
+                              json_pack("{s:s, s:s, s:f}", "square", sg_othello_name(w->board.size, s, name), "disc",
+                                        w->board.disc[0] >> s & 1 ? "black" : "white", "score", w->score[s]));
     }
     return cli_print_json(json_pack("{s:s, s:s, s:s, s:f, s:o}", "model", w->r->model, "moves", w->r->moves, "for",
                                     sg_othello_name(w->board.size, w->move, name), "probability",

@@ -54,8 +54,8 @@ static sg_status add(cli_probes *p, const char *site, sg_probe *probe, sg_error 
     if (at > 0 && strcmp(sites[at - 1], site) == 0)
         return sg_fail(err, SG_EARG, "two probes are of %s", site);
     if (p->n > 1 && (tasks != p->n_tasks || classes != p->n_classes))
-        return sg_fail(err, SG_EARG, "the probe of %s has %d tasks of %d classes, others %d of %d", site, tasks, classes,
-                       p->n_tasks, p->n_classes);
+        return sg_fail(err, SG_EARG, "the probe of %s has %d tasks of %d classes, others %d of %d", site, tasks,
+                       classes, p->n_tasks, p->n_classes);
     p->n_tasks = tasks;
     p->n_classes = classes;
     return SG_OK;

@@ -13,8 +13,8 @@ typedef struct cli_probes {
     int n_tasks, n_classes;
 } cli_probes;
 
-/* Saved probes: DIR/NAME, or those of DIR whose names begin with the label ("board_rel"). Each is of a block's site; layers
- * first..last alone are taken. SG_EFORMAT: two of one site, or tasks that differ. */
+/* Saved probes: DIR/NAME, or those of DIR whose names begin with the label ("board_rel"). Each is of a block's site;
+ * layers first..last alone are taken. SG_EFORMAT: two of one site, or tasks that differ. */
 sg_status cli_probes_open(cli_probes *out, const sg_model *m, int n_paths, const char *const *paths, const char *label,
                           long long first, long long last, sg_error *err);
 

@@ -152,7 +152,8 @@ static int print_json(const work *w)
             json_t *heads = json_array();
             for (int h = 0; h < t->n_heads; h++) {
                 const int at = (i * t->n_positions + p) * t->n_heads + h;
-                json_array_append_new(heads, json_pack("{s:o, s:o}", "metric", number(t->metric[at]), "effect", number(t->effect[at])));
+                json_array_append_new(
+                    heads, json_pack("{s:o, s:o}", "metric", number(t->metric[at]), "effect", number(t->effect[at])));
             }
             json_array_append_new(rows, heads);
         }

@@ -3,9 +3,9 @@
  *     sg_intervener *iv; // a model, sites of it, and what reads each
  *     SG_TRY(sg_intervener_new(&iv, model, 1, (const char *[]){"blocks.3.hook_resid_post"}, &probe, sg_exec_defaults(),
  *                              err));
- *     const sg_rewrite row = {.tokens = moves, .n_tokens = n, .n_changes = 1, .changes = &(sg_change){square, MINE, YOURS}};
- *     SG_TRY(sg_intervener_run(&result, iv, 1, &row, sg_intervene_defaults(), err));
- *     result->logits; // [1,V], as if the square had another owner
+ *     const sg_rewrite row = {.tokens = moves, .n_tokens = n, .n_changes = 1, .changes = &(sg_change){square, MINE,
+ * YOURS}}; SG_TRY(sg_intervener_run(&result, iv, 1, &row, sg_intervene_defaults(), err)); result->logits; // [1,V], as
+ * if the square had another owner
  *
  * Each row is rewritten at its last token only, at every site in turn: later sites see what earlier ones did. That the
  * model follows shows that it uses what the probe reads; that it follows a random direction of the same length shows
@@ -40,7 +40,7 @@ typedef enum sg_intervene_kind {
     SG_INTERVENE_DIRECTION, /* x + what `scale` makes of the directions w_to - w_from of a linear probe */
     SG_INTERVENE_WRONG,     /* the same towards a class that is neither */
     SG_INTERVENE_RANDOM,    /* the same along a direction drawn for each row and site */
-    SG_INTERVENE_GRADIENT,  /* x moved by Adam until the probe reads the changes, and as before elsewhere */
+    SG_INTERVENE_GRADIENT,  /* n_steps of Adam on x, towards what the probe is to read; where it does already, none */
     SG_N_INTERVENE_KINDS
 } sg_intervene_kind;
 const char *sg_intervene_kind_name(sg_intervene_kind kind); /* "none", "direction", "wrong", "random", "gradient" */
@@ -51,13 +51,14 @@ typedef enum sg_intervene_scale {
     SG_SCALE_UNIT,   /* x + s u */
     SG_SCALE_NORM,   /* x + s |x| u */
     SG_SCALE_MIRROR, /* the shortest way to margins (1 - 2 s) m: m is what logit_from - logit_to was before anything was
-                      * changed, so s = .5 makes the probe undecided and s = 1 as sure of `to` as it was of `from` */
+                      * changed, so s = .5 makes the probe undecided and s = 1 as sure of `to` as it was of `from`; where
+                      * m was below 0 it stays */
     SG_N_INTERVENE_SCALES
 } sg_intervene_scale;
 const char *sg_intervene_scale_name(sg_intervene_scale scale); /* "raw", "unit", "norm", "mirror" */
 
 typedef struct sg_intervene_opts {
-    sg_intervene_kind kind; /* SG_INTERVENE_DIRECTION */
+    sg_intervene_kind kind;   /* SG_INTERVENE_DIRECTION */
     sg_intervene_scale scale; /* SG_SCALE_MIRROR */
     double strength;          /* 1; 0 changes no bit */
     int n_steps;              /* 60: gradient */
@@ -66,8 +67,8 @@ typedef struct sg_intervene_opts {
     /* NULL. For wrong and random directions: how long a change is, [N,n_sites], as another result has it; scale and
      * strength then have no meaning. */
     const float *norms;
-    uint64_t seed; /* 0: of random directions */
-    sg_dim batch;  /* 64: rows that are run at once */
+    uint64_t seed;                                /* 0: of random directions */
+    sg_dim batch;                                 /* 64: rows that are run at once */
     void (*progress)(void *context, double done); /* NULL: nobody is told; done in [0,1] */
     void *context;
     const volatile sig_atomic_t *cancel; /* NULL; not 0 ends it with SG_ECANCELLED */

@@ -24,11 +24,12 @@ enum { SG_OTHELLO_EMPTY, SG_OTHELLO_MINE, SG_OTHELLO_YOURS };
 typedef enum sg_othello_case_kind {
     /* One disc turned, any; whether a game leads there is not known. */
     SG_OTHELLO_TURNED,
-    /* One disc turned; other moves lead there: the same ones with two of a colour exchanged, which are kept as witness. */
+    /* One disc turned; other moves lead there: the same ones with two of a colour exchanged, which are kept as witness.
+     */
     SG_OTHELLO_NATURAL,
-    /* One disc taken away such that no game ever has this board: a middle square is empty, or some discs are not
-     * connected with the middle (sideways or diagonally), while every move is made beside a disc and no disc is ever
-     * taken away. */
+    /* One disc taken away, off the middle, such that no game ever has this board: some discs are then not connected
+     * with the middle, sideways or diagonally, while every move is made beside a disc and no disc is ever taken away.
+     * (In the middle nothing could be read: no probe has seen it empty.) */
     SG_OTHELLO_UNNATURAL,
     SG_OTHELLO_GIVEN, /* from a file; nothing is known of it */
     SG_OTHELLO_N_CASE_KINDS
@@ -48,18 +49,21 @@ typedef struct sg_othello_case {
 sg_status sg_othello_cases_draw(sg_othello_case *out, sg_dim n, int size, sg_othello_case_kind kind, uint64_t seed,
                                 sg_error *err) SG_MUST_CHECK;
 
-/* { "size": 8, "cases": [ { "moves": "f5d6c3", "square": "d6", "to": "black" | "white" | "empty" } ] }. Cases on which the
- * mover could not play any square with a token are left out, and counted in *n_left_out. SG_EFORMAT names the case. */
+/* { "size": 8, "cases": [ { "moves": "f5d6c3", "square": "d6", "to": "black" | "white" | "empty" } ] }. Cases on which
+ * the mover could not play any square with a token are left out, and counted in *n_left_out. SG_EFORMAT names the case.
+ */
 sg_status sg_othello_cases_read(sg_othello_case **out, sg_dim *n, sg_dim *n_left_out, const char *path,
                                 sg_error *err) SG_MUST_CHECK; /* free(*out) */
 
 /* A case's row for an intervention, which borrows from it. */
 sg_rewrite sg_othello_case_rewrite(const sg_othello_case *c);
 
+/* The n likeliest of at most 64 tokens: bit t is token t. */
+uint64_t sg_othello_top(int n, const float *logits, sg_dim n_vocab);
 /* errors[i]: false positives and false negatives of case i, from logits [n,n_vocab]. */
 void sg_othello_errors(double *errors, sg_dim n, const sg_othello_case *cases, const float *logits, sg_dim n_vocab);
 
-/* Whether a board is one that no game has, by the proof above. */
+/* Whether a board is one that no game has, by the proof above, or because a middle square is empty. */
 bool sg_othello_impossible(int size, uint64_t discs);
 
 /* Runs an intervention on cases: errors [n] as above, and how long each change was, norms [n,n_sites] or NULL. */

@@ -15,15 +15,16 @@ extern "C" {
 #endif
 
 typedef struct sg_saliency {
-    int n;          /* changes */
+    int n; /* changes */
     sg_dim n_vocab;
     double *before; /* [V] probability of each token next */
     double *after;  /* [n,V] with change i made */
 } sg_saliency;
 
 /* One row of tokens; change i is made alone in run i. */
-sg_status sg_saliency_latent(sg_saliency **out, sg_intervener *iv, const int32_t *tokens, sg_dim n_tokens, int n_changes,
-                             const sg_change *changes, sg_intervene_opts opts, sg_error *err) SG_MUST_CHECK;
+sg_status sg_saliency_latent(sg_saliency **out, sg_intervener *iv, const int32_t *tokens, sg_dim n_tokens,
+                             int n_changes, const sg_change *changes, sg_intervene_opts opts,
+                             sg_error *err) SG_MUST_CHECK;
 /* Above 0: the token is less likely with change i, so what was there speaks for it. */
 double sg_saliency_score(const sg_saliency *s, int i, int32_t token);
 void sg_saliency_free(sg_saliency *s); /* NULL is fine */

@@ -96,7 +96,8 @@ static void splice(sg_intervener *iv, sg_graph *g, int i, sg_value *const *in)
     sg_value *missing = sg_sub(g, sg_expand(g, of_site(g, in[WANTED], i), 2), reads); /* [batch,K,1] */
     sg_value *change = sg_add(g, sg_mul(g, scale, of_site(g, in[PUSH], i)),
                               sg_sum(g, sg_mul(g, missing, of_site(g, in[WRITE], i)), 1, false));
-    sg_value *last = sg_equal(g, sg_iota(g, SG_I32, time), sg_sub(g, sg_extent_of(g, SG_I32, time), sg_scalar(g, SG_I32, 1)));
+    sg_value *last =
+        sg_equal(g, sg_iota(g, SG_I32, time), sg_sub(g, sg_extent_of(g, SG_I32, time), sg_scalar(g, SG_I32, 1)));
     sg_value *here = sg_and(g, sg_reshape(g, in[OPEN], 3, (sg_dim[]){sg_value_dim(x, 0), 1, 1}),
                             sg_reshape(g, last, 3, (sg_dim[]){1, time, 1}));
     s->whole = sg_where(g, here, sg_add(g, x, sg_expand(g, change, 1)), x);
@@ -114,8 +115,8 @@ static sg_status check_site(const sg_intervener *iv, int i, const sg_value *x, s
                        sg_dtype_name(sg_value_dtype(x)), sg_value_shape_text(x, shape), iv->width);
     if (sg_probe_width(p) != iv->width || sg_probe_n_tasks(p) != iv->tasks || sg_probe_n_classes(p) != iv->classes)
         return sg_fail(err, SG_ESHAPE,
-                       "intervene: the probe of %s has width %" PRId64 ", %" PRId64 " tasks of %d classes, that of %s %" PRId64
-                       ", %" PRId64 " of %d",
+                       "intervene: the probe of %s has width %" PRId64 ", %" PRId64
+                       " tasks of %d classes, that of %s %" PRId64 ", %" PRId64 " of %d",
                        iv->sites[i].name, sg_probe_width(p), sg_probe_n_tasks(p), sg_probe_n_classes(p),
                        iv->sites[0].name, iv->width, iv->tasks, iv->classes);
     return SG_OK;
@@ -225,6 +226,7 @@ typedef struct work {
     float *push, *read, *write, *wanted;
     /* what the probe is to read: one site's */
     sg_aim aim;
+    bool *reads; /* [n] whether the probe reads all of a row's changes already */
     double *loss;
     float *fed; /* [n_sites,n,time,D] */
 } work;
@@ -348,7 +350,8 @@ static sg_status mirror_of(work *w, int i, sg_dim r, const float *x, sg_error *e
         double margin = bias;
         for (sg_dim j = 0; j < d; j++)
             margin += (double)row[j] * (double)x[j];
-        wanted[n++] = (float)((1 - 2 * w->opts->strength) * margin - bias);
+        const double share = margin < 0 ? 1 - 2 * w->opts->strength : 1; /* else the probe reads `to` already */
+        wanted[n++] = (float)(share * margin - bias);
     }
     sg_pinv *p;
     const sg_tensor m = sg_tensor_of(SG_F32, 2, (sg_dim[]){n, d}, read);
@@ -410,8 +413,10 @@ static sg_status aim_at(work *w, int i, const float *x, sg_error *err)
         const float keep = rewrite->n_changes ? (float)w->opts->keep : 0;
         for (sg_dim t = 0; t < iv->tasks; t++)
             w->aim.weights[r * iv->tasks + t] = keep;
+        w->reads[r] = true;
         for (int k = 0; k < rewrite->n_changes; k++) {
             const sg_dim at = r * iv->tasks + rewrite->changes[k].task;
+            w->reads[r] = w->reads[r] && w->aim.labels[at] == rewrite->changes[k].to;
             w->aim.labels[at] = rewrite->changes[k].to;
             w->aim.weights[at] = 1;
         }
@@ -486,6 +491,9 @@ static sg_status by_gradient(work *w, sg_error *err)
         SG_TRY(aim_at(w, i, before, err));
         SG_TRY(sg_mover_run(s->mover, w->aim, w->opts->n_steps, w->opts->lr, w->opts->cancel, err));
         for (sg_dim r = 0; r < w->n; r++)
+            if (w->reads[r]) /* nothing is to be done, and steps would only make the probe surer */
+                memcpy(w->aim.x + r * d, before + r * d, (size_t)d * sizeof *before);
+        for (sg_dim r = 0; r < w->n; r++)
             memcpy(fed + (r * w->time + place) * d, w->aim.x + r * d, (size_t)d * sizeof *fed);
         /* The aim's labels stay what they were before the steps; `after` is apart from it, as it is written over. */
         float *after = w->read;
@@ -521,7 +529,8 @@ static sg_status check_opts(const sg_intervener *iv, const sg_intervene_opts *o,
     for (int i = 0; i < iv->n_sites; i++)
         if ((o->kind == SG_INTERVENE_DIRECTION || o->kind == SG_INTERVENE_WRONG) &&
             sg_probe_get_kind(iv->sites[i].probe) == SG_PROBE_MLP)
-            return sg_fail(err, SG_EUNSUPPORTED, "intervene: the probe of %s is an mlp, which has no direction: take gradient steps",
+            return sg_fail(err, SG_EUNSUPPORTED,
+                           "intervene: the probe of %s is an mlp, which has no direction: take gradient steps",
                            iv->sites[i].name);
     return SG_OK;
 }
@@ -585,10 +594,11 @@ static sg_status room(work *w, sg_arena *arena, sg_dim n, sg_error *err)
     w->aim = (sg_aim){.x = sg_arena_array(arena, rows * d, sizeof(float)),
                       .labels = sg_arena_array(arena, rows * tasks, sizeof(int32_t)),
                       .weights = sg_arena_array(arena, rows * tasks, sizeof(float))};
+    w->reads = sg_arena_array(arena, rows, sizeof(bool));
     w->loss = sg_arena_array(arena, rows, sizeof(double));
     w->fed = feeds ? sg_arena_array(arena, s * rows * (size_t)w->time * d, sizeof(float)) : NULL;
     if (!w->tokens || !w->lengths || !w->open || !w->push || !w->read || !w->write || !w->wanted || !w->aim.x ||
-        !w->aim.labels || !w->aim.weights || !w->loss || (feeds && !w->fed))
+        !w->aim.labels || !w->aim.weights || !w->reads || !w->loss || (feeds && !w->fed))
         return sg_fail(err, SG_ENOMEM, "intervene: out of memory for %zu rows at once", rows);
     return SG_OK;
 }

@@ -12,7 +12,8 @@ static sg_status check(const sg_tensor *acts, const sg_tensor *labels, int n_cla
     if (acts->dtype != SG_F32 || acts->n_dims != 2 || labels->dtype != SG_I32 || labels->n_dims != 2 ||
         acts->dims[0] != labels->dims[0] || acts->dims[0] < 1)
         return sg_fail(err, SG_ESHAPE, "parts: acts are %s and labels %s, wanted [rows,width] f32 and [rows,tasks] i32",
-                       sg_shape_text(one, acts->n_dims, acts->dims), sg_shape_text(other, labels->n_dims, labels->dims));
+                       sg_shape_text(one, acts->n_dims, acts->dims),
+                       sg_shape_text(other, labels->n_dims, labels->dims));
     const int32_t *label = labels->data;
     for (sg_dim i = 0; i < sg_tensor_count(labels); i++)
         if (label[i] >= n_classes)
@@ -35,8 +36,7 @@ sg_status sg_parts_fit(sg_probe **out, const sg_tensor *acts, const sg_tensor *l
     if (!__builtin_mul_overflow((size_t)n, (size_t)k, &count))
         hot = calloc(SG_MAX(count, 1), sizeof *hot);
     w = malloc((size_t)SG_MAX(d * k, 1) * sizeof *w);
-    sg_status status =
-        hot && w ? SG_OK : sg_fail(err, SG_ENOMEM, "parts: out of memory for %" PRId64 " rows", n);
+    sg_status status = hot && w ? SG_OK : sg_fail(err, SG_ENOMEM, "parts: out of memory for %" PRId64 " rows", n);
     for (sg_dim i = 0; i < n * tasks && status == SG_OK; i++)
         if (label[i] >= 0)
             hot[i * n_classes + label[i]] = 1;

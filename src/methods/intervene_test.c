@@ -73,7 +73,8 @@ static scene begin(int n)
     draw_rows();
     for (int i = 0; i < n; i++)
         s.probes[i] = planted(10 + (uint64_t)i);
-    CHECK_OK(sg_intervener_new(&s.iv, s.m, n, sites, (const sg_probe *const *)s.probes, sg_exec_defaults(), &err), &err);
+    CHECK_OK(sg_intervener_new(&s.iv, s.m, n, sites, (const sg_probe *const *)s.probes, sg_exec_defaults(), &err),
+             &err);
     return s;
 }
 
@@ -235,6 +236,7 @@ static void mirrored_margins_are_those_of_the_run_as_it_was(void **state)
         sg_value *v[2];
         sg_tensor out[2];
         sg_error err;
+        int n_there = 0;
         for (int i = 0; i < ROWS; i++) {
             const sg_rows one = {.n_rows = 1, .tokens = &rows[i].tokens, .lengths = &rows[i].n_tokens};
             sg_intervention_edits(edits, r, i);
@@ -248,11 +250,13 @@ static void mirrored_margins_are_those_of_the_run_as_it_was(void **state)
                     float was[D];
                     activation(&s, &rows[i], l, was);
                     const float *is = (const float *)out[l].data + (rows[i].n_tokens - 1) * D;
-                    CHECK_NEAR(margin(s.probes[l], is, &changes[i][c]),
-                               (1 - 2 * strength) * margin(s.probes[l], was, &changes[i][c]), 2e-4, 1e-4);
+                    const double m = margin(s.probes[l], was, &changes[i][c]);
+                    n_there += m < 0; /* the probe reads `to` already, and goes on to */
+                    CHECK_NEAR(margin(s.probes[l], is, &changes[i][c]), m > 0 ? (1 - 2 * strength) * m : m, 2e-4, 1e-4);
                 }
             sg_glass_free(glass);
         }
+        CHECK(n_there > 0 && n_there < 4 * ROWS);
         sg_intervention_free(r);
     }
     end(&s);
@@ -273,7 +277,7 @@ static void a_random_direction_is_as_long_as_what_it_is_compared_with(void **sta
         CHECK_NEAR(a->norm[i], r->norm[i], 1e-5, 1e-5);
         for (int d = 0; d < D; d++)
             dot += (double)a->change[i * D + d] * (double)r->change[i * D + d];
-        CHECK(fabs(dot) < 0.95 * (double)r->norm[i] * (double)r->norm[i]);
+        CHECK(fabs(dot) <= 0.95 * (double)r->norm[i] * (double)r->norm[i]);
     }
     CHECK(same(a, b) && !same(a, other));
     opts.kind = SG_INTERVENE_WRONG; /* towards the class that is neither, as long */
@@ -313,12 +317,17 @@ static void gradient_steps_lower_the_probes_loss(void **state)
         opts.n_steps = steps;
         opts.lr = 0.1;
         sg_intervention *r = run(&s, ROWS, rows, opts);
+        int n_moved = 0;
         for (int i = 0; i < ROWS; i++) {
             CHECK(steps > 0 || (r->norm[i] == 0 && r->loss_after[i] == r->loss_before[i]));
             CHECK(steps == 0 || r->loss_after[i] <= last[i] + 1e-6);
-            CHECK(steps < 24 || r->loss_after[i] < 0.7 * r->loss_before[i]);
             last[i] = r->loss_after[i];
+            if (r->norm[i] == 0) /* the probe reads both changes already */
+                continue;
+            n_moved++;
+            CHECK(steps < 24 || r->loss_after[i] < 0.7 * r->loss_before[i]);
         }
+        CHECK(steps == 0 || n_moved >= ROWS / 2);
         sg_intervention_free(r);
     }
     end(&s);
@@ -384,7 +393,8 @@ static void a_probe_that_is_not_linear_is_moved_by_its_gradient(void **state)
             acts[i * D + d] = (float)sg_rng_normal(&r);
         labels[i] = acts[i * D] * acts[i * D + 1] > 0;
     }
-    const sg_tensor x = sg_tensor_of(SG_F32, 2, (sg_dim[]){N, D}, acts), y = sg_tensor_of(SG_I32, 2, (sg_dim[]){N, 1}, labels);
+    const sg_tensor x = sg_tensor_of(SG_F32, 2, (sg_dim[]){N, D}, acts),
+                    y = sg_tensor_of(SG_I32, 2, (sg_dim[]){N, 1}, labels);
     sg_probe_opts fit = sg_probe_defaults();
     fit.kind = SG_PROBE_MLP;
     fit.hidden = 24;
@@ -404,8 +414,14 @@ static void a_probe_that_is_not_linear_is_moved_by_its_gradient(void **state)
                  SG_EUNSUPPORTED);
     CHECK_TEXT(err.text, "gradient");
     CHECK_STATUS(sg_intervener_run(&result, iv, 1, &row, of(SG_INTERVENE_WRONG, SG_SCALE_UNIT, 1), &err), SG_EARG);
-    CHECK_OK(sg_intervener_run(&result, iv, 1, &row, of(SG_INTERVENE_GRADIENT, SG_SCALE_UNIT, 1), &err), &err);
-    CHECK(result->loss_after[0] < 0.5 * result->loss_before[0]);
+    /* To either class: one of them it reads already, and that row is left alone. */
+    const sg_change back = {0, 1, 0};
+    const sg_rewrite both[2] = {row, {tokens[0], 5, 1, &back}};
+    CHECK_OK(sg_intervener_run(&result, iv, 2, both, of(SG_INTERVENE_GRADIENT, SG_SCALE_UNIT, 1), &err), &err);
+    const int moved = result->norm[0] == 0;
+    CHECK(result->norm[!moved] == 0 && result->norm[moved] > 0);
+    CHECK(result->loss_before[!moved] < log(2) && result->loss_before[moved] > log(2));
+    CHECK(result->loss_after[moved] < 0.5 * result->loss_before[moved]);
     sg_intervention_free(result);
     sg_intervener_free(iv);
     sg_probe_free(p);
@@ -431,14 +447,15 @@ static void parts_of_an_activation_are_found(void **state)
             for (int d = 0; d < D; d++)
                 acts[i * D + d] += part[(k * C + c) * D + d];
         }
-    const sg_tensor x = sg_tensor_of(SG_F32, 2, (sg_dim[]){N, D}, acts), y = sg_tensor_of(SG_I32, 2, (sg_dim[]){N, S}, labels);
+    const sg_tensor x = sg_tensor_of(SG_F32, 2, (sg_dim[]){N, D}, acts),
+                    y = sg_tensor_of(SG_I32, 2, (sg_dim[]){N, S}, labels);
     CHECK_OK(sg_parts_fit(&p, &x, &y, C, 1e-9, &err), &err);
     const float *w = sg_probe_weights(p)->data;
     for (int k = 0; k < S; k++)
         for (int d = 0; d < D; d++) /* differences: what all classes of a task share may go to the intercept */
             for (int c = 1; c < C; c++)
-                CHECK_NEAR(w[(d * S + k) * C + c] - w[(d * S + k) * C],
-                           part[(k * C + c) * D + d] - part[k * C * D + d], 1e-3, 0);
+                CHECK_NEAR(w[(d * S + k) * C + c] - w[(d * S + k) * C], part[(k * C + c) * D + d] - part[k * C * D + d],
+                           1e-3, 0);
     sg_probe_free(p);
     labels[7] = C;
     CHECK_STATUS(sg_parts_fit(&p, &x, &y, C, 1e-9, &err), SG_EARG);
@@ -502,8 +519,8 @@ static void memory_may_run_out_anywhere(void **state)
             sg_intervener *iv = NULL;
             sg_intervention *r = NULL;
             sg_faults_begin(n, SG_FAULT_ONCE);
-            sg_status status = sg_intervener_new(&iv, s.m, 1, sites, (const sg_probe *const *)s.probes,
-                                                 sg_exec_defaults(), &err);
+            sg_status status =
+                sg_intervener_new(&iv, s.m, 1, sites, (const sg_probe *const *)s.probes, sg_exec_defaults(), &err);
             if (status == SG_OK)
                 status = sg_intervener_run(&r, iv, 1, rows, opts, &err);
             const bool failed = sg_faults_end();

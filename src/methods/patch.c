@@ -14,7 +14,7 @@ typedef struct site {
     const char *name;
     char entry[48]; /* what enters its block; "" where there is none */
     sg_value *value;
-    int t, h; /* axes of position and head; h is -1 where there is none */
+    int t, h;                         /* axes of position and head; h is -1 where there is none */
     sg_tensor base, source, entering; /* one row each, copied */
 } site;
 
@@ -50,7 +50,8 @@ static sg_status token_check(const work *w, int32_t token, sg_error *err)
     const sg_dim n = sg_model_get_info(w->job->model)->n_vocab;
     return token >= 0 && token < n
                ? SG_OK
-               : sg_fail(err, SG_EARG, "patch: token %" PRId32 " is outside the vocabulary 0 to %" PRId64, token, n - 1);
+               : sg_fail(err, SG_EARG, "patch: token %" PRId32 " is outside the vocabulary 0 to %" PRId64, token,
+                         n - 1);
 }
 
 /* Elements of v [batch,time,...] at a position, [batch,n] */
@@ -208,8 +209,8 @@ static void put_place(char *to, const site *s, sg_dim position, sg_dim head)
     }
     memcpy(to, t->data, sg_tensor_bytes(t));
     for (sg_dim i = 0; i < inner; i++) {
-        const bool here = i / inner_of[s->t] % t->dims[s->t] == position &&
-                          (head < 0 || i / inner_of[s->h] % t->dims[s->h] == head);
+        const bool here =
+            i / inner_of[s->t] % t->dims[s->t] == position && (head < 0 || i / inner_of[s->h] % t->dims[s->h] == head);
         if (here)
             memcpy(to + (size_t)i * size, (const char *)s->source.data + (size_t)i * size, size);
     }

@@ -1,4 +1,5 @@
-/* On a small network with fresh weights: against what must hold of any network, and against the same patches made by edits. */
+/* On a small network with fresh weights: against what must hold of any network, and against the same patches made by
+ * edits. */
 #include "sightglass/patch.h"
 
 #include "base/base.h"
@@ -91,8 +92,8 @@ static void what_must_hold_of_any_network_holds(void **state)
     sg_model_close(m);
 }
 
-/* Each place against a run of its own, in which an edit puts the source's values there; one place at a time and many give
- * the same. */
+/* Each place against a run of its own, in which an edit puts the source's values there; one place at a time and many
+ * give the same. */
 static void places_are_what_edits_make_of_them(void **state)
 {
     (void)state;
@@ -195,7 +196,8 @@ static void what_is_not_there_is_refused(void **state)
 {
     (void)state;
     static const char *const good[] = {"blocks.1.hook_attn_out"}, *const wrong[] = {"blocks.1.hook_atn_out"},
-                             *const flat[] = {"loss"}, *const heads[] = {"blocks.1.attn.hook_z", "blocks.1.hook_attn_out"};
+                             *const flat[] = {"loss"},
+                             *const heads[] = {"blocks.1.attn.hook_z", "blocks.1.hook_attn_out"};
     sg_model *m = tiny();
     sg_patch_table *t;
     sg_error err;

@@ -46,8 +46,8 @@ static sg_status run(owned *s, sg_intervener *iv, const int32_t *tokens, sg_dim 
     return SG_OK;
 }
 
-sg_status sg_saliency_latent(sg_saliency **out, sg_intervener *iv, const int32_t *tokens, sg_dim n_tokens, int n_changes,
-                             const sg_change *changes, sg_intervene_opts opts, sg_error *err)
+sg_status sg_saliency_latent(sg_saliency **out, sg_intervener *iv, const int32_t *tokens, sg_dim n_tokens,
+                             int n_changes, const sg_change *changes, sg_intervene_opts opts, sg_error *err)
 {
     *out = NULL;
     if (n_changes < 1)

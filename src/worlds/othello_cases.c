@@ -116,7 +116,8 @@ static bool make_unnatural(sg_othello_case *c, sg_rng *g)
     const int first = (int)sg_rng_below(g, (uint32_t)n);
     for (int k = 0; k < n; k++) {
         const int s = (first + k) % n;
-        if (discs & bit(s) && sg_othello_impossible(c->board.size, discs & ~bit(s)) && change(c, s, SG_OTHELLO_EMPTY))
+        if (discs & ~middle(c->board.size) & bit(s) && sg_othello_impossible(c->board.size, discs & ~bit(s)) &&
+            change(c, s, SG_OTHELLO_EMPTY))
             return true;
     }
     return false;
@@ -126,14 +127,15 @@ sg_status sg_othello_cases_draw(sg_othello_case *out, sg_dim n, int size, sg_oth
                                 sg_error *err)
 {
     if ((size != 4 && size != 6 && size != 8) || kind < 0 || kind >= SG_OTHELLO_GIVEN)
-        return sg_fail(err, SG_EARG, "othello: no %s boards of size %d can be drawn", sg_othello_case_kind_name(kind), size);
+        return sg_fail(err, SG_EARG, "othello: no %s boards of size %d can be drawn", sg_othello_case_kind_name(kind),
+                       size);
     const double option = (size - 4) / 2.0; /* of the world: its place among 4, 6, 8 */
     const int most = sg_othello_max_moves(size);
     sg_dim made = 0;
     for (uint64_t game = 0; made < n; game++) {
         if (game > 1000 * (uint64_t)(n + 10))
-            return sg_fail(err, SG_EARG, "othello: of %" PRIu64 " games only %" PRId64 " have a %s board of size %d", game,
-                           made, sg_othello_case_kind_name(kind), size);
+            return sg_fail(err, SG_EARG, "othello: of %" PRIu64 " games only %" PRId64 " have a %s board of size %d",
+                           game, made, sg_othello_case_kind_name(kind), size);
         uint8_t counts[SG_OTHELLO_MAX_MOVES];
         sg_othello after[SG_OTHELLO_MAX_MOVES + 1] = {sg_othello_start(size)};
         int square[SG_OTHELLO_MAX_MOVES];
@@ -161,8 +163,8 @@ sg_status sg_othello_cases_draw(sg_othello_case *out, sg_dim n, int size, sg_oth
 
 /* ---- files ---- */
 
-static sg_status read_case(sg_othello_case *c, bool *playable, int size, const char *path, size_t i,
-                           const json_t *item, sg_error *err)
+static sg_status read_case(sg_othello_case *c, bool *playable, int size, const char *path, size_t i, const json_t *item,
+                           sg_error *err)
 {
     const char *moves = json_string_value(json_object_get(item, "moves")),
                *name = json_string_value(json_object_get(item, "square")),
@@ -188,9 +190,9 @@ static sg_status read_case(sg_othello_case *c, bool *playable, int size, const c
         return sg_fail(err, SG_EFORMAT, "%s: case %zu: nobody is to move after %d moves", path, i, n);
     const int mover = c->board.mover;
     *playable = change(c, square,
-                       !black && !white                                       ? SG_OTHELLO_EMPTY
+                       !black && !white                                         ? SG_OTHELLO_EMPTY
                        : mover == (black ? SG_OTHELLO_BLACK : SG_OTHELLO_WHITE) ? SG_OTHELLO_MINE
-                                                                              : SG_OTHELLO_YOURS);
+                                                                                : SG_OTHELLO_YOURS);
     if (c->change.from == c->change.to)
         return sg_fail(err, SG_EFORMAT, "%s: case %zu: %s is %s already", path, i, name, to);
     return SG_OK;
@@ -239,26 +241,32 @@ sg_status sg_othello_cases_read(sg_othello_case **out, sg_dim *n, sg_dim *n_left
 
 sg_rewrite sg_othello_case_rewrite(const sg_othello_case *c)
 {
-    return (sg_rewrite){
-        .tokens = c->tokens, .n_tokens = c->board.n_moves, .n_changes = 1, .changes = &c->change};
+    return (sg_rewrite){.tokens = c->tokens, .n_tokens = c->board.n_moves, .n_changes = 1, .changes = &c->change};
 }
 
-/* The N likeliest tokens against the N legal ones: as many are wrong as are missing. */
+uint64_t sg_othello_top(int n, const float *logits, sg_dim n_vocab)
+{
+    uint64_t top = 0;
+    for (sg_dim t = 0; t < n_vocab; t++) {
+        int rank = 0; /* the first of equals first */
+        for (sg_dim other = 0; other < n_vocab; other++)
+            rank += logits[other] > logits[t] || (logits[other] == logits[t] && other < t);
+        top |= !isnan(logits[t]) && rank < n ? UINT64_C(1) << t : 0;
+    }
+    return top;
+}
+
+/* As many are wrong as are missing. */
 void sg_othello_errors(double *errors, sg_dim n, const sg_othello_case *cases, const float *logits, sg_dim n_vocab)
 {
     for (sg_dim i = 0; i < n; i++) {
         const sg_othello_case *c = &cases[i];
-        const float *x = logits + i * n_vocab;
         const int n_legal = __builtin_popcountll(c->legal);
+        const uint64_t top = sg_othello_top(n_legal, logits + i * n_vocab, n_vocab);
         int n_right = 0;
-        for (sg_dim t = 0; t < n_vocab; t++) {
-            const int square = sg_othello_square(c->board.size, (int)t);
-            if (square < 0 || !(c->legal & bit(square)))
-                continue;
-            int rank = 0; /* of the token; the first of equals first */
-            for (sg_dim other = 0; other < n_vocab; other++)
-                rank += x[other] > x[t] || (x[other] == x[t] && other < t);
-            n_right += !isnan(x[t]) && rank < n_legal;
+        for (uint64_t left = c->legal; left; left &= left - 1) {
+            const int token = sg_othello_token(c->board.size, __builtin_ctzll(left));
+            n_right += token < n_vocab && top >> token & 1;
         }
         errors[i] = 2 * (n_legal - n_right);
     }

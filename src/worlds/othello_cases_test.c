@@ -1,4 +1,5 @@
-/* What is said of drawn boards is proved here another way: by playing the witness, and by playing every game there is. */
+/* What is said of drawn boards is proved here another way: by playing the witness, and by playing every game there is.
+ */
 #include "sightglass/othello_cases.h"
 
 #include "base/base.h"
@@ -83,10 +84,11 @@ static void no_game_has_a_board_that_is_said_to_be_impossible(void **state)
         CHECK(!seen[discs] || !sg_othello_impossible(4, discs));
     }
     CHECK(n > 60000 && n_seen > 1000 && n_impossible > 10000);
-    CHECK(sg_othello_impossible(8, bit(27) | bit(28) | bit(35)));                        /* a middle square is empty */
-    CHECK(sg_othello_impossible(8, bit(27) | bit(28) | bit(35) | bit(36) | bit(0)));     /* a1 alone */
-    CHECK(!sg_othello_impossible(8, bit(27) | bit(28) | bit(35) | bit(36) | bit(18)));   /* c3 touches d4 */
-    CHECK(sg_othello_impossible(8, bit(27) | bit(28) | bit(35) | bit(36) | bit(31) | bit(32))); /* a row's end, the next's begin */
+    CHECK(sg_othello_impossible(8, bit(27) | bit(28) | bit(35)));                      /* a middle square is empty */
+    CHECK(sg_othello_impossible(8, bit(27) | bit(28) | bit(35) | bit(36) | bit(0)));   /* a1 alone */
+    CHECK(!sg_othello_impossible(8, bit(27) | bit(28) | bit(35) | bit(36) | bit(18))); /* c3 touches d4 */
+    CHECK(sg_othello_impossible(8, bit(27) | bit(28) | bit(35) | bit(36) | bit(31) |
+                                       bit(32))); /* a row's end, the next's begin */
 }
 
 /* After f5 white may play d6, f4 and f6. */

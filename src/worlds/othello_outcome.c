@@ -56,7 +56,8 @@ sg_status sg_othello_outcome_of(sg_othello_outcome *out, sg_intervener *iv, sg_d
     float *norms = malloc((size_t)(n * n_sites) * sizeof *norms);
     sg_othello_case *other = malloc((size_t)n * sizeof *other);
     bool ran[N_RUNS] = {false};
-    sg_status status = room && norms && other ? SG_OK : sg_fail(err, SG_ENOMEM, "othello: out of memory for %" PRId64 " cases", n);
+    sg_status status =
+        room && norms && other ? SG_OK : sg_fail(err, SG_ENOMEM, "othello: out of memory for %" PRId64 " cases", n);
     for (int k = 0; k < N_RUNS; k++)
         errors[k] = room ? room + k * n : NULL;
     if (status == SG_OK)
