@@ -87,8 +87,9 @@ static void no_game_has_a_board_that_is_said_to_be_impossible(void **state)
     CHECK(sg_othello_impossible(8, bit(27) | bit(28) | bit(35)));                      /* a middle square is empty */
     CHECK(sg_othello_impossible(8, bit(27) | bit(28) | bit(35) | bit(36) | bit(0)));   /* a1 alone */
     CHECK(!sg_othello_impossible(8, bit(27) | bit(28) | bit(35) | bit(36) | bit(18))); /* c3 touches d4 */
-    CHECK(sg_othello_impossible(8, bit(27) | bit(28) | bit(35) | bit(36) | bit(31) |
-                                       bit(32))); /* a row's end, the next's begin */
+    /* h4 is joined to the middle, and a5 comes next to it in number alone. */
+    const uint64_t to_h4 = bit(27) | bit(28) | bit(35) | bit(36) | bit(29) | bit(30) | bit(31);
+    CHECK(!sg_othello_impossible(8, to_h4) && sg_othello_impossible(8, to_h4 | bit(32)));
 }
 
 /* After f5 white may play d6, f4 and f6. */
