@@ -25,7 +25,8 @@ static const char help[] =
     "  --fit-games N         of --fit: games (1000), drawn from another seed than the cases\n"
     "  --layers A-B          blocks that are edited, from 0 (all that have a probe)\n"
     "  --kind KIND           direction, gradient, wrong or random; none: the null alone (direction)\n"
-    "  --scale SCALE         how far: raw, unit, norm or mirror (mirror); --strength X (1)\n"
+    "  --scale SCALE         how far: raw, unit, norm or mirror (norm; of parts raw)\n"
+    "  --strength X          how strongly, in that scale (0.3; of parts 0.5)\n"
     "  --steps N --lr X --keep X   gradient: steps (60), rate (0.05), weight of what is to stay (0.2)\n"
     "  --games N             cases of each kind: turned, natural, unnatural (500)\n"
     "  --cases FILE          cases from JSON instead (scripts/othello-cases makes it)\n"
@@ -45,7 +46,7 @@ typedef struct request {
     int n_probes;
     patch_runs runs;
     long long fit_games, games, seed, first, last, size;
-    bool sweep, json, has_world;
+    bool sweep, json, has_world, has_scale, has_strength;
     sg_intervene_opts opts;
 } request;
 
@@ -77,6 +78,8 @@ static sg_status read_word(request *r, const char *name, const char *value, bool
             *texts[i].to = value;
             return SG_OK;
         }
+    r->has_scale |= strcmp(name, "--scale") == 0;
+    r->has_strength |= strcmp(name, "--strength") == 0;
     if (strcmp(name, "--probe") == 0)
         return r->probes[r->n_probes++] = value, SG_OK;
     if (strcmp(name, "--layers") == 0)
@@ -140,6 +143,10 @@ static int read_options(request *r, int argc, char **argv)
         return -1;
     if (!r->n_probes == !r->fit)
         return cli_usage("patch", "wanted --probe or --fit, or --base and --source");
+    if (r->fit && strcmp(r->fit, "parts") == 0) { /* which are as long as they should be */
+        r->opts.scale = r->has_scale ? r->opts.scale : SG_SCALE_RAW;
+        r->opts.strength = r->has_strength ? r->opts.strength : 0.5;
+    }
     if (!r->has_world)
         return cli_usage("patch", "wanted --world othello, whose boards the cases are");
     if (r->sweep && r->opts.kind != SG_INTERVENE_DIRECTION && r->opts.kind != SG_INTERVENE_GRADIENT)

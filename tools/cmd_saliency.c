@@ -25,7 +25,7 @@ typedef struct request {
     const char **probes;
     int n_probes;
     long long fit_games, first, last;
-    bool empty, json;
+    bool empty, json, has_scale, has_strength;
     sg_intervene_opts opts;
 } request;
 
@@ -40,6 +40,8 @@ static sg_status read_word(request *r, const char *name, const char *value, bool
     for (size_t i = 0; i < SG_COUNT_OF(texts); i++)
         if (strcmp(name, texts[i].name) == 0)
             return *texts[i].to = value, SG_OK;
+    r->has_scale |= strcmp(name, "--scale") == 0;
+    r->has_strength |= strcmp(name, "--strength") == 0;
     if (strcmp(name, "--probe") == 0)
         return r->probes[r->n_probes++] = value, SG_OK;
     if (strcmp(name, "--layers") == 0)
@@ -80,6 +82,11 @@ static int read_options(request *r, int argc, char **argv)
         return cli_usage("saliency", "wanted a MODEL and --moves");
     if (r->n_probes && r->fit)
         return cli_usage("saliency", "either --probe or --fit");
+    r->fit = r->fit ? r->fit : "parts";
+    if (!r->n_probes && strcmp(r->fit, "parts") == 0) { /* which are as long as they should be */
+        r->opts.scale = r->has_scale ? r->opts.scale : SG_SCALE_RAW;
+        r->opts.strength = r->has_strength ? r->opts.strength : 1;
+    }
     return -1;
 }
 
@@ -142,8 +149,7 @@ static sg_status work_on(work *w, sg_error *err)
         SG_TRY(cli_probes_open(&w->probes, w->model, r->n_probes, r->probes, r->label, r->first, last, err));
     else
         SG_TRY(cli_probes_fit(&w->probes, w->model, sg_world_find("othello", err), 1, &(sg_setting){"size", text},
-                              r->fit ? r->fit : "parts", r->site, r->label, r->fit_games, UINT64_C(1000003), r->first,
-                              last, NULL, err));
+                              r->fit, r->site, r->label, r->fit_games, UINT64_C(1000003), r->first, last, NULL, err));
     SG_TRY(sg_intervener_new(&w->iv, w->model, w->probes.n, (const char *const *)w->probes.sites,
                              (const sg_probe *const *)w->probes.probes, sg_exec_defaults(), err));
     SG_TRY(sg_saliency_latent(&w->s, w->iv, w->tokens, w->board.n_moves, w->n_changes, w->changes, r->opts, err));
@@ -186,6 +192,8 @@ static sg_status print_text(const work *w, sg_error *err)
         most = isnan(w->score[s]) ? most : fmax(most, fabs(w->score[s]));
     }
     printf("\n\n");
+    if (!cli_colours().bold[0]) /* the picture tells no more where there are no colours */
+        return SG_OK;
     const sg_panel panel = {.n_rows = size, .n_columns = size, .cells = w->score};
     return sg_figure_write_text(&(sg_figure){.id = "saliency",
                                              .title = "latent saliency",
@@ -223,7 +231,6 @@ int cmd_saliency(int argc, char **argv)
                  .last = -1,
                  .opts = sg_intervene_defaults()};
     work w = {.r = &r};
-    r.opts.scale = SG_SCALE_RAW;
     int code = r.probes ? read_options(&r, argc, argv) : EXIT_FAILED;
     if (code < 0) {
         sg_status status = work_on(&w, &err);

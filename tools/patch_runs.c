@@ -122,7 +122,7 @@ static sg_status print_text(const work *w, sg_error *err)
                 printf(" %8.3f", t->effect[(i * t->n_positions + p) * t->n_heads + h]);
         }
     putchar('\n');
-    if (t->n_heads > 1)
+    if (t->n_heads > 1 || !cli_colours().bold[0]) /* the picture tells no more where there are no colours */
         return SG_OK;
     putchar('\n');
     const sg_panel panel = {.n_rows = t->n_sites, .n_columns = t->n_positions, .cells = t->effect};

@@ -51,16 +51,16 @@ typedef enum sg_intervene_scale {
     SG_SCALE_UNIT,   /* x + s u */
     SG_SCALE_NORM,   /* x + s |x| u */
     SG_SCALE_MIRROR, /* the shortest way to margins (1 - 2 s) m: m is what logit_from - logit_to was before anything was
-                      * changed, so s = .5 makes the probe undecided and s = 1 as sure of `to` as it was of `from`; where
-                      * m was below 0 it stays */
+                      * changed, so s = .5 makes the probe undecided and s = 1 as sure of `to` as it was of `from`;
+                      * where m was below 0 it stays */
     SG_N_INTERVENE_SCALES
 } sg_intervene_scale;
 const char *sg_intervene_scale_name(sg_intervene_scale scale); /* "raw", "unit", "norm", "mirror" */
 
 typedef struct sg_intervene_opts {
     sg_intervene_kind kind;   /* SG_INTERVENE_DIRECTION */
-    sg_intervene_scale scale; /* SG_SCALE_MIRROR */
-    double strength;          /* 1; 0 changes no bit */
+    sg_intervene_scale scale; /* SG_SCALE_NORM */
+    double strength;          /* 0.3; 0 changes no bit */
     int n_steps;              /* 60: gradient */
     double lr;                /* 0.05: gradient; in root mean squares of x */
     double keep;              /* 0.2: gradient; weight of each task that is to stay, where a change has 1 */

@@ -61,8 +61,8 @@ const char *sg_intervene_scale_name(sg_intervene_scale scale)
 sg_intervene_opts sg_intervene_defaults(void)
 {
     return (sg_intervene_opts){.kind = SG_INTERVENE_DIRECTION,
-                               .scale = SG_SCALE_MIRROR,
-                               .strength = 1,
+                               .scale = SG_SCALE_NORM,
+                               .strength = 0.3,
                                .n_steps = 60,
                                .lr = 0.05,
                                .keep = 0.2,
