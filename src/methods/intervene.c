@@ -63,8 +63,8 @@ sg_intervene_opts sg_intervene_defaults(void)
     return (sg_intervene_opts){.kind = SG_INTERVENE_DIRECTION,
                                .scale = SG_SCALE_NORM,
                                .strength = 0.3,
-                               .n_steps = 60,
-                               .lr = 0.05,
+                               .n_steps = 30,
+                               .lr = 0.01,
                                .keep = 0.2,
                                .batch = 64};
 }
