@@ -168,6 +168,7 @@ typedef struct work {
     int n_tries, best;
     sg_othello_outcome outcome[SG_OTHELLO_N_CASE_KINDS];
     double began[2];
+    int n_runs, run; /* of the model over a kind's cases: all, and done */
 } work;
 
 static sg_status open_cases(work *w, sg_error *err)
@@ -267,12 +268,23 @@ static sg_status choose(work *w, sg_error *err)
     return status;
 }
 
+static void on_run(void *context, double done)
+{
+    work *w = context;
+    cli_show_done(w->began, fmin((w->run + done) / w->n_runs, 1));
+    w->run += done >= 1;
+}
+
 static sg_status judge(work *w, sg_error *err)
 {
     const sg_othello_try *t = &w->tries[w->best];
     sg_intervener *iv;
     sg_intervene_opts opts = t->opts;
     opts.cancel = &stopped;
+    opts.progress = on_run;
+    opts.context = w;
+    for (int k = 0; k < SG_OTHELLO_N_CASE_KINDS; k++) /* own, none, edit, random, wrong; the witness */
+        w->n_runs += w->n[k] ? 5 + (k == SG_OTHELLO_NATURAL) : 0;
     SG_TRY(sg_intervener_new(&iv, w->model, t->last - t->first + 1, (const char *const *)w->probes.sites + t->first,
                              (const sg_probe *const *)w->probes.probes + t->first, sg_exec_defaults(), err));
     sg_status status = SG_OK;
@@ -416,10 +428,6 @@ static int with_probes(const request *r)
     for (int k = 0; k < w.n_tries; k++) {
         w.tries[k].opts.cancel = &stopped;
         w.tries[k].opts.seed = (uint64_t)r->seed;
-        if (!r->sweep) {
-            w.tries[k].opts.progress = cli_show_done;
-            w.tries[k].opts.context = w.began;
-        }
     }
     if (status == SG_OK && r->sweep)
         status = choose(&w, &err);
