@@ -14,7 +14,9 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 /* The commands. argv[0] is the full name, as in "sightglass run": getopt begins its complaints with it. Each returns the exit status. */
 int cmd_inspect(int argc, char **argv);
+int cmd_patch(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
+int cmd_saliency(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_generate(int argc, char **argv);
 int cmd_study(int argc, char **argv);
