@@ -35,5 +35,6 @@
 #include "sightglass/train.h"
 #include "sightglass/update.h"
 #include "sightglass/world.h"
+#include "sightglass/zip.h"
 
 #endif
