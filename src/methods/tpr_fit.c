@@ -1,0 +1,354 @@
+/* Fitting a tensor-product probe to labels: a graph with the loss, trained on rows in an order drawn anew for each
+ * epoch. The last tenth of the rows is not trained on; it is looked at now and then, and the best numbers so far are
+ * kept. */
+#include "tpr_internal.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/shuffle.h"
+#include "sightglass/train.h"
+
+enum { U, R, ROWS = R, COLUMNS, F, BIAS, N_PARTS }; /* variables; COLUMNS and BIAS may be absent */
+enum { ACTS, TARGETS, COUNTS, N_FIELDS };
+enum { CHUNK = 8192 }; /* rows whose loss is computed at once */
+
+sg_tpr_opts sg_tpr_defaults(void)
+{
+    return (sg_tpr_opts){.form = SG_TPR_BILINEAR,
+                         .n_classes = 2,
+                         .role_dim = 16,
+                         .filler_dim = 2,
+                         .n_rows = 8,
+                         .row_dim = 8,
+                         .column_dim = 8,
+                         .lr = 1e-2,
+                         .weight_decay = 1e-2,
+                         .n_epochs = 10,
+                         .batch = 1024,
+                         .patience = 10,
+                         .exec = sg_exec_defaults()};
+}
+
+/* ---- rows as a source ---- */
+
+typedef struct rows {
+    const float *acts;
+    const int32_t *labels;
+    sg_dim D, S, batch;
+    sg_shuffle order;
+} rows;
+
+/* A label that is not there counts 0, with a target that is there. */
+static void take_labels(int32_t *targets, float *counts, const int32_t *labels, sg_dim n)
+{
+    for (sg_dim i = 0; i < n; i++) {
+        targets[i] = labels[i] < 0 ? 0 : labels[i];
+        counts[i] = labels[i] < 0 ? 0 : 1;
+    }
+}
+
+static sg_status fill_batch(void *self, sg_dim i, sg_tensor *field, sg_error *err)
+{
+    const rows *from = self;
+    const sg_dim D = from->D, S = from->S;
+    (void)err;
+    for (sg_dim k = 0; k < from->batch; k++) {
+        const sg_dim at = i * from->batch + k;
+        const sg_dim row = sg_shuffle_at(&from->order, at / from->order.n_rows, at % from->order.n_rows);
+        memcpy((float *)field[ACTS].data + k * D, from->acts + row * D, (size_t)D * sizeof(float));
+        take_labels((int32_t *)field[TARGETS].data + k * S, (float *)field[COUNTS].data + k * S, from->labels + row * S,
+                    S);
+    }
+    return SG_OK;
+}
+
+/* ---- the graph ---- */
+
+typedef struct fitting {
+    sg_graph *g;
+    sg_state *state;
+    sg_session *look;
+    sg_train *train;
+    sg_updates *updates;
+    sg_value *part[N_PARTS], *input[N_FIELDS], *step, *lr, *loss, *sum, *count;
+    sg_tensor best[N_PARTS]; /* the caller's to free() */
+    double scale;            /* of activations, which are divided by it */
+    rows rows;
+    sg_source source;
+} fitting;
+
+/* sum: of -log p over the labels that count, a scalar. */
+static void build_loss(fitting *t, sg_value *logits, sg_dim S)
+{
+    sg_value *nll = sg_cross_entropy(t->g, logits, t->input[TARGETS]);
+    t->sum = sg_sum_all(t->g, sg_mul(t->g, nll, t->input[COUNTS]));
+    t->count = sg_sum_all(t->g, t->input[COUNTS]);
+    sg_value *some = sg_maximum(t->g, t->count, sg_scalar_like(t->g, t->count, 1));
+    t->loss = sg_mul_scalar(t->g, sg_div(t->g, t->sum, some), (double)S);
+}
+
+static void build_inputs(fitting *t, sg_dim D, sg_dim S)
+{
+    const sg_dim n = sg_extent(t->g, "rows");
+    t->input[ACTS] = sg_input(t->g, "acts", SG_F32, 2, (sg_dim[]){n, D});
+    t->input[TARGETS] = sg_input(t->g, "targets", SG_I32, 2, (sg_dim[]){n, S});
+    t->input[COUNTS] = sg_input(t->g, "counts", SG_F32, 2, (sg_dim[]){n, S});
+}
+
+static sg_value *normal(sg_graph *g, const char *name, int n_dims, const sg_dim *dims, sg_dim variance)
+{
+    return sg_variable(g, name, SG_F32, n_dims, dims, sg_init_normal(1 / sqrt((double)variance)));
+}
+
+static void build(fitting *t, const sg_tpr_opts *o, sg_dim D, sg_dim S)
+{
+    const bool trilinear = o->form == SG_TPR_TRILINEAR;
+    const sg_dim a = o->row_dim, b = o->column_dim, r = trilinear ? a * b : o->role_dim, f = o->filler_dim;
+    const sg_dim C = o->n_classes, I = o->n_rows, J = S / I;
+    sg_graph *g = t->g;
+    build_inputs(t, D, S);
+    t->step = sg_input(g, "step", SG_I32, 0, NULL);
+    t->lr = sg_input(g, "lr", SG_F32, 0, NULL);
+    t->part[U] = normal(g, "binding", 3, (sg_dim[]){D, r, f}, D);
+    t->part[F] = normal(g, "fillers", 2, (sg_dim[]){C, f}, f);
+    sg_value *roles = NULL;
+    if (trilinear) {
+        t->part[ROWS] = normal(g, "rows", 2, (sg_dim[]){I, a}, a);
+        t->part[COLUMNS] = normal(g, "columns", 2, (sg_dim[]){J, b}, b);
+        roles = sg_mul(g, sg_reshape(g, t->part[ROWS], 4, (sg_dim[]){I, 1, a, 1}),
+                       sg_reshape(g, t->part[COLUMNS], 4, (sg_dim[]){1, J, 1, b}));
+        roles = sg_reshape(g, roles, 2, (sg_dim[]){S, r});
+    } else {
+        roles = t->part[R] = normal(g, "roles", 2, (sg_dim[]){S, r}, r);
+    }
+    if (o->bias)
+        t->part[BIAS] = sg_variable(g, "bias", SG_F32, 2, (sg_dim[]){S, C}, sg_init_constant(0));
+    sg_value *even = sg_mul_scalar(g, t->input[ACTS], 1 / t->scale);
+    build_loss(t, sg_tpr_logits(g, even, t->part[U], roles, t->part[F], t->part[BIAS]), S);
+}
+
+/* ---- looking at rows ---- */
+
+/* The loss of rows first .. first + n. */
+static sg_status look(double *out, fitting *t, const sg_tensor *acts, const sg_tensor *labels, sg_dim first, sg_dim n,
+                      sg_error *err)
+{
+    const sg_dim D = acts->dims[1], S = labels->dims[1], most = SG_MIN(n, (sg_dim)CHUNK);
+    sg_tensor targets = {0}, counts = {0};
+    double sum = 0, count = 0;
+    sg_status status = tpr_room(&targets, SG_I32, 2, (sg_dim[]){most, S}, err);
+    if (status == SG_OK)
+        status = tpr_room(&counts, SG_F32, 2, (sg_dim[]){most, S}, err);
+    for (sg_dim at = first; status == SG_OK && at < first + n; at += most) {
+        const sg_dim now = SG_MIN(most, first + n - at);
+        take_labels(targets.data, counts.data, (const int32_t *)labels->data + at * S, now * S);
+        targets.dims[0] = counts.dims[0] = now;
+        const sg_tensor x = sg_tensor_of(SG_F32, 2, (sg_dim[]){now, D}, (float *)acts->data + at * D);
+        const sg_feed feeds[] = {{t->input[ACTS], x}, {t->input[TARGETS], targets}, {t->input[COUNTS], counts}};
+        sg_value *const fetches[] = {t->sum, t->count};
+        sg_tensor got[2];
+        status = sg_session_run(t->look, N_FIELDS, feeds, 2, fetches, got, err);
+        if (status == SG_OK) {
+            sum += sg_tensor_get(&got[0], 0);
+            count += sg_tensor_get(&got[1], 0);
+        }
+    }
+    free(targets.data);
+    free(counts.data);
+    *out = (double)S * sum / SG_MAX(count, 1);
+    return status;
+}
+
+static sg_status check_rows(const sg_tensor *acts, const sg_tensor *labels, sg_dim C, sg_error *err)
+{
+    char a[SG_SHAPE_TEXT], l[SG_SHAPE_TEXT];
+    if (acts->dtype != SG_F32 || labels->dtype != SG_I32)
+        return sg_fail(err, SG_ETYPE, "tpr: activations are %s and labels %s, wanted f32 and i32",
+                       sg_dtype_name(acts->dtype), sg_dtype_name(labels->dtype));
+    if (acts->n_dims != 2 || labels->n_dims != 2 || acts->dims[0] != labels->dims[0] || acts->dims[1] < 1 ||
+        labels->dims[1] < 1)
+        return sg_fail(err, SG_ESHAPE, "tpr: activations %s and labels %s, wanted [rows,D] and [rows,roles]",
+                       sg_shape_text(a, acts->n_dims, acts->dims), sg_shape_text(l, labels->n_dims, labels->dims));
+    const int32_t *label = labels->data;
+    const sg_dim n = sg_tensor_count(labels);
+    bool any = false;
+    for (sg_dim i = 0; i < n; i++) {
+        if (label[i] >= C)
+            return sg_fail(err, SG_EARG,
+                           "tpr: label %" PRId32 " at row %" PRId64 ", role %" PRId64 ", with %" PRId64 " classes",
+                           label[i], i / labels->dims[1], i % labels->dims[1], C);
+        any = any || label[i] >= 0;
+    }
+    return any ? SG_OK : sg_fail(err, SG_EARG, "tpr: no row of %" PRId64 " has a label", acts->dims[0]);
+}
+
+static void release(fitting *t)
+{
+    for (int i = 0; i < N_PARTS; i++)
+        free(t->best[i].data);
+    sg_train_free(t->train);
+    sg_session_free(t->look);
+    sg_updates_free(t->updates);
+    sg_state_free(t->state);
+    sg_graph_free(t->g);
+}
+
+sg_status sg_tpr_loss(double *out, const sg_tpr *p, const sg_tensor *acts, const sg_tensor *labels, sg_error *err)
+{
+    const sg_tpr_parts *q = &p->parts;
+    const sg_dim D = q->binding.dims[0], S = q->roles.dims[0];
+    SG_TRY(check_rows(acts, labels, q->fillers.dims[0], err));
+    if (acts->dims[1] != D || labels->dims[1] != S)
+        return sg_fail(err, SG_ESHAPE,
+                       "tpr: width %" PRId64 " and %" PRId64 " roles, the probe has %" PRId64 " and %" PRId64,
+                       acts->dims[1], labels->dims[1], D, S);
+    fitting t = {.g = sg_graph_new()};
+    if (!t.g)
+        return sg_fail(err, SG_ENOMEM, "tpr: out of memory");
+    build_inputs(&t, D, S);
+    build_loss(&t, sg_tpr_graph(t.g, p, t.input[ACTS]), S);
+    sg_status status = sg_graph_status(t.g, err);
+    if (status == SG_OK)
+        status = sg_session_new(&t.look, t.g, NULL, sg_exec_defaults(), err);
+    if (status == SG_OK)
+        status = look(out, &t, acts, labels, 0, acts->dims[0], err);
+    release(&t);
+    return status;
+}
+
+/* ---- training ---- */
+
+static sg_status check_opts(const sg_tpr_opts *o, sg_dim S, sg_error *err)
+{
+    const bool trilinear = o->form == SG_TPR_TRILINEAR;
+    if (o->n_classes < 2 || o->filler_dim < 1 || (trilinear ? o->row_dim < 1 || o->column_dim < 1 : o->role_dim < 1))
+        return sg_fail(err, SG_EARG, "tpr: at least 2 classes and 1 dimension of each kind are wanted");
+    if (trilinear && (o->n_rows < 1 || S % o->n_rows != 0))
+        return sg_fail(err, SG_EARG, "tpr: %" PRId64 " roles do not lie in %" PRId64 " rows", S, o->n_rows);
+    if (o->n_epochs < 1 || o->batch < 1 || o->patience < 1 || !(o->lr > 0) || !(o->weight_decay >= 0))
+        return sg_fail(err, SG_EARG, "tpr: epochs, batch, patience and rate are to be above 0");
+    return SG_OK;
+}
+
+static double scale_of(const sg_tensor *acts, sg_dim n)
+{
+    const float *x = acts->data;
+    double sum = 0;
+    for (sg_dim i = 0; i < n * acts->dims[1]; i++)
+        sum += (double)x[i] * (double)x[i];
+    return sqrt(sum / (double)(n * acts->dims[1]));
+}
+
+static sg_status keep_best(fitting *t, sg_error *err)
+{
+    for (int i = 0; i < N_PARTS; i++) {
+        if (!t->part[i])
+            continue;
+        const sg_tensor *now = sg_state_tensor(t->state, t->part[i]);
+        if (!t->best[i].data)
+            SG_TRY(tpr_room(&t->best[i], SG_F32, now->n_dims, now->dims, err));
+        memcpy(t->best[i].data, now->data, sg_tensor_bytes(now));
+    }
+    return SG_OK;
+}
+
+static sg_status prepare(fitting *t, const sg_tpr_opts *o, const sg_tensor *labels, sg_dim n_train, sg_dim n_steps,
+                         sg_schedule *falling, sg_error *err)
+{
+    const sg_dim D = t->rows.D, S = labels->dims[1], n = t->rows.batch;
+    sg_value *trained[N_PARTS];
+    int n_trained = 0;
+    build(t, o, D, S);
+    for (int i = 0; i < N_PARTS; i++)
+        if (t->part[i])
+            trained[n_trained++] = t->part[i];
+    sg_update_opts update = sg_update_defaults();
+    update.adam.weight_decay = o->weight_decay;
+    SG_TRY(sg_updates_new(&t->updates, t->g, t->loss, NULL, n_trained, trained, t->lr, t->step, update, err));
+    SG_TRY(sg_graph_status(t->g, err));
+    SG_TRY(sg_state_new(&t->state, t->g, err));
+    SG_TRY(sg_state_init(t->state, o->seed, err));
+    SG_TRY(sg_session_new(&t->look, t->g, t->state, o->exec, err));
+    t->rows.order = sg_shuffle_new(o->seed, n_train);
+    t->source = (sg_source){.n_fields = N_FIELDS,
+                            .field = {sg_tensor_of(SG_F32, 2, (sg_dim[]){n, D}, NULL),
+                                      sg_tensor_of(SG_I32, 2, (sg_dim[]){n, S}, NULL),
+                                      sg_tensor_of(SG_F32, 2, (sg_dim[]){n, S}, NULL)},
+                            .fill = fill_batch,
+                            .self = &t->rows};
+    *falling = sg_schedule_defaults();
+    falling->kind = SG_SCHEDULE_LINEAR;
+    falling->lr = o->lr;
+    falling->n_steps = n_steps;
+    sg_train_opts train = sg_train_defaults();
+    train.schedule = falling;
+    train.source = &t->source;
+    train.read_every = INT64_MAX; /* at the end of each run alone */
+    train.cancel = o->cancel;
+    train.exec = o->exec;
+    const sg_train_graph what = {
+        .step = t->step, .lr = t->lr, .loss = t->loss, .made = t->updates, .n_inputs = N_FIELDS, .inputs = t->input};
+    return sg_train_new(&t->train, t->g, t->state, what, train, err);
+}
+
+static sg_status train(fitting *t, const sg_tpr_opts *o, const sg_tensor *acts, const sg_tensor *labels, sg_error *err)
+{
+    const sg_dim n = acts->dims[0], n_kept = n / 10, n_train = n - n_kept;
+    t->rows.batch = SG_MIN(o->batch, n_train);
+    const sg_dim n_steps = SG_MAX((n_train * o->n_epochs + t->rows.batch - 1) / t->rows.batch, 1);
+    const sg_dim every = SG_MAX(n_train / t->rows.batch / 2, 1);
+    sg_schedule falling;
+    double lowest = INFINITY;
+    int n_in_vain = 0;
+    SG_TRY(prepare(t, o, labels, n_train, n_steps, &falling, err));
+    for (sg_dim done = 0; done < n_steps && n_in_vain < o->patience;) {
+        const sg_dim now = SG_MIN(every, n_steps - done);
+        double loss;
+        SG_TRY(sg_train_run(t->train, now, err));
+        done += now;
+        /* With fewer than ten rows there is nothing apart to look at. */
+        SG_TRY(look(&loss, t, acts, labels, n_kept ? n_train : 0, n_kept ? n_kept : n, err));
+        if (!isfinite(loss))
+            return sg_fail(err, SG_ENUMERIC, "tpr: the loss is %g after step %" PRId64, loss, done);
+        n_in_vain = loss < lowest ? 0 : n_in_vain + 1;
+        if (loss < lowest) {
+            lowest = loss;
+            SG_TRY(keep_best(t, err));
+        }
+        if (o->progress)
+            o->progress(o->context, n_in_vain < o->patience ? (double)done / (double)n_steps : 1, loss);
+    }
+    return SG_OK;
+}
+
+sg_status sg_tpr_fit(sg_tpr **out, const sg_tensor *acts, const sg_tensor *labels, sg_tpr_opts opts, sg_error *err)
+{
+    *out = NULL;
+    SG_TRY(check_rows(acts, labels, opts.n_classes, err));
+    SG_TRY(check_opts(&opts, labels->dims[1], err));
+    SG_TRY(tpr_check_finite(acts, "the activations", err));
+    const double scale = scale_of(acts, acts->dims[0]);
+    if (!(scale > 0))
+        return sg_fail(err, SG_EARG, "tpr: every activation is 0");
+    fitting t = {.g = sg_graph_new(),
+                 .scale = scale,
+                 .rows = {.acts = acts->data, .labels = labels->data, .D = acts->dims[1], .S = labels->dims[1]}};
+    sg_status status = t.g ? SG_OK : sg_fail(err, SG_ENOMEM, "tpr: out of memory");
+    if (status == SG_OK)
+        status = train(&t, &opts, acts, labels, err);
+    if (status == SG_OK) {
+        for (sg_dim i = 0; i < sg_tensor_count(&t.best[U]); i++)
+            ((float *)t.best[U].data)[i] /= (float)scale;
+        sg_tpr_parts parts = {.binding = t.best[U], .fillers = t.best[F], .bias = t.best[BIAS]};
+        if (opts.form == SG_TPR_TRILINEAR)
+            parts.rows = t.best[ROWS], parts.columns = t.best[COLUMNS];
+        else
+            parts.roles = t.best[R];
+        status = sg_tpr_of(out, &parts, err);
+    }
+    release(&t);
+    return status;
+}
