@@ -12,7 +12,7 @@
 #include "sightglass/train.h"
 
 enum { U, R, ROWS = R, COLUMNS, F, BIAS, N_PARTS }; /* variables; COLUMNS and BIAS may be absent */
-enum { ACTS, TARGETS, COUNTS, N_FIELDS };
+enum { ACTS, LABELS, N_FIELDS };
 enum { CHUNK = 8192 }; /* rows whose loss is computed at once */
 
 sg_tpr_opts sg_tpr_defaults(void)
@@ -35,32 +35,22 @@ sg_tpr_opts sg_tpr_defaults(void)
 /* ---- rows as a source ---- */
 
 typedef struct rows {
-    const float *acts;
-    const int32_t *labels;
-    sg_dim D, S, batch;
-    sg_shuffle order;
+    const sg_tensor *from[N_FIELDS];
+    sg_dim batch;
+    sg_shuffle order; /* of the rows that are trained on */
 } rows;
-
-/* A label that is not there counts 0, with a target that is there. */
-static void take_labels(int32_t *targets, float *counts, const int32_t *labels, sg_dim n)
-{
-    for (sg_dim i = 0; i < n; i++) {
-        targets[i] = labels[i] < 0 ? 0 : labels[i];
-        counts[i] = labels[i] < 0 ? 0 : 1;
-    }
-}
 
 static sg_status fill_batch(void *self, sg_dim i, sg_tensor *field, sg_error *err)
 {
-    const rows *from = self;
-    const sg_dim D = from->D, S = from->S;
+    const rows *r = self;
     (void)err;
-    for (sg_dim k = 0; k < from->batch; k++) {
-        const sg_dim at = i * from->batch + k;
-        const sg_dim row = sg_shuffle_at(&from->order, at / from->order.n_rows, at % from->order.n_rows);
-        memcpy((float *)field[ACTS].data + k * D, from->acts + row * D, (size_t)D * sizeof(float));
-        take_labels((int32_t *)field[TARGETS].data + k * S, (float *)field[COUNTS].data + k * S, from->labels + row * S,
-                    S);
+    for (sg_dim k = 0; k < r->batch; k++) {
+        const sg_dim at = i * r->batch + k;
+        const sg_dim row = sg_shuffle_at(&r->order, at / r->order.n_rows, at % r->order.n_rows);
+        for (int f = 0; f < N_FIELDS; f++) {
+            const sg_tensor from = sg_rows_of(r->from[f], row, 1), to = sg_rows_of(&field[f], k, 1);
+            memcpy(to.data, from.data, sg_tensor_bytes(&from));
+        }
     }
     return SG_OK;
 }
@@ -80,22 +70,23 @@ typedef struct fitting {
     sg_source source;
 } fitting;
 
-/* sum: of -log p over the labels that count, a scalar. */
+/* sum: of -log p over the labels that are there, count: how many are. */
 static void build_loss(fitting *t, sg_value *logits, sg_dim S)
 {
-    sg_value *nll = sg_cross_entropy(t->g, logits, t->input[TARGETS]);
-    t->sum = sg_sum_all(t->g, sg_mul(t->g, nll, t->input[COUNTS]));
-    t->count = sg_sum_all(t->g, t->input[COUNTS]);
-    sg_value *some = sg_maximum(t->g, t->count, sg_scalar_like(t->g, t->count, 1));
-    t->loss = sg_mul_scalar(t->g, sg_div(t->g, t->sum, some), (double)S);
+    sg_graph *g = t->g;
+    sg_value *none = sg_scalar(g, SG_I32, 0), *one = sg_scalar(g, SG_F32, 1);
+    sg_value *there = sg_cast(g, sg_greater_equal(g, t->input[LABELS], none), SG_F32);
+    sg_value *nll = sg_cross_entropy(g, logits, sg_maximum(g, t->input[LABELS], none));
+    t->sum = sg_sum_all(g, sg_mul(g, nll, there));
+    t->count = sg_sum_all(g, there);
+    t->loss = sg_mul_scalar(g, sg_div(g, t->sum, sg_maximum(g, t->count, one)), (double)S);
 }
 
 static void build_inputs(fitting *t, sg_dim D, sg_dim S)
 {
     const sg_dim n = sg_extent(t->g, "rows");
     t->input[ACTS] = sg_input(t->g, "acts", SG_F32, 2, (sg_dim[]){n, D});
-    t->input[TARGETS] = sg_input(t->g, "targets", SG_I32, 2, (sg_dim[]){n, S});
-    t->input[COUNTS] = sg_input(t->g, "counts", SG_F32, 2, (sg_dim[]){n, S});
+    t->input[LABELS] = sg_input(t->g, "labels", SG_I32, 2, (sg_dim[]){n, S});
 }
 
 static sg_value *normal(sg_graph *g, const char *name, int n_dims, const sg_dim *dims, sg_dim variance)
@@ -132,34 +123,24 @@ static void build(fitting *t, const sg_tpr_opts *o, sg_dim D, sg_dim S)
 
 /* ---- looking at rows ---- */
 
-/* The loss of rows first .. first + n. */
-static sg_status look(double *out, fitting *t, const sg_tensor *acts, const sg_tensor *labels, sg_dim first, sg_dim n,
+/* The loss of rows from `first` on. */
+static sg_status look(double *out, fitting *t, const sg_tensor *acts, const sg_tensor *labels, sg_dim first,
                       sg_error *err)
 {
-    const sg_dim D = acts->dims[1], S = labels->dims[1], most = SG_MIN(n, (sg_dim)CHUNK);
-    sg_tensor targets = {0}, counts = {0};
+    const sg_dim n = acts->dims[0];
+    sg_value *const fetches[] = {t->sum, t->count};
     double sum = 0, count = 0;
-    sg_status status = tpr_room(&targets, SG_I32, 2, (sg_dim[]){most, S}, err);
-    if (status == SG_OK)
-        status = tpr_room(&counts, SG_F32, 2, (sg_dim[]){most, S}, err);
-    for (sg_dim at = first; status == SG_OK && at < first + n; at += most) {
-        const sg_dim now = SG_MIN(most, first + n - at);
-        take_labels(targets.data, counts.data, (const int32_t *)labels->data + at * S, now * S);
-        targets.dims[0] = counts.dims[0] = now;
-        const sg_tensor x = sg_tensor_of(SG_F32, 2, (sg_dim[]){now, D}, (float *)acts->data + at * D);
-        const sg_feed feeds[] = {{t->input[ACTS], x}, {t->input[TARGETS], targets}, {t->input[COUNTS], counts}};
-        sg_value *const fetches[] = {t->sum, t->count};
+    for (sg_dim at = first; at < n; at += CHUNK) {
+        const sg_dim now = SG_MIN((sg_dim)CHUNK, n - at);
+        const sg_feed feeds[] = {{t->input[ACTS], sg_rows_of(acts, at, now)},
+                                 {t->input[LABELS], sg_rows_of(labels, at, now)}};
         sg_tensor got[2];
-        status = sg_session_run(t->look, N_FIELDS, feeds, 2, fetches, got, err);
-        if (status == SG_OK) {
-            sum += sg_tensor_get(&got[0], 0);
-            count += sg_tensor_get(&got[1], 0);
-        }
+        SG_TRY(sg_session_run(t->look, N_FIELDS, feeds, 2, fetches, got, err));
+        sum += sg_tensor_get(&got[0], 0);
+        count += sg_tensor_get(&got[1], 0);
     }
-    free(targets.data);
-    free(counts.data);
-    *out = (double)S * sum / SG_MAX(count, 1);
-    return status;
+    *out = (double)labels->dims[1] * sum / SG_MAX(count, 1);
+    return SG_OK;
 }
 
 static sg_status check_rows(const sg_tensor *acts, const sg_tensor *labels, sg_dim C, sg_error *err)
@@ -214,7 +195,7 @@ sg_status sg_tpr_loss(double *out, const sg_tpr *p, const sg_tensor *acts, const
     if (status == SG_OK)
         status = sg_session_new(&t.look, t.g, NULL, sg_exec_defaults(), err);
     if (status == SG_OK)
-        status = look(out, &t, acts, labels, 0, acts->dims[0], err);
+        status = look(out, &t, acts, labels, 0, err);
     release(&t);
     return status;
 }
@@ -255,10 +236,10 @@ static sg_status keep_best(fitting *t, sg_error *err)
     return SG_OK;
 }
 
-static sg_status prepare(fitting *t, const sg_tpr_opts *o, const sg_tensor *labels, sg_dim n_train, sg_dim n_steps,
-                         sg_schedule *falling, sg_error *err)
+static sg_status prepare(fitting *t, const sg_tpr_opts *o, sg_dim n_train, sg_dim n_steps, sg_schedule *falling,
+                         sg_error *err)
 {
-    const sg_dim D = t->rows.D, S = labels->dims[1], n = t->rows.batch;
+    const sg_dim D = t->rows.from[ACTS]->dims[1], S = t->rows.from[LABELS]->dims[1], n = t->rows.batch;
     sg_value *trained[N_PARTS];
     int n_trained = 0;
     build(t, o, D, S);
@@ -273,12 +254,11 @@ static sg_status prepare(fitting *t, const sg_tpr_opts *o, const sg_tensor *labe
     SG_TRY(sg_state_init(t->state, o->seed, err));
     SG_TRY(sg_session_new(&t->look, t->g, t->state, o->exec, err));
     t->rows.order = sg_shuffle_new(o->seed, n_train);
-    t->source = (sg_source){.n_fields = N_FIELDS,
-                            .field = {sg_tensor_of(SG_F32, 2, (sg_dim[]){n, D}, NULL),
-                                      sg_tensor_of(SG_I32, 2, (sg_dim[]){n, S}, NULL),
-                                      sg_tensor_of(SG_F32, 2, (sg_dim[]){n, S}, NULL)},
-                            .fill = fill_batch,
-                            .self = &t->rows};
+    t->source = (sg_source){
+        .n_fields = N_FIELDS,
+        .field = {sg_tensor_of(SG_F32, 2, (sg_dim[]){n, D}, NULL), sg_tensor_of(SG_I32, 2, (sg_dim[]){n, S}, NULL)},
+        .fill = fill_batch,
+        .self = &t->rows};
     *falling = sg_schedule_defaults();
     falling->kind = SG_SCHEDULE_LINEAR;
     falling->lr = o->lr;
@@ -303,14 +283,14 @@ static sg_status train(fitting *t, const sg_tpr_opts *o, const sg_tensor *acts, 
     sg_schedule falling;
     double lowest = INFINITY;
     int n_in_vain = 0;
-    SG_TRY(prepare(t, o, labels, n_train, n_steps, &falling, err));
+    SG_TRY(prepare(t, o, n_train, n_steps, &falling, err));
     for (sg_dim done = 0; done < n_steps && n_in_vain < o->patience;) {
         const sg_dim now = SG_MIN(every, n_steps - done);
         double loss;
         SG_TRY(sg_train_run(t->train, now, err));
         done += now;
         /* With fewer than ten rows there is nothing apart to look at. */
-        SG_TRY(look(&loss, t, acts, labels, n_kept ? n_train : 0, n_kept ? n_kept : n, err));
+        SG_TRY(look(&loss, t, acts, labels, n_kept ? n_train : 0, err));
         if (!isfinite(loss))
             return sg_fail(err, SG_ENUMERIC, "tpr: the loss is %g after step %" PRId64, loss, done);
         n_in_vain = loss < lowest ? 0 : n_in_vain + 1;
@@ -333,9 +313,7 @@ sg_status sg_tpr_fit(sg_tpr **out, const sg_tensor *acts, const sg_tensor *label
     const double scale = scale_of(acts, acts->dims[0]);
     if (!(scale > 0))
         return sg_fail(err, SG_EARG, "tpr: every activation is 0");
-    fitting t = {.g = sg_graph_new(),
-                 .scale = scale,
-                 .rows = {.acts = acts->data, .labels = labels->data, .D = acts->dims[1], .S = labels->dims[1]}};
+    fitting t = {.g = sg_graph_new(), .scale = scale, .rows = {.from = {acts, labels}}};
     sg_status status = t.g ? SG_OK : sg_fail(err, SG_ENOMEM, "tpr: out of memory");
     if (status == SG_OK)
         status = train(&t, &opts, acts, labels, err);
