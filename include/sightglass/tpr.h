@@ -211,14 +211,86 @@ sg_status sg_tpr_synthesize(sg_tpr_synthetic *out, const sg_tensor *labels, sg_t
                             sg_error *err) SG_MUST_CHECK;
 void sg_tpr_synthetic_free(sg_tpr_synthetic *s); /* a zeroed struct is fine */
 
+/* ---- all of it at one site of a model ---- */
+
+/* A probe fitted to some activations, and judged on other episodes. */
+typedef struct sg_tpr_fitted {
+    sg_tpr *probe;
+    sg_dim n_parameters;
+    sg_rate all, hard;     /* accuracy, see sg_probe_score */
+    sg_geometry *geometry; /* of the roles, in the gauge; NULL without adjacency */
+} sg_tpr_fitted;
+
+/* One size, beside what has as many numbers and no structure. */
+typedef struct sg_tpr_size {
+    sg_dim role_dim;
+    sg_tpr_fitted fitted;
+    sg_dim rank; /* of the linear probe's truncated SVD of at most as many numbers */
+    sg_rate truncated_all, truncated_hard;
+    double likeness;           /* to the linear probe: see sg_tpr_likeness */
+    double likeness_permuted;  /* the same to other roles of it, mean over all shifts */
+    double likeness_truncated; /* of the truncated SVD */
+} sg_tpr_size;
+
+typedef struct sg_tpr_table {
+    sg_dim width, n_roles, n_rows, n_test_rows;
+    int n_classes;
+    sg_probe *linear; /* softmax, without bias, fitted to the same rows */
+    sg_dim linear_parameters;
+    sg_rate linear_all, linear_hard;
+    sg_geometry *linear_geometry;
+    double likeness_again; /* of the linear probe to itself, fitted to the same rows with another seed: the most there
+                              is */
+    int n_sizes;
+    sg_tpr_size *sizes; /* as the job names them */
+    /* Controls, of the size of the job's `fit`. */
+    sg_tpr_fitted untrained;   /* the network at the same site with fresh weights */
+    sg_tpr_fitted board;       /* synthetic activations with random roles that hold the same labels */
+    sg_tpr_fitted independent; /* the same with each role's labels permuted over rows */
+} sg_tpr_table;
+
+typedef struct sg_tpr_job {
+    const sg_model *model;
+    const sg_world *world; /* one with fields `tokens` and `counts` */
+    int n_settings;
+    const sg_setting *settings;
+    const char *site, *label; /* no patterns; a field of the world's sample, i32, [count,time,roles] */
+    sg_dim n_fit, n_test;     /* episodes: 1500, 500 */
+    uint64_t seed;            /* of the episodes, 1000003: not one that a model was trained on */
+    int n_sizes;              /* 0: that of `fit` alone */
+    const sg_dim *role_dims;  /* bilinear: as many probes, each of another size; borrowed */
+    sg_tpr_opts fit;          /* the job's progress and cancel take the place of its own */
+    const uint8_t *adjacency; /* [S,S]; NULL: nothing is said of geometry */
+    sg_score_opts score;
+    void (*progress)(void *context, double done, const char *what); /* NULL: nobody is told; done in [0,1] */
+    void *context;
+    const volatile sig_atomic_t *cancel; /* NULL */
+} sg_tpr_job;
+sg_tpr_job sg_tpr_job_defaults(void);
+
+/* SG_ENOTFOUND: a site or label that is not there; SG_ESHAPE: a label without roles. */
+sg_status sg_tpr_run(sg_tpr_table **out, const sg_tpr_job *job, sg_error *err) SG_MUST_CHECK;
+void sg_tpr_table_free(sg_tpr_table *t); /* NULL is fine */
+
 /* ---- files ---- */
 
+/* What a saved probe says of itself. Rates are accuracies on hard labels of other episodes; NaN: not known. */
+typedef struct sg_tpr_manifest {
+    const char *site, *label, *world; /* world with its settings: "othello size 8"; NULL: not known */
+    uint64_t model_hash;              /* of the model's weights: sg_model_hash */
+    uint64_t data_seed;
+    sg_dim n_fit, n_test;
+    double hard_accuracy;
+    double linear, truncated, untrained; /* beside it: the linear probe, its truncated SVD, the untrained network */
+    double agreement, permuted;          /* of the roles' geometry with the adjacency; where roles are permuted */
+} sg_tpr_manifest;
+
 /* DIR/NAME.safetensors with the numbers and DIR/NAME.json with the manifest and sizes; the folder is made if it is not
- * there. */
-sg_status sg_tpr_save(const sg_tpr *p, const sg_probe_manifest *manifest, const char *dir, const char *name,
+ * there. SG_EARG: NAME is no name of a file. */
+sg_status sg_tpr_save(const sg_tpr *p, const sg_tpr_manifest *manifest, const char *dir, const char *name,
                       sg_error *err) SG_MUST_CHECK;
-/* manifest: may be NULL; its texts are borrowed until the probe is freed. */
-sg_status sg_tpr_open(sg_tpr **out, sg_probe_manifest *manifest, const char *dir, const char *name,
+/* manifest: may be NULL; its texts are borrowed until the probe is freed. SG_EFORMAT. */
+sg_status sg_tpr_open(sg_tpr **out, sg_tpr_manifest *manifest, const char *dir, const char *name,
                       sg_error *err) SG_MUST_CHECK;
 
 #ifdef __cplusplus

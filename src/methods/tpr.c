@@ -2,7 +2,7 @@
  *
  * A trilinear probe keeps its two embeddings and their product, which is the embedding of roles of a bilinear one, so
  * all but training sees one form. */
-#include "tpr_internal.h"
+#include "methods/tpr_internal.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -245,6 +245,16 @@ sg_status sg_tpr_linear(sg_tensor *out, const sg_tpr *p, sg_error *err)
     sg_value *flat = sg_reshape(g, sg_const(g, &q->binding), 2, (sg_dim[]){u[0], u[1] * u[2]});
     sg_value *w = sg_matmul(g, flat, tpr_bindings(g, sg_const(g, &q->roles), sg_const(g, &q->fillers)), false, false);
     return tpr_evaluate(out, g, sg_reshape(g, w, 3, dims), 0, NULL, err);
+}
+
+sg_status sg_tpr_probe(sg_probe **out, const sg_tpr *p, sg_error *err)
+{
+    sg_tensor w;
+    *out = NULL;
+    SG_TRY(sg_tpr_linear(&w, p, err));
+    const sg_status status = sg_probe_of(out, &w, &p->parts.bias, err);
+    free(w.data);
+    return status;
 }
 
 /* ---- edits ---- */

@@ -4,7 +4,7 @@
  * rises.
  *
  * All in f64. What is multiplied is one graph, of which a solve fetches the matrix that it needs. */
-#include "tpr_internal.h"
+#include "methods/tpr_internal.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -1,7 +1,7 @@
 /* Fitting a tensor-product probe to labels: a graph with the loss, trained on rows in an order drawn anew for each
  * epoch. The last tenth of the rows is not trained on; it is looked at now and then, and the best numbers so far are
  * kept. */
-#include "tpr_internal.h"
+#include "methods/tpr_internal.h"
 
 #include <inttypes.h>
 #include <math.h>

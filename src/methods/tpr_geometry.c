@@ -1,5 +1,5 @@
 /* What can be read off embeddings once nothing about them is arbitrary any more. */
-#include "tpr_internal.h"
+#include "methods/tpr_internal.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 /* Activations of a tensor-product code with random numbers: what a fitted probe's geometry has to be judged against.
  * The embeddings of roles are independent, so neighbours that a probe finds in them come from the labels. */
-#include "tpr_internal.h"
+#include "methods/tpr_internal.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -7,6 +7,7 @@
 #include "gradcheck.h"
 #include "sightglass/linalg.h"
 #include "sightglass/rng.h"
+#include "sightglass/safetensors.h"
 #include "sightglass/train.h"
 
 static void normals(float *x, sg_dim n, double deviation, uint32_t stream)
@@ -51,10 +52,21 @@ static int best_of(const float *logit)
     return best;
 }
 
+static char folder[256];
+
+static char *in_folder(char to[320], const char *name)
+{
+    snprintf(to, 320, "%s/%s", folder, name);
+    return to;
+}
+
 static int plant(void **state)
 {
     (void)state;
     sg_error err;
+    const char *tmp = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%s/sightglass-tpr-test-XXXXXX", tmp ? tmp : "/tmp");
+    CHECK(mkdtemp(folder) != NULL);
     normals(U, D * RD * FD, 1, 1);
     normals(R, S * RD, 1, 2);
     normals(F, C * FD, 1, 3);
@@ -76,8 +88,14 @@ static int plant(void **state)
 static int unplant(void **state)
 {
     (void)state;
+    static const char *const left[] = {"new/one.safetensors", "new/one.json",    "new/two.safetensors",
+                                       "new/two.json",        "bad.safetensors", "bad.json"};
+    char path[320];
     sg_tpr_free(planted);
-    return 0;
+    for (size_t i = 0; i < SG_COUNT_OF(left); i++)
+        unlink(in_folder(path, left[i]));
+    rmdir(in_folder(path, "new"));
+    return rmdir(folder);
 }
 
 static double accuracy(const sg_tensor *y, const int32_t *want, sg_dim n)
@@ -552,6 +570,125 @@ static void parts_that_do_not_fit_are_refused(void **state)
     CHECK(p == NULL);
 }
 
+/* ---- files ---- */
+
+static void spill(const char *path, const void *bytes, size_t n)
+{
+    FILE *f = fopen(path, "wb");
+    CHECK(f && fwrite(bytes, 1, n, f) == n && fclose(f) == 0);
+}
+
+static void what_was_saved_is_opened_again(void **state)
+{
+    (void)state;
+    const sg_tpr_manifest m = {.site = "blocks.2.hook_resid_post",
+                               .label = "board_rel",
+                               .world = "othello size 6",
+                               .model_hash = 0xfedcba9876543210u,
+                               .data_seed = 7,
+                               .n_fit = 10,
+                               .n_test = 3,
+                               .hard_accuracy = 0.75,
+                               .linear = 0.8,
+                               .truncated = (double)NAN,
+                               .untrained = 0.5,
+                               .agreement = 0.7,
+                               .permuted = 0.1};
+    char path[320];
+    sg_error err;
+    sg_tpr *p, *q;
+    sg_tpr_manifest found;
+    float a[D], b[D];
+    CHECK_OK(sg_tpr_of(&p, sg_tpr_get_parts(planted), &err), &err);
+    CHECK_OK(sg_tpr_fit_delta(p, &acts, 0.1, &err), &err); /* which is to be kept */
+    CHECK_OK(sg_tpr_save(p, &m, in_folder(path, "new"), "one", &err), &err);
+    CHECK_OK(sg_tpr_open(&q, &found, path, "one", &err), &err);
+    CHECK(strcmp(found.site, m.site) == 0 && strcmp(found.label, m.label) == 0 && strcmp(found.world, m.world) == 0);
+    CHECK(found.model_hash == m.model_hash && found.data_seed == 7 && found.n_fit == 10 && found.n_test == 3);
+    CHECK(found.hard_accuracy == 0.75 && isnan(found.truncated) && found.permuted == 0.1);
+    sg_tensor y = logits_of(q, &acts);
+    CHECK(memcmp(y.data, L, sizeof L) == 0);
+    CHECK_OK(sg_tpr_delta(a, p, 2, 0, 1, &err), &err);
+    CHECK_OK(sg_tpr_delta(b, q, 2, 0, 1, &err), &err);
+    CHECK(memcmp(a, b, sizeof a) == 0);
+    free(y.data);
+    sg_tpr_free(p);
+    sg_tpr_free(q);
+    CHECK_STATUS(sg_tpr_save(planted, &m, folder, "a/b", &err), SG_EARG);
+    CHECK_STATUS(sg_tpr_open(&q, NULL, folder, "none", &err), SG_ENOTFOUND);
+    CHECK(q == NULL);
+}
+
+static void a_trilinear_probe_with_bias_is_kept_as_it_is(void **state)
+{
+    (void)state;
+    char path[320];
+    sg_error err;
+    sg_tpr *p, *q;
+    sg_tpr_parts parts = *sg_tpr_get_parts(planted);
+    parts.rows = sg_tensor_of(SG_F32, 2, (sg_dim[]){3, 2}, X);
+    parts.columns = sg_tensor_of(SG_F32, 2, (sg_dim[]){3, 2}, X + 10);
+    parts.bias = sg_tensor_of(SG_F32, 2, (sg_dim[]){S, C}, X + 20);
+    CHECK_OK(sg_tpr_of(&p, &parts, &err), &err);
+    CHECK_OK(sg_tpr_save(p, &(sg_tpr_manifest){0}, in_folder(path, "new"), "two", &err), &err);
+    CHECK_OK(sg_tpr_open(&q, NULL, path, "two", &err), &err);
+    sg_tensor a = logits_of(p, &acts), b = logits_of(q, &acts);
+    CHECK(sg_tpr_get_parts(q)->rows.data && memcmp(a.data, b.data, sg_tensor_bytes(&a)) == 0);
+    /* The bias is there: an activation of 0 gives it. */
+    const float none[D] = {0};
+    const sg_tensor zero = sg_tensor_of(SG_F32, 2, (sg_dim[]){1, D}, (float *)(uintptr_t)none);
+    sg_tensor c = logits_of(q, &zero);
+    CHECK(memcmp(c.data, X + 20, S * C * sizeof(float)) == 0);
+    free(a.data);
+    free(b.data);
+    free(c.data);
+    sg_tpr_free(p);
+    sg_tpr_free(q);
+}
+
+static void files_that_are_no_probes_are_refused(void **state)
+{
+    (void)state;
+    char numbers[320], beside[320];
+    sg_error err;
+    sg_tpr *p;
+    sg_file *file;
+    CHECK_OK(sg_tpr_save(planted, &(sg_tpr_manifest){0}, folder, "bad", &err), &err);
+    in_folder(numbers, "bad.safetensors");
+    in_folder(beside, "bad.json");
+    CHECK_OK(sg_file_open(&file, beside, &err), &err);
+    const size_t n_json = sg_file_bytes(file);
+    char *json = malloc(n_json);
+    memcpy(json, sg_file_data(file), n_json);
+    sg_file_close(file);
+    for (size_t n = 0; n + 2 < n_json; n += 7) { /* but for the last brace and newline */
+        spill(beside, json, n);
+        CHECK_STATUS(sg_tpr_open(&p, NULL, folder, "bad", &err), SG_EFORMAT);
+    }
+    spill(beside, "{\"kind\": \"ridge\"}", 17);
+    CHECK_STATUS(sg_tpr_open(&p, NULL, folder, "bad", &err), SG_EFORMAT);
+    CHECK_TEXT(err.text, "kind is \"ridge\", wanted tpr");
+    spill(beside, "{\"kind\": \"tpr\", \"n_fit\": -1}", 28);
+    CHECK_STATUS(sg_tpr_open(&p, NULL, folder, "bad", &err), SG_EFORMAT);
+    CHECK_TEXT(err.text, "n_fit is to be a whole number");
+    const sg_tpr_parts *q = sg_tpr_get_parts(planted);
+    const sg_named_tensor wrong[] = {
+        {"binding", q->binding}, {"roles", q->fillers}, {"fillers", q->fillers}, {"lift", q->roles}};
+    CHECK_OK(sg_safetensors_save(numbers, wrong, 4, NULL, 0, &err), &err);
+    CHECK_STATUS(sg_tpr_open(&p, NULL, folder, "bad", &err), SG_EFORMAT);
+    CHECK_TEXT(err.text, "does not bind roles");
+    const sg_named_tensor lacking[] = {
+        {"binding", q->binding}, {"roles", q->roles}, {"fillers", q->fillers}, {"lift", q->roles}};
+    CHECK_OK(sg_safetensors_save(numbers, lacking, 4, NULL, 0, &err), &err);
+    CHECK_STATUS(sg_tpr_open(&p, NULL, folder, "bad", &err), SG_EFORMAT);
+    CHECK_TEXT(err.text, "lift does not fit");
+    CHECK_OK(sg_safetensors_save(numbers, lacking, 2, NULL, 0, &err), &err);
+    CHECK_STATUS(sg_tpr_open(&p, NULL, folder, "bad", &err), SG_ENOTFOUND);
+    CHECK_TEXT(err.text, "fillers");
+    CHECK(p == NULL);
+    free(json);
+}
+
 static void memory_may_run_out_anywhere(void **state)
 {
     (void)state;
@@ -598,6 +735,9 @@ int main(void)
         cmocka_unit_test(a_trilinear_probe_is_a_bilinear_one_of_products),
         cmocka_unit_test(fits_that_make_no_sense_are_refused_and_one_can_be_stopped),
         cmocka_unit_test(parts_that_do_not_fit_are_refused),
+        cmocka_unit_test(what_was_saved_is_opened_again),
+        cmocka_unit_test(a_trilinear_probe_with_bias_is_kept_as_it_is),
+        cmocka_unit_test(files_that_are_no_probes_are_refused),
         cmocka_unit_test(memory_may_run_out_anywhere),
     };
     return cmocka_run_group_tests(tests, plant, unplant);
