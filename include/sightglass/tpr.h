@@ -259,7 +259,7 @@ typedef struct sg_tpr_job {
     uint64_t seed;            /* of the episodes, 1000003: not one that a model was trained on */
     int n_sizes;              /* 0: that of `fit` alone */
     const sg_dim *role_dims;  /* bilinear: as many probes, each of another size; borrowed */
-    sg_tpr_opts fit;          /* the job's progress and cancel take the place of its own */
+    sg_tpr_opts fit;          /* but n_classes, which follows from the labels, and progress and cancel */
     const uint8_t *adjacency; /* [S,S]; NULL: nothing is said of geometry */
     sg_score_opts score;
     void (*progress)(void *context, double done, const char *what); /* NULL: nobody is told; done in [0,1] */

@@ -77,6 +77,15 @@ static sg_status harvest(work *w, sg_store **out, const sg_model *m, sg_error *e
                       opts, err);
 }
 
+static int n_classes(const sg_tensor *labels)
+{
+    const int32_t *label = labels->data;
+    int32_t most = 1;
+    for (sg_dim i = 0; i < sg_tensor_count(labels); i++)
+        most = SG_MAX(most, label[i]);
+    return most < INT32_MAX ? most + 1 : most;
+}
+
 static sg_status take_rows(work *w, sg_error *err)
 {
     const sg_tpr_job *job = w->job;
@@ -99,7 +108,7 @@ static sg_status take_rows(work *w, sg_error *err)
     sg_tpr_table *t = &w->o->face;
     t->width = w->acts.fit.dims[1];
     t->n_roles = w->labels.dims[1];
-    t->n_classes = job->fit.n_classes;
+    t->n_classes = n_classes(&w->labels);
     t->n_rows = w->acts.fit.dims[0];
     t->n_test_rows = w->acts.test.dims[0];
     return SG_OK;
@@ -134,6 +143,7 @@ static sg_status fit(work *w, sg_tpr_fitted *out, const rows *acts, const rows *
     sg_probe *probe = NULL;
     sg_tpr *fixed = NULL;
     opts.role_dim = role_dim;
+    opts.n_classes = w->o->face.n_classes;
     opts.progress = fitting;
     opts.context = w;
     opts.cancel = w->job->cancel;
@@ -157,7 +167,7 @@ static sg_status fit_linear(work *w, sg_probe **out, uint64_t seed, sg_error *er
     const sg_tpr_opts *like = &w->job->fit;
     sg_probe_opts opts = sg_probe_defaults();
     opts.kind = SG_PROBE_SOFTMAX;
-    opts.n_classes = like->n_classes;
+    opts.n_classes = w->o->face.n_classes;
     opts.bias = like->bias;
     opts.lr = like->lr;
     opts.weight_decay = like->weight_decay;
@@ -272,7 +282,7 @@ static sg_status synthetic(work *w, sg_tpr_fitted *out, bool independent, sg_err
     sg_tpr_synthetic_opts opts = sg_tpr_synthetic_defaults();
     sg_tpr_synthetic s;
     opts.width = w->o->face.width;
-    opts.n_classes = like->n_classes;
+    opts.n_classes = w->o->face.n_classes;
     opts.role_dim = like->form == SG_TPR_TRILINEAR ? like->row_dim * like->column_dim : like->role_dim;
     opts.filler_dim = like->filler_dim;
     opts.independent = independent;
