@@ -683,6 +683,35 @@ static sg_status show_cosines(const sg_geometry *g, sg_error *err)
                                 stdout, cli_colours().bold[0] != 0, err);
 }
 
+/* Rows and columns lie in a line each. */
+static sg_status show_axes(const sg_tpr *p, sg_dim n_rows, sg_error *err)
+{
+    static const char *const names[2] = {"rows", "columns"};
+    sg_tensor w, axis[2];
+    SG_TRY(sg_tpr_linear(&w, p, err));
+    sg_status status = sg_tpr_axis_rows(&axis[0], &axis[1], &w, n_rows, err);
+    free(w.data);
+    SG_TRY(status);
+    for (int k = 0; k < 2; k++) {
+        const sg_dim n = axis[k].dims[0];
+        sg_geometry *g = NULL;
+        uint8_t *line = calloc((size_t)(n * n), 1);
+        for (sg_dim i = 0; line && i + 1 < n; i++)
+            line[i * n + i + 1] = line[(i + 1) * n + i] = 1;
+        if (status == SG_OK)
+            status = line ? sg_geometry_new(&g, &axis[k], line, sg_geometry_defaults(), err)
+                          : sg_fail(err, SG_ENOMEM, "out of memory");
+        if (status == SG_OK)
+            printf("  neighbour agreement of %s %.3f; permuted %.3f, 97.5 %% are below %.3f; cosine of neighbours "
+                   "%.3f, of others %.3f\n",
+                   names[k], g->agreement, g->permuted, g->permuted_high, g->near, g->far);
+        sg_geometry_free(g);
+        free(line);
+        free(axis[k].data);
+    }
+    return status;
+}
+
 static sg_status show_text(const sg_tpr *p, const sg_tpr *fixed, const sg_tpr_manifest *m, const sg_geometry *g,
                            const char *name, sg_error *err)
 {
@@ -711,6 +740,8 @@ static sg_status show_text(const sg_tpr *p, const sg_tpr *fixed, const sg_tpr_ma
         printf(" %.3g", sqrt(sum));
     }
     putchar('\n');
+    if (q->rows.data)
+        SG_TRY(show_axes(p, q->rows.dims[0], err));
     if (!g)
         return SG_OK;
     printf("  neighbour agreement of roles %.3f; with roles permuted %.3f, 97.5 %% are below %.3f\n", g->agreement,

@@ -157,6 +157,12 @@ sg_status sg_tpr_differences(sg_tensor *out, const sg_tensor *w, int to, int fro
 /* [S,D C]: all of a role's numbers less the mean over fillers */
 sg_status sg_tpr_role_rows(sg_tensor *out, const sg_tensor *w, sg_error *err) SG_MUST_CHECK;
 
+/* Of roles in n_rows rows of a board one vector for each row, [I,J D C], and one for each column, [J,I D C]: all
+ * numbers of the roles in it, the geometry of a trilinear probe's rows and columns whatever their gauge. Data the
+ * caller's. */
+sg_status sg_tpr_axis_rows(sg_tensor *rows, sg_tensor *columns, const sg_tensor *w, sg_dim n_rows,
+                           sg_error *err) SG_MUST_CHECK;
+
 /* Mean over roles and pairs of fillers of the cosine between two probes' differences, both w [D,S,C]. by_role [S]:
  * NULL, or where each role's goes. */
 sg_status sg_tpr_likeness(double *out, double *by_role, const sg_tensor *w, const sg_tensor *other,

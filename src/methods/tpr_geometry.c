@@ -67,6 +67,29 @@ sg_status sg_tpr_role_rows(sg_tensor *out, const sg_tensor *w, sg_error *err)
     return status;
 }
 
+sg_status sg_tpr_axis_rows(sg_tensor *rows, sg_tensor *columns, const sg_tensor *w, sg_dim n_rows, sg_error *err)
+{
+    const sg_dim D = w->dims[0], S = w->n_dims == 3 ? w->dims[1] : 0, C = w->dims[2], I = n_rows;
+    rows->data = columns->data = NULL;
+    sg_tensor role = {0};
+    if (I < 1 || S % I != 0)
+        return sg_fail(err, SG_EARG, "tpr: %" PRId64 " roles do not lie in %" PRId64 " rows", S, I);
+    SG_TRY(sg_tpr_role_rows(&role, w, err)); /* [I J,D C] */
+    const sg_dim J = S / I, n = D * C;
+    *rows = tpr_as(&role, 2, (sg_dim[]){I, J * n});
+    const sg_status status = tpr_room(columns, SG_F32, 2, (sg_dim[]){J, I * n}, err);
+    if (status != SG_OK) {
+        free(rows->data);
+        rows->data = NULL;
+        return status;
+    }
+    for (sg_dim i = 0; i < I; i++)
+        for (sg_dim j = 0; j < J; j++)
+            memcpy((float *)columns->data + (j * I + i) * n, (const float *)role.data + (i * J + j) * n,
+                   (size_t)n * sizeof(float));
+    return SG_OK;
+}
+
 /* Cosine of two roles' differences between classes a and b; NaN where one has none. */
 static double likeness(const sg_tensor *w, const sg_tensor *other, sg_dim s, sg_dim a, sg_dim b)
 {

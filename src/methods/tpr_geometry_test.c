@@ -366,6 +366,42 @@ static void likeness_is_the_cosine_of_differences(void **state)
     CHECK_STATUS(sg_tpr_likeness(&alike, NULL, &ta, &wide, &err), SG_ESHAPE);
 }
 
+/* Rows 0 and 1 of a board point the same way; columns do not. */
+static void rows_and_columns_have_a_geometry_of_their_own(void **state)
+{
+    (void)state;
+    float along[4 * 2] = {1, 2, /**/ 2, 4, /**/ -2, 1, /**/ 0, 1}, across[4 * 2];
+    sg_error err;
+    sg_tpr *p = plant(), *q;
+    sg_tensor w, rows, columns;
+    float binding[D * 4 * FD];
+    normals(across, 8, 1, 12);
+    normals(binding, D * 4 * FD, 1, 13);
+    sg_tpr_parts parts = *sg_tpr_get_parts(p);
+    parts.binding = sg_tensor_of(SG_F32, 3, (sg_dim[]){D, 4, FD}, binding);
+    parts.rows = sg_tensor_of(SG_F32, 2, (sg_dim[]){4, 2}, along);
+    parts.columns = sg_tensor_of(SG_F32, 2, (sg_dim[]){4, 2}, across);
+    CHECK_OK(sg_tpr_of(&q, &parts, &err), &err);
+    CHECK_OK(sg_tpr_linear(&w, q, &err), &err);
+    CHECK_OK(sg_tpr_axis_rows(&rows, &columns, &w, 4, &err), &err);
+    const uint8_t line[16] = {0, 1, 0, 0, /**/ 1, 0, 1, 0, /**/ 0, 1, 0, 1, /**/ 0, 0, 1, 0};
+    sg_geometry *g;
+    CHECK_OK(sg_geometry_new(&g, &rows, line, sg_geometry_defaults(), &err), &err);
+    CHECK_NEAR(g->cosine[1], 1, 1e-5, 0);
+    CHECK(fabs(g->cosine[2]) < 0.99);
+    sg_geometry_free(g);
+    CHECK_OK(sg_geometry_new(&g, &columns, line, sg_geometry_defaults(), &err), &err);
+    CHECK(fabs(g->cosine[1]) < 0.999);
+    sg_geometry_free(g);
+    free(rows.data);
+    free(columns.data);
+    CHECK_STATUS(sg_tpr_axis_rows(&rows, &columns, &w, 5, &err), SG_EARG);
+    CHECK(rows.data == NULL && columns.data == NULL);
+    free(w.data);
+    sg_tpr_free(p);
+    sg_tpr_free(q);
+}
+
 /* ---- synthetic activations ---- */
 
 static void synthetic_activations_hold_their_labels_and_no_board(void **state)
@@ -512,6 +548,7 @@ int main(void)
         cmocka_unit_test(a_board_laid_out_flat_agrees_and_noise_does_not),
         cmocka_unit_test(agreement_is_counted_over_pairs),
         cmocka_unit_test(likeness_is_the_cosine_of_differences),
+        cmocka_unit_test(rows_and_columns_have_a_geometry_of_their_own),
         cmocka_unit_test(synthetic_activations_hold_their_labels_and_no_board),
         cmocka_unit_test(published_probes_have_the_geometry_of_the_board),
         cmocka_unit_test(memory_may_run_out_anywhere),
