@@ -137,7 +137,7 @@ static sg_status solve(work *t, int i, sg_error *err)
 
 static sg_status iterate(work *t, sg_tpr_factored *out, const sg_tpr_factor_opts *o, sg_error *err)
 {
-    double norm2 = 0, before = INFINITY;
+    double norm2 = 0, before = (double)INFINITY;
     for (sg_dim i = 0; i < sg_tensor_count(&t->target); i++)
         norm2 += ((const double *)t->target.data)[i] * ((const double *)t->target.data)[i];
     if (!(norm2 > 0))

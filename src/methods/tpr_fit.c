@@ -14,6 +14,9 @@
 enum { U, R, ROWS = R, COLUMNS, F, BIAS, N_PARTS }; /* variables; COLUMNS and BIAS may be absent */
 enum { ACTS, LABELS, N_FIELDS };
 enum { CHUNK = 8192 }; /* rows whose loss is computed at once */
+/* Steps of fewer products than this run on one thread: a second saves little where the other processor is idle, and
+ * costs several times the step where it is not. */
+enum { QUIET = 1 << 24 };
 
 sg_tpr_opts sg_tpr_defaults(void)
 {
@@ -281,9 +284,14 @@ static sg_status train(fitting *t, const sg_tpr_opts *o, const sg_tensor *acts, 
     const sg_dim n_steps = SG_MAX((n_train * o->n_epochs + t->rows.batch - 1) / t->rows.batch, 1);
     const sg_dim every = SG_MAX(n_train / t->rows.batch / 2, 1);
     sg_schedule falling;
-    double lowest = INFINITY;
+    double lowest = (double)INFINITY;
     int n_in_vain = 0;
-    SG_TRY(prepare(t, o, n_train, n_steps, &falling, err));
+    sg_tpr_opts own = *o;
+    const sg_dim r = o->form == SG_TPR_TRILINEAR ? o->row_dim * o->column_dim : o->role_dim;
+    if ((double)t->rows.batch * (double)(r * o->filler_dim) * (double)(acts->dims[1] + labels->dims[1] * o->n_classes) <
+        QUIET)
+        own.exec.n_threads = 1;
+    SG_TRY(prepare(t, &own, n_train, n_steps, &falling, err));
     for (sg_dim done = 0; done < n_steps && n_in_vain < o->patience;) {
         const sg_dim now = SG_MIN(every, n_steps - done);
         double loss;

@@ -234,6 +234,31 @@ static void the_same_seed_gives_the_same_probe(void **state)
         sg_tpr_free(p[i]);
 }
 
+/* By a power of two, so that every number but the binding's is the same to the last bit. */
+static void the_scale_of_activations_does_not_matter(void **state)
+{
+    (void)state;
+    static float large[N * D];
+    sg_error err;
+    sg_tpr *p, *q;
+    sg_tpr_opts opts = small_opts();
+    opts.n_epochs = 2;
+    for (int i = 0; i < N * D; i++)
+        large[i] = 64 * X[i];
+    const sg_tensor scaled = sg_tensor_of(SG_F32, 2, (sg_dim[]){N, D}, large);
+    CHECK_OK(sg_tpr_fit(&p, &acts, &labels, opts, &err), &err);
+    CHECK_OK(sg_tpr_fit(&q, &scaled, &labels, opts, &err), &err);
+    const float *a = sg_tpr_get_parts(p)->binding.data, *b = sg_tpr_get_parts(q)->binding.data;
+    for (int i = 0; i < D * RD * FD; i++)
+        CHECK_NEAR(64 * b[i], a[i], 1e-5, 1e-4);
+    double one, other;
+    CHECK_OK(sg_tpr_loss(&one, p, &acts, &labels, &err), &err);
+    CHECK_OK(sg_tpr_loss(&other, q, &scaled, &labels, &err), &err);
+    CHECK_NEAR(one, other, 0, 1e-4);
+    sg_tpr_free(p);
+    sg_tpr_free(q);
+}
+
 /* ---- what holds of any probe ---- */
 
 static sg_value *as_graph(sg_graph *g, sg_value *const *x)
@@ -725,6 +750,7 @@ int main(void)
         cmocka_unit_test(a_planted_probe_is_found_by_least_squares),
         cmocka_unit_test(training_finds_what_labels_a_planted_probe_gives),
         cmocka_unit_test(the_same_seed_gives_the_same_probe),
+        cmocka_unit_test(the_scale_of_activations_does_not_matter),
         cmocka_unit_test(its_gradients_are_those_of_differences),
         cmocka_unit_test(its_linear_probe_says_the_same_and_has_its_rank),
         cmocka_unit_test(it_takes_values_of_any_rank),
