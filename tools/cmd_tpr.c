@@ -32,7 +32,7 @@ static const char help[] =
     "  --grid RxC             roles lie in rows and columns, and neighbours touch (square, where they fill one)\n"
     "  --lr X                 learning rate, which falls to nothing (0.01)\n"
     "  --weight-decay X       (0.01)\n"
-    "  --epochs N             at most (10)\n"
+    "  --epochs N             at most (16)\n"
     "  --rows N               of a batch (1024)\n"
     "  --bias                 one for each role and class\n"
     "  --games N              episodes, three quarters of which are fitted on (2000)\n"

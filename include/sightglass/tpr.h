@@ -85,7 +85,7 @@ typedef struct sg_tpr_opts {
     bool bias;                  /* false */
     double lr;                  /* 1e-2: falls in a line to nothing */
     double weight_decay;        /* 1e-2 */
-    int n_epochs;               /* 10: over the rows, but the last tenth, which decides when to stop earlier */
+    int n_epochs;               /* 16: over the rows, but the last tenth, which decides when to stop earlier */
     sg_dim batch;               /* 1024 rows */
     int patience;               /* 10: looks at the last tenth that find no lower loss end the training */
     uint64_t seed;              /* 0 */
@@ -98,9 +98,9 @@ sg_tpr_opts sg_tpr_defaults(void);
 
 /* acts [N,D] f32, labels [N,S] i32 in 0..C-1, or below 0 where there is none; rows of an episode lie together. The loss
  * is that of sg_tpr_loss; each look at the last tenth of the rows keeps the numbers if it is the lowest so far. AdamW,
- * first numbers normal with variances 1/D, 1/r and 1/f, activations divided by their root mean square while training so
- * that the rate means the same for all. SG_ESHAPE; SG_EARG: a label of C or more, or nothing to fit; SG_ENUMERIC: the
- * loss stopped being finite. */
+ * first numbers normal with variances 1/D, 1/r and 1/f; features are brought to deviation 1 while training (with a bias
+ * also to mean 0), so that the rate means the same for all. SG_ESHAPE; SG_EARG: a label of C or more, or nothing to
+ * fit; SG_ENUMERIC: the loss stopped being finite. */
 sg_status sg_tpr_fit(sg_tpr **out, const sg_tensor *acts, const sg_tensor *labels, sg_tpr_opts opts,
                      sg_error *err) SG_MUST_CHECK;
 

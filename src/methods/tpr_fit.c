@@ -29,7 +29,7 @@ sg_tpr_opts sg_tpr_defaults(void)
                          .column_dim = 8,
                          .lr = 1e-2,
                          .weight_decay = 1e-2,
-                         .n_epochs = 10,
+                         .n_epochs = 16,
                          .batch = 1024,
                          .patience = 10,
                          .exec = sg_exec_defaults()};
@@ -68,7 +68,7 @@ typedef struct fitting {
     sg_updates *updates;
     sg_value *part[N_PARTS], *input[N_FIELDS], *step, *lr, *loss, *sum, *count;
     sg_tensor best[N_PARTS]; /* the caller's to free() */
-    double scale;            /* of activations, which are divided by it */
+    sg_tensor mean, per;     /* [D] what is taken off features, and what they are then multiplied with */
     rows rows;
     sg_source source;
 } fitting;
@@ -120,7 +120,7 @@ static void build(fitting *t, const sg_tpr_opts *o, sg_dim D, sg_dim S)
     }
     if (o->bias)
         t->part[BIAS] = sg_variable(g, "bias", SG_F32, 2, (sg_dim[]){S, C}, sg_init_constant(0));
-    sg_value *even = sg_mul_scalar(g, t->input[ACTS], 1 / t->scale);
+    sg_value *even = sg_mul(g, sg_sub(g, t->input[ACTS], sg_const(g, &t->mean)), sg_const(g, &t->per));
     build_loss(t, sg_tpr_logits(g, even, t->part[U], roles, t->part[F], t->part[BIAS]), S);
 }
 
@@ -173,6 +173,8 @@ static void release(fitting *t)
 {
     for (int i = 0; i < N_PARTS; i++)
         free(t->best[i].data);
+    free(t->mean.data);
+    free(t->per.data);
     sg_train_free(t->train);
     sg_session_free(t->look);
     sg_updates_free(t->updates);
@@ -217,13 +219,60 @@ static sg_status check_opts(const sg_tpr_opts *o, sg_dim S, sg_error *err)
     return SG_OK;
 }
 
-static double scale_of(const sg_tensor *acts, sg_dim n)
+/* Features to deviation 1, and with a bias to mean 0: of the first n rows. */
+static sg_status standardise(fitting *t, const sg_tensor *acts, sg_dim n, bool bias, sg_error *err)
 {
+    const sg_dim D = acts->dims[1];
     const float *x = acts->data;
-    double sum = 0;
-    for (sg_dim i = 0; i < n * acts->dims[1]; i++)
-        sum += (double)x[i] * (double)x[i];
-    return sqrt(sum / (double)(n * acts->dims[1]));
+    bool varies = false;
+    SG_TRY(tpr_room(&t->mean, SG_F32, 1, &D, err));
+    SG_TRY(tpr_room(&t->per, SG_F32, 1, &D, err));
+    for (sg_dim d = 0; d < D; d++) {
+        double sum = 0, squares = 0;
+        for (sg_dim i = 0; i < n; i++)
+            sum += (double)x[i * D + d];
+        for (sg_dim i = 0; i < n; i++) {
+            const double off = (double)x[i * D + d] - sum / (double)n;
+            squares += off * off;
+        }
+        ((float *)t->mean.data)[d] = bias ? (float)(sum / (double)n) : 0;
+        ((float *)t->per.data)[d] = squares > 0 ? (float)sqrt((double)n / squares) : 0; /* else it tells nothing */
+        varies = varies || squares > 0;
+    }
+    return varies ? SG_OK : sg_fail(err, SG_EARG, "tpr: all activations are the same");
+}
+
+/* The numbers that were trained read (x - mean) * per; from here on they read x. */
+static sg_status finish(sg_tpr **out, fitting *t, const sg_tpr_opts *o, sg_error *err)
+{
+    const sg_dim D = t->per.dims[0], each = sg_tensor_count(&t->best[U]) / D;
+    for (sg_dim i = 0; i < D * each; i++)
+        ((float *)t->best[U].data)[i] *= ((const float *)t->per.data)[i / each];
+    sg_tpr_parts parts = {.binding = t->best[U], .fillers = t->best[F], .bias = t->best[BIAS]};
+    if (o->form == SG_TPR_TRILINEAR)
+        parts.rows = t->best[ROWS], parts.columns = t->best[COLUMNS];
+    else
+        parts.roles = t->best[R];
+    SG_TRY(sg_tpr_of(out, &parts, err));
+    if (!o->bias)
+        return SG_OK;
+    sg_tpr *const centred = *out;
+    sg_tensor w, less = {0};
+    *out = NULL;
+    sg_status status = sg_tpr_linear(&w, centred, err);
+    if (status == SG_OK) {
+        const sg_dim n = sg_tensor_count(&parts.bias);
+        const sg_tensor mean = tpr_as(&t->mean, 2, (sg_dim[]){1, D}), flat = tpr_as(&w, 2, (sg_dim[]){D, n});
+        status = tpr_product(&less, &mean, false, &flat, false, err);
+        for (sg_dim i = 0; status == SG_OK && i < n; i++)
+            ((float *)parts.bias.data)[i] -= ((const float *)less.data)[i];
+        free(w.data);
+    }
+    if (status == SG_OK)
+        status = sg_tpr_of(out, &parts, err);
+    free(less.data);
+    sg_tpr_free(centred);
+    return status;
 }
 
 static sg_status keep_best(fitting *t, sg_error *err)
@@ -291,6 +340,7 @@ static sg_status train(fitting *t, const sg_tpr_opts *o, const sg_tensor *acts, 
     if ((double)t->rows.batch * (double)(r * o->filler_dim) * (double)(acts->dims[1] + labels->dims[1] * o->n_classes) <
         QUIET)
         own.exec.n_threads = 1;
+    SG_TRY(standardise(t, acts, n_train, o->bias, err));
     SG_TRY(prepare(t, &own, n_train, n_steps, &falling, err));
     for (sg_dim done = 0; done < n_steps && n_in_vain < o->patience;) {
         const sg_dim now = SG_MIN(every, n_steps - done);
@@ -318,23 +368,12 @@ sg_status sg_tpr_fit(sg_tpr **out, const sg_tensor *acts, const sg_tensor *label
     SG_TRY(check_rows(acts, labels, opts.n_classes, err));
     SG_TRY(check_opts(&opts, labels->dims[1], err));
     SG_TRY(tpr_check_finite(acts, "the activations", err));
-    const double scale = scale_of(acts, acts->dims[0]);
-    if (!(scale > 0))
-        return sg_fail(err, SG_EARG, "tpr: every activation is 0");
-    fitting t = {.g = sg_graph_new(), .scale = scale, .rows = {.from = {acts, labels}}};
+    fitting t = {.g = sg_graph_new(), .rows = {.from = {acts, labels}}};
     sg_status status = t.g ? SG_OK : sg_fail(err, SG_ENOMEM, "tpr: out of memory");
     if (status == SG_OK)
         status = train(&t, &opts, acts, labels, err);
-    if (status == SG_OK) {
-        for (sg_dim i = 0; i < sg_tensor_count(&t.best[U]); i++)
-            ((float *)t.best[U].data)[i] /= (float)scale;
-        sg_tpr_parts parts = {.binding = t.best[U], .fillers = t.best[F], .bias = t.best[BIAS]};
-        if (opts.form == SG_TPR_TRILINEAR)
-            parts.rows = t.best[ROWS], parts.columns = t.best[COLUMNS];
-        else
-            parts.roles = t.best[R];
-        status = sg_tpr_of(out, &parts, err);
-    }
+    if (status == SG_OK)
+        status = finish(out, &t, &opts, err);
     release(&t);
     return status;
 }

@@ -50,7 +50,7 @@ static sg_tpr_job small_job(void)
     job.adjacency = board;
     job.fit.role_dim = 4;
     job.fit.batch = 128;
-    job.fit.n_epochs = 8;
+    job.fit.n_epochs = 30;
     job.fit.seed = 3;
     job.fit.exec.n_threads = 1;
     job.score.n_resamples = 50;

@@ -259,6 +259,31 @@ static void the_scale_of_activations_does_not_matter(void **state)
     sg_tpr_free(q);
 }
 
+/* With a bias a mean is no obstacle, and it is folded in. */
+static void a_bias_takes_up_what_all_activations_share(void **state)
+{
+    (void)state;
+    static float off[N * D];
+    sg_error err;
+    sg_tpr *p;
+    sg_tpr_opts opts = small_opts();
+    opts.n_epochs = 20;
+    for (int i = 0; i < N * D; i++)
+        off[i] = X[i] + (float)(10 * (i % D == 3) - 5 * (i % D == 7));
+    const sg_tensor moved = sg_tensor_of(SG_F32, 2, (sg_dim[]){N, D}, off);
+    double rate[2];
+    for (int bias = 0; bias < 2; bias++) {
+        opts.bias = bias;
+        CHECK_OK(sg_tpr_fit(&p, &moved, &labels, opts, &err), &err);
+        CHECK((sg_tpr_get_parts(p)->bias.data != NULL) == bias);
+        sg_tensor y = logits_of(p, &moved);
+        rate[bias] = accuracy(&y, Y, N * S);
+        free(y.data);
+        sg_tpr_free(p);
+    }
+    CHECK(rate[1] > 0.9 && rate[0] < rate[1] - 0.02);
+}
+
 /* ---- what holds of any probe ---- */
 
 static sg_value *as_graph(sg_graph *g, sg_value *const *x)
@@ -560,7 +585,7 @@ static void fits_that_make_no_sense_are_refused_and_one_can_be_stopped(void **st
     one.data = bad;
     l.data = Y;
     CHECK_STATUS(sg_tpr_fit(&p, &one, &l, opts, &err), SG_EARG);
-    CHECK_TEXT(err.text, "every activation is 0");
+    CHECK_TEXT(err.text, "all activations are the same");
     bad[2] = NAN;
     CHECK_STATUS(sg_tpr_fit(&p, &one, &l, opts, &err), SG_ENUMERIC);
     opts.lr = 1e30;
@@ -751,6 +776,7 @@ int main(void)
         cmocka_unit_test(training_finds_what_labels_a_planted_probe_gives),
         cmocka_unit_test(the_same_seed_gives_the_same_probe),
         cmocka_unit_test(the_scale_of_activations_does_not_matter),
+        cmocka_unit_test(a_bias_takes_up_what_all_activations_share),
         cmocka_unit_test(its_gradients_are_those_of_differences),
         cmocka_unit_test(its_linear_probe_says_the_same_and_has_its_rank),
         cmocka_unit_test(it_takes_values_of_any_rank),
