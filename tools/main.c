@@ -18,6 +18,7 @@ static const struct {
     {"generate", "write on from a text, with edits in place", cmd_generate},
     {"study", "ask one paper's question again: list, run", cmd_study},
     {"train", "train a language model from nothing, on files or on a world", cmd_train},
+    {"tpr", "take a probe's directions apart into squares and colours: fit, factor, show", cmd_tpr},
     {"world", "sample a synthetic world: list, sample", cmd_world},
 };
 

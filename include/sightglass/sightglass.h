@@ -36,8 +36,10 @@
 #include "sightglass/superposition.h"
 #include "sightglass/tensor.h"
 #include "sightglass/tokenizer.h"
+#include "sightglass/tpr.h"
 #include "sightglass/train.h"
 #include "sightglass/update.h"
 #include "sightglass/world.h"
+#include "sightglass/zip.h"
 
 #endif
