@@ -16,6 +16,7 @@ static const struct {
     {"study", "ask one paper's question again: list, run", cmd_study},
     {"train", "train a language model from nothing, on files or on a world", cmd_train},
     {"world", "sample a synthetic world: list, sample", cmd_world},
+    {"worldmodel", "whether a model holds a state of its world and uses it: five numbers, one verdict", cmd_worldmodel},
 };
 
 static void help(FILE *to)

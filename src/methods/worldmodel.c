@@ -195,7 +195,8 @@ static sg_status rate(sg_worldmodel_number *out, const sg_wm *w, const sg_wm_mar
     return sg_wm_marks_rate(&out->rate, marks, w->net->n_classes == 0, w->opts.n_resamples, w->opts.seed, err);
 }
 
-/* A reading other than the site's: features, probe, marks, number. *marks stays with the caller where it is not NULL. */
+/* A reading other than the site's: features, probe, marks, number. *marks stays with the caller where it is not NULL.
+ */
 static sg_status one(sg_worldmodel_number *out, sg_wm_marks *kept, const sg_wm *w, sg_worldmodel_reading what, int seed,
                      double done, sg_error *err)
 {

@@ -1,6 +1,7 @@
 /* What an edit does on an Othello board: a disc turns, a square is emptied, or a square becomes legal or stops being
  * so, and with it the set of legal moves of who is to move. The error of an output is that of the papers (Li et al.
- * 2022): of as many top moves as there are legal ones, those that are not legal, and the legal ones that are missing. */
+ * 2022): of as many top moves as there are legal ones, those that are not legal, and the legal ones that are missing.
+ */
 #include <string.h>
 
 #include "methods/worldmodel_internal.h"
@@ -44,8 +45,8 @@ static bool choose(void *self, sg_worldmodel_edit *e, sg_rng *r)
     if (o.mover == SG_OTHELLO_OVER)
         return false;
     for (int s = 0; s < n; s++) {
-        const bool candidate = b->data->kind == SG_STATE_LEGAL ? sg_othello_token(o.size, s) > 0 && !(filled >> s & 1)
-                                                               : filled >> s & 1;
+        const bool candidate =
+            b->data->kind == SG_STATE_LEGAL ? sg_othello_token(o.size, s) > 0 && !(filled >> s & 1) : filled >> s & 1;
         if (!candidate)
             continue;
         const uint64_t after = legal_after(&o, b->data->kind, s);

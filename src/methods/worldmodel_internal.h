@@ -27,9 +27,9 @@ typedef struct sg_wm {
     sg_worldmodel_opts opts;
     sg_dim first[SG_WM_PARTS + 1]; /* rows of each part; the last is n_rows */
     sg_dim n_tasks;
-    sg_tensor state;     /* [N,S]: the network's classes, or its numbers less their mean over their deviation */
-    sg_dim *episode;     /* [N] of a judged row: which of those judged on it is */
-    sg_dim n_judged;     /* episodes */
+    sg_tensor state;       /* [N,S]: the network's classes, or its numbers less their mean over their deviation */
+    sg_dim *episode;       /* [N] of a judged row: which of those judged on it is */
+    sg_dim n_judged;       /* episodes */
     double *centre, *unit; /* [S] of numbers: mean and deviation of the rows fitted on */
     sg_worldmodel *found;
 } sg_wm;

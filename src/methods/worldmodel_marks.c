@@ -7,7 +7,8 @@
 
 sg_status sg_wm_marks_new(sg_wm_marks *m, sg_dim n, sg_error *err)
 {
-    *m = (sg_wm_marks){.n = n, .got = calloc((size_t)n + 1, sizeof(double)), .of = calloc((size_t)n + 1, sizeof(double))};
+    *m = (sg_wm_marks){
+        .n = n, .got = calloc((size_t)n + 1, sizeof(double)), .of = calloc((size_t)n + 1, sizeof(double))};
     if (m->got && m->of)
         return SG_OK;
     sg_wm_marks_free(m);

@@ -61,8 +61,8 @@ static void mark_numbers(sg_wm_marks *marks, const sg_wm *w, const sg_tensor *st
 }
 
 /* What the probe reads off rows first..first+n; judged: by episode, else all in one. */
-static sg_status mark(sg_wm_marks *marks, const sg_wm *w, const sg_probe *p, const sg_tensor *x,
-                      const sg_tensor *state, int part, sg_error *err)
+static sg_status mark(sg_wm_marks *marks, const sg_wm *w, const sg_probe *p, const sg_tensor *x, const sg_tensor *state,
+                      int part, sg_error *err)
 {
     const bool judged = part == SG_WM_JUDGE, numbers = w->net->n_classes == 0;
     const sg_dim first = w->first[part], n = w->first[part + 1] - first;
@@ -220,8 +220,8 @@ sg_status sg_wm_read(sg_probe **probe, double *lambda, sg_wm_marks *marks, const
     *probe = NULL;
     *marks = (sg_wm_marks){0};
     if (x->dtype != SG_F32 || x->n_dims != 2 || x->dims[0] != w->net->n_rows)
-        return sg_fail(err, SG_ESHAPE, "world model: features are %s %s, wanted f32 [%lld,D]",
-                       sg_dtype_name(x->dtype), sg_shape_text(shape, x->n_dims, x->dims), (long long)w->net->n_rows);
+        return sg_fail(err, SG_ESHAPE, "world model: features are %s %s, wanted f32 [%lld,D]", sg_dtype_name(x->dtype),
+                       sg_shape_text(shape, x->n_dims, x->dims), (long long)w->net->n_rows);
     sg_status status = w->opts.probe.kind == SG_PROBE_RIDGE ? fit_ridge(probe, lambda, w, x, state, err)
                                                             : fit_descent(probe, lambda, w, x, state, err);
     if (status == SG_OK)

@@ -12,7 +12,7 @@
 #include "sightglass/linalg.h"
 
 enum { BATCH = 64 };
-static const double strengths[] = {0.5, 1, 2, 4, 8, 16};
+static const double strengths[] = {0.5, 1, 2, 4, 8, 16, 32, 64};
 enum { MOVE_NOTHING, MOVE_ALONG, MOVE_AT_RANDOM };
 
 typedef struct mover {
@@ -36,9 +36,8 @@ static sg_status class_means(mover *m, const sg_probe *p, const sg_tensor *x, sg
     float *logits = malloc((size_t)(n * s * c) * sizeof *logits + 1);
     double *count = calloc((size_t)(s * c), sizeof *count);
     m->means = calloc((size_t)(s * c * c), sizeof *m->means);
-    sg_status status = logits && count && m->means
-                           ? sg_probe_logits(p, &rows, logits, err)
-                           : sg_fail(err, SG_ENOMEM, "world model: out of memory for logits");
+    sg_status status = logits && count && m->means ? sg_probe_logits(p, &rows, logits, err)
+                                                   : sg_fail(err, SG_ENOMEM, "world model: out of memory for logits");
     for (sg_dim i = 0; status == SG_OK && i < n * s; i++) {
         const int32_t is = ((const int32_t *)w->state.data)[i];
         if (is < 0)
@@ -206,9 +205,8 @@ static sg_status errors(mover *m, sg_dim n, const sg_worldmodel_edit *edits, int
         if (!m->effect)
             SG_TRY(net->run(net->self, count, donors, NULL, m->donors, err));
         for (sg_dim i = 0; i < count; i++) {
-            error[first + i] = m->effect
-                                   ? m->effect->error(m->effect->self, &edits[first + i], m->outputs + i * v)
-                                   : divergence(m->donors + i * v, m->outputs + i * v, v);
+            error[first + i] = m->effect ? m->effect->error(m->effect->self, &edits[first + i], m->outputs + i * v)
+                                         : divergence(m->donors + i * v, m->outputs + i * v, v);
             if (!isfinite(error[first + i]))
                 return sg_fail(err, SG_ENUMERIC, "world model: the output of an edit is not finite");
         }
@@ -279,8 +277,9 @@ sg_status sg_wm_use(sg_worldmodel_used *out, const sg_wm *w, const sg_probe *pro
     if (!m.weights->data)
         return sg_fail(err, SG_EUNSUPPORTED, "world model: a probe of kind %s has no direction to move along",
                        sg_probe_kind_name(sg_probe_get_kind(probe)));
-    *out = (sg_worldmodel_used){.measure = net->effect ? net->effect->measure
-                                                       : "nats between the output and that of a row with the state asked for"};
+    *out = (sg_worldmodel_used){.measure = net->effect
+                                               ? net->effect->measure
+                                               : "nats between the output and that of a row with the state asked for"};
     sg_worldmodel_edit *edits = malloc(n * sizeof *edits);
     double *error = malloc(3 * n * sizeof *error);
     m.shift = malloc((size_t)(BATCH * m.width) * sizeof(float));
