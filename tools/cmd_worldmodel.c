@@ -33,7 +33,7 @@ static void help(FILE *to)
 }
 
 typedef struct settings {
-    const char *file, *state, *at, *probe;
+    const char *file, *table, *text, *test, *state, *at, *probe;
     double tau;
     long long trivial, episodes, rows, edits, seed;
     bool allow_output, json;
@@ -42,6 +42,9 @@ typedef struct settings {
 #define PLACE(field) offsetof(settings, field)
 static const asked_option options[] = {
     {"file", ASKED_WORD, PLACE(file), 0, 0},
+    {"table", ASKED_WORD, PLACE(table), 0, 0},
+    {"text", ASKED_WORD, PLACE(text), 0, 0},
+    {"test", ASKED_WORD, PLACE(test), 0, 0},
     {"state", ASKED_WORD, PLACE(state), 0, 0},
     {"at", ASKED_WORD, PLACE(at), 0, 0},
     {"probe", ASKED_WORD, PLACE(probe), 0, 0},
@@ -156,13 +159,33 @@ static int as_json(const char *model, const sg_worldmodel_data *d, const sg_worl
 
 /* ---- the command ---- */
 
+static sg_status get_table(sg_worldmodel_data *d, const settings *s, const sg_model *m, sg_error *err)
+{
+    char list[256], *rest = NULL;
+    const char *states[16], *name = strrchr(s->table, '/');
+    sg_worldmodel_columns columns = {.text = s->text, .states = states, .test = s->test};
+    sg_table *t;
+    snprintf(list, sizeof list, "%s", s->state);
+    for (char *c = strtok_r(list, ",", &rest); c && columns.n_states < 16; c = strtok_r(NULL, ",", &rest))
+        states[columns.n_states++] = c;
+    SG_TRY(sg_table_open(&t, s->table, err));
+    const sg_status status =
+        sg_worldmodel_table(d, m, t, columns, s->episodes ? s->episodes : 2500, (uint64_t)s->seed, err);
+    sg_table_free(t);
+    if (status == SG_OK)
+        snprintf(d->world, sizeof d->world, "%s", name ? name + 1 : s->table);
+    return status;
+}
+
 static sg_status get_data(sg_worldmodel_data *d, const settings *s, asked_world *w, const sg_model *m, sg_error *err)
 {
     if (s->file)
         return sg_worldmodel_open(d, s->file, err);
+    if (s->table)
+        return get_table(d, s, m, err);
     SG_TRY(asked_fit(w, m, err));
-    return sg_worldmodel_draw(d, w->world, w->n_settings, w->settings, s->state, (sg_dim)s->episodes, (uint64_t)s->seed,
-                              err);
+    return sg_worldmodel_draw(d, w->world, w->n_settings, w->settings, s->state, s->episodes ? s->episodes : 800,
+                              (uint64_t)s->seed, err);
 }
 
 static int run(const settings *s, asked_world *w, const char *path)
@@ -206,16 +229,18 @@ static int run(const settings *s, asked_world *w, const char *path)
 
 int cmd_worldmodel(int argc, char **argv)
 {
-    settings s = {.tau = NAN, .trivial = NO_TRIVIAL, .episodes = 800, .rows = 16000, .edits = 1000, .seed = 1000003};
+    settings s = {.tau = NAN, .trivial = NO_TRIVIAL, .rows = 16000, .edits = 1000, .seed = 1000003};
     asked_world w = {0};
     const char *model = NULL;
     int code = asked_read(argc, argv, "worldmodel", help, SG_COUNT_OF(options), options, &s, &w, &model);
     if (code < 0 && !s.at)
         code = cli_usage("worldmodel", "at which value? --at SITE; `sightglass inspect %s` names them", model);
-    if (code < 0 && !w.world == !s.file)
-        code = cli_usage("worldmodel", "wanted either --world or --file");
-    if (code < 0 && w.world && !s.state)
-        code = cli_usage("worldmodel", "which state? --state FIELD");
+    if (code < 0 && (w.world != NULL) + (s.file != NULL) + (s.table != NULL) != 1)
+        code = cli_usage("worldmodel", "wanted one of --world, --file and --table");
+    if (code < 0 && !s.file && !s.state)
+        code = cli_usage("worldmodel", "which state? --state %s", s.table ? "COLUMN,..." : "FIELD");
+    if (code < 0 && s.table && !s.text)
+        code = cli_usage("worldmodel", "which column has the names? --text COLUMN");
     if (code < 0)
         code = run(&s, &w, model);
     asked_world_free(&w);

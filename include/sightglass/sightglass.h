@@ -30,10 +30,12 @@
 #include "sightglass/schedule.h"
 #include "sightglass/source.h"
 #include "sightglass/superposition.h"
+#include "sightglass/table.h"
 #include "sightglass/tensor.h"
 #include "sightglass/tokenizer.h"
 #include "sightglass/train.h"
 #include "sightglass/update.h"
 #include "sightglass/world.h"
+#include "sightglass/worldmodel.h"
 
 #endif

@@ -18,6 +18,7 @@
 
 #include "sightglass/probe.h"
 #include "sightglass/rng.h"
+#include "sightglass/table.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -49,13 +50,13 @@ typedef struct sg_worldmodel_number {
 
 /* What moving the site along the probe does to the output. */
 typedef struct sg_worldmodel_used {
-    const char *measure; /* what an error is: "squares wrong in the predicted legal set" */
+    const char *measure;                /* what an error is: "squares wrong in the predicted legal set" */
     double before, after, random_after; /* mean error against what the world says after the edit: of the output as it
                                          * was, edited, and moved as far in a random direction */
-    sg_rate effect;     /* before - after: above 0 the output went where the world goes; n edits */
-    sg_rate random;     /* before - random_after */
-    sg_rate difference; /* random_after - after */
-    double strength;    /* chosen on episodes that are not in these numbers; 1 moves a class's mean onto the other's */
+    sg_rate effect;                     /* before - after: above 0 the output went where the world goes; n edits */
+    sg_rate random;                     /* before - random_after */
+    sg_rate difference;                 /* random_after - after */
+    double strength; /* chosen on episodes that are not in these numbers; 1 moves a class's mean onto the other's */
 } sg_worldmodel_used;
 
 typedef enum sg_worldmodel_verdict {
@@ -80,7 +81,7 @@ typedef struct sg_worldmodel {
     sg_worldmodel_used used;
     /* Controls beside them. */
     sg_worldmodel_number shuffled; /* the site, with states of other episodes at the same positions */
-    sg_rate chance; /* the commonest class of each task and position, which needs no network; 0 for R2 */
+    sg_rate chance;                /* the commonest class of each task and position, which needs no network; 0 for R2 */
     /* What the above are made of. */
     sg_worldmodel_number reading[SG_N_READINGS]; /* untrained: of the first seed */
     sg_worldmodel_number untrained_seed[SG_WORLDMODEL_SEEDS];
@@ -90,15 +91,15 @@ typedef struct sg_worldmodel {
 } sg_worldmodel;
 
 typedef struct sg_worldmodel_opts {
-    sg_probe_opts probe;  /* its kind is the class of the claim; lambda and weight decay are swept. SG_PROBE_RIDGE */
-    double tau;           /* NaN: .05 of accuracy, .1 of R2 */
-    bool allow_output;    /* false; true where the state is the task, so that the output may show it too */
+    sg_probe_opts probe; /* its kind is the class of the claim; lambda and weight decay are swept. SG_PROBE_RIDGE */
+    double tau;          /* NaN: .05 of accuracy, .1 of R2 */
+    bool allow_output;   /* false; true where the state is the task, so that the output may show it too */
     double share_fit, share_choose; /* .6 and .15 of the episodes; the rest is judged on */
-    sg_dim n_rows;        /* 16000: at most, some positions of each episode */
-    sg_dim n_edits;       /* 1000: at most, of the rows judged on */
-    int n_resamples;      /* 1000 */
-    uint64_t seed;        /* 0; of positions, shuffles, edits, random directions, resamples, untrained networks */
-    uint64_t weights;     /* 0; the seed of the weights of a model from nothing */
+    sg_dim n_rows;                  /* 16000: at most, some positions of each episode */
+    sg_dim n_edits;                 /* 1000: at most, of the rows judged on */
+    int n_resamples;                /* 1000 */
+    uint64_t seed;    /* 0; of positions, shuffles, edits, random directions, resamples, untrained networks */
+    uint64_t weights; /* 0; the seed of the weights of a model from nothing */
     sg_exec_opts exec;
     void (*progress)(void *context, const char *part, double done); /* NULL: nobody is told */
     void *context;
@@ -110,25 +111,35 @@ sg_worldmodel_opts sg_worldmodel_defaults(void);
 
 /* Sequences with the state behind each position. */
 typedef struct sg_worldmodel_data {
-    char world[64], name[64];    /* "othello size=6", "board_rel"; for texts */
-    sg_tensor tokens, counts;    /* [E,T] i32; bool, or data NULL: all count */
-    sg_tensor state;             /* [E,T] or [E,T,S]: i32 or bool classes, below 0 where there is none; or f32 numbers,
-                                  * NaN where there is none */
-    int n_classes;               /* 0: numbers */
-    int trivial;                 /* a class whose labels are not judged, such as an empty square; -1: none */
-    sg_dim n_test;               /* the last episodes, which are judged on; 0: a share as opts say */
-    int board;                   /* squares a side, where the state is of an Othello board; 0 elsewhere */
+    char world[64], name[64]; /* "othello size=6", "board_rel"; for texts */
+    sg_tensor tokens, counts; /* [E,T] i32; bool, or data NULL: all count */
+    sg_tensor state;          /* [E,T] or [E,T,S]: i32 or bool classes, below 0 where there is none; or f32 numbers,
+                               * NaN where there is none */
+    int n_classes;            /* 0: numbers */
+    int trivial;              /* a class whose labels are not judged, such as an empty square; -1: none */
+    sg_dim n_test;            /* the last episodes, which are judged on; 0: a share as opts say */
+    int board;                /* squares a side, where the state is of an Othello board; 0 elsewhere */
     enum { SG_STATE_OTHER, SG_STATE_DISCS, SG_STATE_EMPTY, SG_STATE_LEGAL } kind; /* then: what an edit changes */
-    void *owner;                 /* of the numbers, if they belong to this */
+    void *owner; /* of the numbers, if they belong to this */
 } sg_worldmodel_data;
 
 /* `n` episodes of a world. state: a field with a value for each position, "board_rel", or FIELD=CLASS, "board_rel=0",
  * which asks of each whether it is that class. SG_ENOTFOUND, SG_EUNSUPPORTED: not a world of sequences. */
-sg_status sg_worldmodel_draw(sg_worldmodel_data *out, const sg_world *world, int n_settings,
-                             const sg_setting *settings, const char *state, sg_dim n, uint64_t seed,
-                             sg_error *err) SG_MUST_CHECK;
+sg_status sg_worldmodel_draw(sg_worldmodel_data *out, const sg_world *world, int n_settings, const sg_setting *settings,
+                             const char *state, sg_dim n, uint64_t seed, sg_error *err) SG_MUST_CHECK;
 /* A safetensors file with `tokens`, `state` and maybe `counts`, shaped as above. */
 sg_status sg_worldmodel_open(sg_worldmodel_data *out, const char *path, sg_error *err) SG_MUST_CHECK;
+/* Names with numbers of what they name, such as places with coordinates: each text is an episode, and its state is that
+ * of its last token. At most n texts, drawn; rows without all numbers or with a text that is there already are left
+ * out, and so are those longer than the model's context. */
+typedef struct sg_worldmodel_columns {
+    const char *text;
+    int n_states;
+    const char *const *states; /* columns of numbers */
+    const char *test; /* a column that is 1 or True where a row is to be judged on; NULL: a share, as opts say */
+} sg_worldmodel_columns;
+sg_status sg_worldmodel_table(sg_worldmodel_data *out, const sg_model *m, const sg_table *t,
+                              sg_worldmodel_columns columns, sg_dim n, uint64_t seed, sg_error *err) SG_MUST_CHECK;
 void sg_worldmodel_data_free(sg_worldmodel_data *d); /* a zeroed struct is fine */
 
 /* site: a name whose value is [batch,time,...]. On an Othello board the edit turns a disc, empties a square or makes a
@@ -160,11 +171,11 @@ typedef struct sg_worldmodel_network {
     const char *site, *name; /* of the site and of the state, for texts */
     void *self;
     sg_dim n_rows;
-    const sg_store_row *rows;  /* [N], rows of an episode together */
+    const sg_store_row *rows;         /* [N], rows of an episode together */
     sg_dim first_choose, first_judge; /* rows before are fitted on, and chosen on; an episode is on one side only */
-    sg_tensor state;           /* [N,S] i32 or f32, as in sg_worldmodel_data */
+    sg_tensor state;                  /* [N,S] i32 or f32, as in sg_worldmodel_data */
     int n_classes, trivial;
-    sg_dim n_outputs;          /* V */
+    sg_dim n_outputs; /* V */
     /* f1 and what it is compared with: *out becomes [N,D] f32, data the caller's to free(); NULL: no such reading. */
     sg_status (*read)(void *self, sg_worldmodel_reading what, int seed, sg_tensor *out, sg_error *err);
     /* f2: outputs [n,V] of some rows with `shift` [n,D] added to the site; NULL: with nothing added. */

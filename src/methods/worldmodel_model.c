@@ -10,9 +10,10 @@
 #include "methods/worldmodel_internal.h"
 #include "sightglass/ops.h"
 
-#define CHUNK    256  /* episodes that are harvested at once */
-#define MOST_OUT 4096 /* of more logits the last normalised residual, which they are a linear map of, stands for them  \
-                       */
+#define CHUNK 256 /* episodes that are harvested at once */
+#define MOST_OUT                                                                                                       \
+    4096 /* of more logits the last normalised residual, which they are a linear map of, stands for them               \
+          */
 
 typedef struct cut {
     const sg_model *m;
