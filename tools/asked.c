@@ -150,7 +150,7 @@ sg_status asked_probe_kind(const char *name, sg_probe_kind *kind, sg_error *err)
             *kind = (sg_probe_kind)k;
             return SG_OK;
         }
-    return sg_fail(err, SG_EARG, "--probe is \"%.20s\", wanted ridge, softmax, mean or mlp", name);
+    return sg_fail(err, SG_EARG, "--kind is \"%.20s\", wanted ridge, softmax, mean or mlp", name);
 }
 
 /* ---- progress ---- */

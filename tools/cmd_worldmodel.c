@@ -19,7 +19,7 @@ static void help(FILE *to)
         "condition that failed. --file has tokens [E,T] and state [E,T] or [E,T,S], whole numbers or reals.\n\n"
         "  --at SITE         a value by name, as blocks.2.hook_resid_post\n"
         "  --state FIELD     of the world, such as board_rel; board_rel=0 asks whether it is 0\n"
-        "  --probe KIND      the class of the claim: ridge (the default), softmax, mean\n"
+        "  --kind KIND       the class of the claim: ridge (the default), softmax, mean\n"
         "  --tau X           by how much the site is to be read better than all else (.05 of accuracy, .1 of R2)\n"
         "  --allow-output    the state is the task: that the output shows it too is no objection\n"
         "  --trivial CLASS   labels of this class are not judged (0, an empty square, of boards; -1: all are)\n"
@@ -33,7 +33,7 @@ static void help(FILE *to)
 }
 
 typedef struct settings {
-    const char *file, *table, *text, *test, *state, *at, *probe;
+    const char *file, *table, *text, *test, *state, *at, *kind;
     double tau;
     long long trivial, episodes, rows, edits, seed;
     bool allow_output, json;
@@ -47,7 +47,7 @@ static const asked_option options[] = {
     {"test", ASKED_WORD, PLACE(test), 0, 0},
     {"state", ASKED_WORD, PLACE(state), 0, 0},
     {"at", ASKED_WORD, PLACE(at), 0, 0},
-    {"probe", ASKED_WORD, PLACE(probe), 0, 0},
+    {"kind", ASKED_WORD, PLACE(kind), 0, 0},
     {"tau", ASKED_REAL, PLACE(tau), 0, 1},
     {"allow-output", ASKED_FLAG, PLACE(allow_output), 0, 0},
     {"trivial", ASKED_WHOLE, PLACE(trivial), -1, 1e6},
@@ -205,7 +205,7 @@ static int run(const settings *s, asked_world *w, const char *path)
     opts.context = &progress;
     opts.progress = isatty(STDERR_FILENO) ? asked_show : NULL;
     asked_catch();
-    sg_status status = s->probe ? asked_probe_kind(s->probe, &opts.probe.kind, &err) : SG_OK;
+    sg_status status = s->kind ? asked_probe_kind(s->kind, &opts.probe.kind, &err) : SG_OK;
     if (status == SG_OK)
         status = sg_model_open(&m, path, sg_model_defaults(), &err);
     if (status == SG_OK)

@@ -1,9 +1,10 @@
 /* Rates and their intervals. Labels of one episode resemble each other, so an episode is what is drawn again: each is
- * averaged first, and resamples are of episodes (Efron 1979; percentiles). */
+ * averaged first, and resamples are of episodes. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "methods/worldmodel_internal.h"
+#include "sightglass/bootstrap.h"
 
 sg_status sg_wm_marks_new(sg_wm_marks *m, sg_dim n, sg_error *err)
 {
@@ -22,59 +23,32 @@ void sg_wm_marks_free(sg_wm_marks *m)
     *m = (sg_wm_marks){0};
 }
 
-/* Of the episodes that at() names, NULL: all. */
-static double rate_of(const sg_wm_marks *m, bool is_r2, sg_rng *r)
-{
-    double sum = 0, of = 0;
-    for (sg_dim i = 0; i < m->n; i++) {
-        const sg_dim e = r ? (sg_dim)sg_rng_below(r, (uint32_t)m->n) : i;
-        if (is_r2) {
-            sum += m->got[e];
-            of += m->of[e];
-        } else if (m->of[e] > 0) {
-            sum += m->got[e] / m->of[e];
-            of += 1;
-        }
-    }
-    if (of <= 0)
-        return NAN;
-    return is_r2 ? 1 - sum / of : sum / of;
-}
-
-static int by_size(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Between the two nearest of n in order. */
-static double quantile(const double *sorted, int n, double q)
-{
-    const double at = q * (n - 1);
-    const int low = (int)at, high = SG_MIN(low + 1, n - 1);
-    return sorted[low] + (at - low) * (sorted[high] - sorted[low]);
-}
-
 sg_status sg_wm_marks_rate(sg_rate *out, const sg_wm_marks *m, bool is_r2, int n_resamples, uint64_t seed,
                            sg_error *err)
 {
-    double *drawn = malloc((size_t)n_resamples * sizeof *drawn);
-    int n = 0;
-
-    if (!drawn)
-        return sg_fail(err, SG_ENOMEM, "world model: out of memory for %d resamples", n_resamples);
-    for (int i = 0; i < n_resamples; i++) {
-        sg_rng r = sg_rng_new(seed, (uint32_t)i);
-        const double x = rate_of(m, is_r2, &r);
-        if (!isnan(x)) /* a resample may hold nothing but empty episodes */
-            drawn[n++] = x;
+    sg_bootstrap_opts how = sg_bootstrap_defaults();
+    double *share = malloc((size_t)m->n * sizeof *share + 1), sum = 0, of = 0;
+    sg_interval at;
+    sg_dim n = 0;
+    if (!share)
+        return sg_fail(err, SG_ENOMEM, "world model: out of memory for %lld episodes", (long long)m->n);
+    how.n_resamples = n_resamples;
+    how.seed = seed;
+    for (sg_dim e = 0; e < m->n; e++) {
+        if (!is_r2 && m->of[e] > 0)
+            sum += share[n++] = m->got[e] / m->of[e];
+        else if (is_r2)
+            sum += m->got[e];
+        of += is_r2 ? m->of[e] : m->of[e] > 0;
     }
-    *out = (sg_rate){.value = rate_of(m, is_r2, NULL), .low = NAN, .high = NAN, .n = m->n_labels};
-    if (n) {
-        qsort(drawn, (size_t)n, sizeof *drawn, by_size);
-        out->low = quantile(drawn, n, 0.025);
-        out->high = quantile(drawn, n, 0.975);
-    }
-    free(drawn);
+    /* R2 is one less a ratio, and a low ratio is a high R2. */
+    const sg_status status = is_r2 ? sg_bootstrap_ratio(&at, m->n, m->got, m->of, how, err)
+                                   : sg_bootstrap_ratio(&at, n, share, NULL, how, err);
+    free(share);
+    SG_TRY(status);
+    *out = (sg_rate){.value = is_r2 ? 1 - sum / of : sum / of,
+                     .low = is_r2 ? 1 - at.high : at.low,
+                     .high = is_r2 ? 1 - at.low : at.high,
+                     .n = m->n_labels};
     return SG_OK;
 }
