@@ -35,6 +35,7 @@
 #include "sightglass/tokenizer.h"
 #include "sightglass/train.h"
 #include "sightglass/update.h"
+#include "sightglass/views.h"
 #include "sightglass/world.h"
 #include "sightglass/worldmodel.h"
 
