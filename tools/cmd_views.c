@@ -73,7 +73,7 @@ static void heads_help(FILE *to)
           "the\n"
           "same parity of plies - these as shares of what it gives to earlier tokens -, itself, the token before, the\n"
           "first. Beside each share stands what even attention would give; a head is called by a gaze only where the\n"
-          "95 % interval of the excess lies above 0 and above the excess of every head of an untrained network.\n\n"
+          "95 % interval of the excess lies above .005 and above the excess of every head of an untrained network.\n\n"
           "  --episodes N   (300)\n"
           "  --first N      the first position that is asked about (4)\n"
           "  --seed N       of episodes and of the untrained network (1000003)\n"

@@ -47,6 +47,7 @@ typedef enum sg_gaze {
     SG_N_GAZES
 } sg_gaze;
 const char *sg_gaze_name(sg_gaze g); /* "mine" */
+#define SG_GAZE_LEAST 0.005          /* an excess below this is no gaze, however certain */
 
 typedef struct sg_head_gaze {
     double share;     /* of its attention; NaN where it is not known who moves */
@@ -58,7 +59,8 @@ typedef struct sg_head_gaze {
 typedef struct sg_head {
     int layer, head;
     sg_head_gaze gaze[SG_N_GAZES];
-    int kind; /* the gaze with the greatest excess, of those whose interval lies above 0 and above `bar`; -1: none */
+    int kind; /* the gaze with the greatest excess, of those whose interval lies above SG_GAZE_LEAST and `bar`; -1: none
+               */
 } sg_head;
 
 typedef struct sg_heads {

@@ -156,7 +156,8 @@ static void classify(sg_heads *out)
         h->kind = -1;
         for (int k = 0; k < SG_N_GAZES; k++) {
             const sg_rate *x = &h->gaze[k].excess;
-            if (x->low > 0 && x->low > out->bar[k] && (h->kind < 0 || x->value > h->gaze[h->kind].excess.value))
+            if (x->low > SG_GAZE_LEAST && x->low > out->bar[k] &&
+                (h->kind < 0 || x->value > h->gaze[h->kind].excess.value))
                 h->kind = k;
         }
     }
