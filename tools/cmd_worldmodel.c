@@ -107,6 +107,9 @@ static void for_people(const char *model, const sg_worldmodel_data *d, const sg_
     printf("    %s: %.3f before, %.3f after,\n    %.3f after as far in a random direction\n\n", f->used.measure,
            f->used.before, f->used.after, f->used.random_after);
     printf("  %sverdict: %s%s", c.bold, sg_worldmodel_verdict_text(f->verdict), c.off);
+    for (int v = SG_WORLDMODEL_NOT_REPRESENTED; v < SG_N_WORLDMODEL_VERDICTS; v++)
+        if (f->failed[v] && v != (int)f->verdict)
+            printf("; also %s", sg_worldmodel_verdict_text((sg_worldmodel_verdict)v));
     printf("  (tau %g, seed %llu)\n", f->tau, (unsigned long long)f->seed);
 }
 
@@ -127,7 +130,10 @@ static json_t *number(const sg_worldmodel_number *n)
 
 static int as_json(const char *model, const sg_worldmodel_data *d, const sg_worldmodel *f)
 {
-    json_t *readings = json_object(), *seeds = json_array();
+    json_t *readings = json_object(), *seeds = json_array(), *failed = json_array();
+    for (int v = SG_WORLDMODEL_NOT_REPRESENTED; v < SG_N_WORLDMODEL_VERDICTS; v++)
+        if (f->failed[v])
+            json_array_append_new(failed, json_string(sg_worldmodel_verdict_text((sg_worldmodel_verdict)v)));
     for (int r = 0; r < SG_N_READINGS; r++)
         json_object_set_new(readings, sg_worldmodel_reading_name((sg_worldmodel_reading)r), number(&f->reading[r]));
     for (int k = 0; k < SG_WORLDMODEL_SEEDS; k++)
@@ -153,6 +159,7 @@ static int as_json(const char *model, const sg_worldmodel_data *d, const sg_worl
     json_object_set_new(root, "readings", readings);
     json_object_set_new(root, "untrained_seeds", seeds);
     json_object_set_new(root, "output_allowed", json_boolean(f->output_allowed));
+    json_object_set_new(root, "failed", failed);
     json_object_set_new(root, "verdict", json_string(sg_worldmodel_verdict_text(f->verdict)));
     return cli_print_json(root);
 }

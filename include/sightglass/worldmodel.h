@@ -65,7 +65,8 @@ typedef enum sg_worldmodel_verdict {
     SG_WORLDMODEL_FROM_INPUT,
     SG_WORLDMODEL_FROM_UNTRAINED,
     SG_WORLDMODEL_FROM_OUTPUT,
-    SG_WORLDMODEL_NOT_USED
+    SG_WORLDMODEL_NOT_USED,
+    SG_N_WORLDMODEL_VERDICTS
 } sg_worldmodel_verdict;
 const char *sg_worldmodel_verdict_text(sg_worldmodel_verdict v); /* "readable from the input" */
 
@@ -86,8 +87,10 @@ typedef struct sg_worldmodel {
     sg_worldmodel_number reading[SG_N_READINGS]; /* untrained: of the first seed */
     sg_worldmodel_number untrained_seed[SG_WORLDMODEL_SEEDS];
     sg_worldmodel_reading best_input, best_output;
-    bool output_allowed; /* reading the output was waived */
-    sg_worldmodel_verdict verdict;
+    bool output_allowed;                   /* reading the output was waived */
+    bool failed[SG_N_WORLDMODEL_VERDICTS]; /* every condition that did */
+    sg_worldmodel_verdict verdict; /* yes, or one that failed: not represented, else that which shows the state most
+                                    * nearly as the site does, else not used */
 } sg_worldmodel;
 
 typedef struct sg_worldmodel_opts {

@@ -32,7 +32,7 @@ const char *sg_worldmodel_verdict_text(sg_worldmodel_verdict v)
         [SG_WORLDMODEL_FROM_OUTPUT] = "readable from the output",
         [SG_WORLDMODEL_NOT_USED] = "not used",
     };
-    return v >= 0 && v <= SG_WORLDMODEL_NOT_USED ? texts[v] : "unknown";
+    return v >= 0 && v < SG_N_WORLDMODEL_VERDICTS ? texts[v] : "unknown";
 }
 
 sg_worldmodel_opts sg_worldmodel_defaults(void)
@@ -295,20 +295,27 @@ static void best(sg_worldmodel_number *out, sg_worldmodel_reading *which, const 
         }
 }
 
-static sg_worldmodel_verdict verdict(const sg_worldmodel *f)
+/* Which conditions failed. Of those that say what else shows the state, the verdict names the one that shows it most
+ * nearly as the site does. */
+static sg_worldmodel_verdict verdict(sg_worldmodel *f)
 {
     const double reads = f->site_reads.rate.value;
-    if (!(reads - fmax(f->shuffled.rate.value, f->chance.value) > f->tau))
+    const double other[] = {[SG_WORLDMODEL_NOT_REPRESENTED] = fmax(f->shuffled.rate.value, f->chance.value),
+                            [SG_WORLDMODEL_FROM_INPUT] = f->input.rate.value,
+                            [SG_WORLDMODEL_FROM_UNTRAINED] = f->untrained.rate.value,
+                            [SG_WORLDMODEL_FROM_OUTPUT] = f->output.rate.value};
+    for (int v = SG_WORLDMODEL_NOT_REPRESENTED; v <= SG_WORLDMODEL_FROM_OUTPUT; v++)
+        f->failed[v] = !(reads - other[v] > f->tau) && !(v == SG_WORLDMODEL_FROM_OUTPUT && f->output_allowed);
+    f->failed[SG_WORLDMODEL_NOT_USED] = !(f->used.effect.low > 0) || f->used.random.low > 0;
+    if (f->failed[SG_WORLDMODEL_NOT_REPRESENTED])
         return SG_WORLDMODEL_NOT_REPRESENTED;
-    if (!(reads - f->input.rate.value > f->tau))
-        return SG_WORLDMODEL_FROM_INPUT;
-    if (!(reads - f->untrained.rate.value > f->tau))
-        return SG_WORLDMODEL_FROM_UNTRAINED;
-    if (!(reads - f->output.rate.value > f->tau) && !f->output_allowed)
-        return SG_WORLDMODEL_FROM_OUTPUT;
-    if (!(f->used.effect.low > 0) || f->used.random.low > 0)
-        return SG_WORLDMODEL_NOT_USED;
-    return SG_WORLDMODEL_YES;
+    int named = SG_WORLDMODEL_YES;
+    for (int v = SG_WORLDMODEL_FROM_INPUT; v <= SG_WORLDMODEL_FROM_OUTPUT; v++)
+        if (f->failed[v] && (named == SG_WORLDMODEL_YES || fabs(reads - other[v]) < fabs(reads - other[named])))
+            named = v;
+    if (named == SG_WORLDMODEL_YES && f->failed[SG_WORLDMODEL_NOT_USED])
+        named = SG_WORLDMODEL_NOT_USED;
+    return (sg_worldmodel_verdict)named;
 }
 
 static sg_status judge(sg_wm *w, sg_error *err)

@@ -264,6 +264,7 @@ static void a_state_that_the_input_shows_is_no_finding(void **state)
     const sg_worldmodel f = judge_kind(OPEN, 1);
     CHECK(f.verdict == SG_WORLDMODEL_FROM_INPUT);
     CHECK(f.input.rate.value > 0.99 && f.best_input == SG_READING_BAG);
+    CHECK(f.failed[SG_WORLDMODEL_FROM_INPUT] && !f.failed[SG_WORLDMODEL_NOT_USED]);
     CHECK(!f.reading[SG_READING_PLACES].known); /* what there is not is not counted */
 }
 
