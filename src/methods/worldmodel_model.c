@@ -127,9 +127,13 @@ static sg_status harvest(const cut *c, const sg_model *m, uint64_t weights, int 
     how.seed = weights;
     how.exec = c->opts.exec;
     how.cancel = c->opts.cancel;
+    /* Every harvest begins with a graph, plans and, of an untrained network, weights: few and large ones are better. */
+    const sg_model_info *info = sg_model_get_info(m);
+    const sg_dim bytes = d->tokens.dims[1] * 4 * (n * info->d_model + (n > 1 ? SG_MIN(info->n_vocab, MOST_OUT) : 0));
+    const sg_dim chunk = SG_MAX(CHUNK / bytes, 64);
     sg_dim next = 0;
     while (next < c->n_rows) {
-        const sg_dim first = c->rows[next].episode, count = SG_MIN(CHUNK, d->tokens.dims[0] - first);
+        const sg_dim first = c->rows[next].episode, count = SG_MIN(chunk, d->tokens.dims[0] - first);
         const sg_tensor tokens = sg_rows_of(&d->tokens, first, count);
         const sg_tensor counts = d->counts.data ? sg_rows_of(&d->counts, first, count) : (sg_tensor){0};
         sg_store *s;

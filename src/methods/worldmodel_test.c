@@ -7,6 +7,7 @@
 #include "faults.h"
 #include "sightglass/ops.h"
 #include "sightglass/run.h"
+#include "sightglass/safetensors.h"
 
 enum { BITS = 6, WIDTH = 24, EPISODES = 300, EACH = 4, ROWS = EPISODES * EACH };
 
@@ -510,6 +511,33 @@ static void states_of_a_world_are_drawn_by_name(void **state)
     CHECK(d.owner == NULL);
 }
 
+/* A file of one's own: numbers, not known at the last position, and classes. */
+static void a_file_of_tokens_and_states_is_read(void **state)
+{
+    (void)state;
+    static int32_t tokens[2 * 3] = {1, 2, 3, 4, 5, 6}, classes[2 * 3] = {0, 4, -1, 1, 1, -1};
+    static float numbers[2 * 3] = {0.5f, 1, NAN, 2, 3, NAN};
+    const char *path = "worldmodel_test.safetensors";
+    sg_worldmodel_data d;
+    sg_error err;
+    for (int is_class = 0; is_class < 2; is_class++) {
+        const sg_named_tensor both[2] = {{"tokens", sg_tensor_of(SG_I32, 2, (sg_dim[]){2, 3}, tokens)},
+                                         {"state", is_class ? sg_tensor_of(SG_I32, 2, (sg_dim[]){2, 3}, classes)
+                                                            : sg_tensor_of(SG_F32, 2, (sg_dim[]){2, 3}, numbers)}};
+        CHECK_OK(sg_safetensors_save(path, both, 2, NULL, 0, &err), &err);
+        CHECK_OK(sg_worldmodel_open(&d, path, &err), &err);
+        CHECK(d.n_classes == (is_class ? 5 : 0) && d.trivial == -1 && d.board == 0 && !d.counts.data);
+        CHECK(d.tokens.dims[1] == 3 && ((const int32_t *)d.tokens.data)[5] == 6);
+        sg_worldmodel_data_free(&d);
+    }
+    const sg_named_tensor one = {"tokens", sg_tensor_of(SG_I32, 2, (sg_dim[]){2, 3}, tokens)};
+    CHECK_OK(sg_safetensors_save(path, &one, 1, NULL, 0, &err), &err);
+    CHECK_STATUS(sg_worldmodel_open(&d, path, &err), SG_ENOTFOUND);
+    CHECK_TEXT(err.text, "state");
+    CHECK(d.owner == NULL);
+    unlink(path);
+}
+
 static void memory_that_runs_out_leaves_nothing_behind(void **state)
 {
     (void)state;
@@ -586,6 +614,7 @@ int main(void)
         cmocka_unit_test(other_classes_of_probes_judge_alike),
         cmocka_unit_test(numbers_are_judged_by_r2_and_by_donors),
         cmocka_unit_test(states_of_a_world_are_drawn_by_name),
+        cmocka_unit_test(a_file_of_tokens_and_states_is_read),
         cmocka_unit_test(memory_that_runs_out_leaves_nothing_behind),
         cmocka_unit_test(a_model_of_stories_has_no_map_of_the_world),
     };
