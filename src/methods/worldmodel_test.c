@@ -303,6 +303,29 @@ static void what_an_untrained_network_shows_is_no_finding(void **state)
     uproot(p);
 }
 
+/* An error that any change of the output makes smaller: damage in a random direction looks like an effect too. */
+static double error_of_no_change(void *self, const sg_worldmodel_edit *e, const float *output)
+{
+    planted *p = self;
+    float was[BITS];
+    int same = 0;
+    CHECK(fetch(p, 1, &e->row, NULL, p->output, was, NULL) == SG_OK);
+    for (int k = 0; k < BITS; k++)
+        same += fabsf(output[k] - was[k]) < 0.01f;
+    return same;
+}
+
+static void damage_is_not_use(void **state)
+{
+    (void)state;
+    planted *p = plant(USED, 1);
+    p->effect.error = error_of_no_change;
+    const sg_worldmodel f = judge(p);
+    CHECK(f.used.effect.low > 0 && f.used.random.low > 0);
+    CHECK(f.verdict == SG_WORLDMODEL_NOT_USED);
+    uproot(p);
+}
+
 static void a_site_that_holds_nothing_is_not_represented(void **state)
 {
     (void)state;
@@ -607,6 +630,7 @@ int main(void)
         cmocka_unit_test(a_state_that_the_input_shows_is_no_finding),
         cmocka_unit_test(a_state_that_the_output_shows_is_no_finding_unless_that_is_waived),
         cmocka_unit_test(what_an_untrained_network_shows_is_no_finding),
+        cmocka_unit_test(damage_is_not_use),
         cmocka_unit_test(a_site_that_holds_nothing_is_not_represented),
         cmocka_unit_test(shuffled_states_are_read_at_chance),
         cmocka_unit_test(an_episode_on_both_sides_is_refused),
