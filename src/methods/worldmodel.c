@@ -203,10 +203,13 @@ static sg_status one(sg_worldmodel_number *out, sg_wm_marks *kept, const sg_wm *
     sg_tensor x = {0};
     sg_probe *probe = NULL;
     sg_wm_marks marks = {0};
+    double unit;
     SG_TRY(sg_wm_tell(w, sg_worldmodel_reading_name(what), done, err));
     sg_status status = w->net->read(w->net->self, what, seed, &x, err);
     if (status == SG_OK && x.data) {
-        status = sg_wm_read(&probe, &out->lambda, &marks, w, &x, &w->state, err);
+        status = sg_wm_scale(&unit, w, &x, err);
+        if (status == SG_OK)
+            status = sg_wm_read(&probe, &out->lambda, &marks, w, &x, &w->state, err);
         if (status == SG_OK)
             status = rate(out, w, &marks, err);
     }
@@ -252,10 +255,13 @@ static sg_status site(sg_wm *w, sg_error *err)
     sg_probe *probe = NULL, *other = NULL;
     sg_wm_marks marks = {0}, none = {0}, chance = {0};
     sg_worldmodel *f = w->found;
+    double unit = 1;
     SG_TRY(sg_wm_tell(w, "site", 0.05, err));
     sg_status status = w->net->read(w->net->self, SG_READING_SITE, 0, &x, err);
     if (status == SG_OK && !x.data)
         status = sg_fail(err, SG_EARG, "world model: the network has no value at its site");
+    if (status == SG_OK)
+        status = sg_wm_scale(&unit, w, &x, err);
     if (status == SG_OK)
         status = sg_wm_read(&probe, &f->site_reads.lambda, &marks, w, &x, &w->state, err);
     if (status == SG_OK)
@@ -273,7 +279,7 @@ static sg_status site(sg_wm *w, sg_error *err)
             status = sg_wm_marks_rate(&f->chance, &chance, false, w->opts.n_resamples, w->opts.seed, err);
     }
     if (status == SG_OK)
-        status = sg_wm_use(&f->used, w, probe, &x, err);
+        status = sg_wm_use(&f->used, w, probe, &x, unit, err);
     free(x.data);
     free(shuffled.data);
     sg_probe_free(probe);

@@ -36,7 +36,9 @@ typedef struct sg_wm {
 
 sg_status sg_wm_tell(const sg_wm *w, const char *part, double done, sg_error *err) SG_MUST_CHECK; /* SG_ECANCELLED */
 
-/* The probe of features x [N,D] for a state shaped as w->state; *marks (not NULL) is made. */
+/* Divides features x [N,D] by what makes their mean variance 1 on the rows fitted on: *unit. */
+sg_status sg_wm_scale(double *unit, const sg_wm *w, sg_tensor *x, sg_error *err) SG_MUST_CHECK;
+/* The probe of features x [N,D], so scaled, for a state shaped as w->state; *marks (not NULL) is made. */
 sg_status sg_wm_read(sg_probe **probe, double *lambda, sg_wm_marks *marks, const sg_wm *w, const sg_tensor *x,
                      const sg_tensor *state, sg_error *err) SG_MUST_CHECK;
 /* The state with each row's taken from another episode of its part, at the same position; data the caller's. */
@@ -44,8 +46,8 @@ sg_status sg_wm_shuffled(sg_tensor *out, const sg_wm *w, sg_error *err) SG_MUST_
 /* What the commonest class of each task and position reads right. */
 sg_status sg_wm_chance(sg_wm_marks *marks, const sg_wm *w, sg_error *err) SG_MUST_CHECK;
 
-/* x: the site's features, from which the probe was fitted. */
-sg_status sg_wm_use(sg_worldmodel_used *out, const sg_wm *w, const sg_probe *probe, const sg_tensor *x,
+/* x: the site's features, from which the probe was fitted, divided by `unit`. */
+sg_status sg_wm_use(sg_worldmodel_used *out, const sg_wm *w, const sg_probe *probe, const sg_tensor *x, double unit,
                     sg_error *err) SG_MUST_CHECK;
 
 /* The effect on an Othello board of states that are of one; rows of the network in question. */

@@ -1,8 +1,8 @@
 /* One reading: the probe that features allow, its penalty chosen on episodes of their own, marked on others again.
  *
- * Ridge is solved here for all penalties at once, since its cost is in products that they share. A penalty is meant
- * relative to the mean variance of a feature: an untrained network's values may be a hundredth of a trained one's, and
- * are not to be punished for that. */
+ * Ridge is solved here for all penalties at once, since its cost is in products that they share. Features are brought
+ * to a mean variance of 1 beforehand, by one factor for all: an untrained network's values may be a hundredth of a
+ * trained one's, and neither a penalty nor a learning rate is to punish them for that. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +96,33 @@ static sg_status choice(double *out, const sg_wm *w, const sg_probe *p, const sg
 
 /* ---- fitting ---- */
 
+sg_status sg_wm_scale(double *unit, const sg_wm *w, sg_tensor *x, sg_error *err)
+{
+    char shape[SG_SHAPE_TEXT];
+    if (x->dtype != SG_F32 || x->n_dims != 2 || x->dims[0] != w->net->n_rows)
+        return sg_fail(err, SG_ESHAPE, "world model: features are %s %s, wanted f32 [%lld,D]", sg_dtype_name(x->dtype),
+                       sg_shape_text(shape, x->n_dims, x->dims), (long long)w->net->n_rows);
+    const sg_dim n = w->first[1], d = x->dims[1];
+    float *v = x->data;
+    double *sum = calloc((size_t)(2 * d) + 1, sizeof *sum), total = 0;
+    if (!sum)
+        return sg_fail(err, SG_ENOMEM, "world model: out of memory for %lld features", (long long)d);
+    for (sg_dim i = 0; i < n; i++)
+        for (sg_dim j = 0; j < d; j++) {
+            sum[j] += (double)v[i * d + j];
+            sum[d + j] += (double)v[i * d + j] * (double)v[i * d + j];
+        }
+    for (sg_dim j = 0; j < d; j++)
+        total += fmax(sum[d + j] / (double)n - sum[j] / (double)n * (sum[j] / (double)n), 0);
+    free(sum);
+    if (!isfinite(total))
+        return sg_fail(err, SG_ENUMERIC, "world model: a feature is not finite");
+    *unit = total > 0 ? sqrt(total / (double)d) : 1;
+    for (sg_dim i = 0; i < w->net->n_rows * d; i++)
+        v[i] = (float)((double)v[i] / *unit);
+    return SG_OK;
+}
+
 /* y [n,S*C]: one-hot classes, or the numbers. What a row does not know is put at the mean, where it pulls nowhere. */
 static float *targets(const sg_wm *w, const sg_tensor *state, sg_dim n)
 {
@@ -124,23 +151,6 @@ static float *targets(const sg_wm *w, const sg_tensor *state, sg_dim n)
     return y;
 }
 
-/* Of a feature, on average. */
-static double mean_variance(const float *x, sg_dim n, sg_dim d)
-{
-    double *sum = calloc((size_t)(2 * d) + 1, sizeof *sum), total = 0;
-    if (!sum)
-        return NAN;
-    for (sg_dim i = 0; i < n; i++)
-        for (sg_dim j = 0; j < d; j++) {
-            sum[j] += (double)x[i * d + j];
-            sum[d + j] += (double)x[i * d + j] * (double)x[i * d + j];
-        }
-    for (sg_dim j = 0; j < d; j++)
-        total += fmax(sum[d + j] / (double)n - sum[j] / (double)n * (sum[j] / (double)n), 0);
-    free(sum);
-    return d ? total / (double)d : 0;
-}
-
 static sg_status fit_ridge(sg_probe **best, double *lambda, const sg_wm *w, const sg_tensor *x, const sg_tensor *state,
                            sg_error *err)
 {
@@ -149,15 +159,11 @@ static sg_status fit_ridge(sg_probe **best, double *lambda, const sg_wm *w, cons
     const sg_tensor rows = sg_rows_of(x, 0, n);
     double lambdas[L], most = -HUGE_VAL;
     float *y = targets(w, state, n);
-    const double unit = mean_variance(rows.data, n, d);
     sg_ridge *fit = NULL;
-    if (!y || isnan(unit)) {
-        free(y);
-        return isnan(unit) ? sg_fail(err, SG_ENUMERIC, "world model: a feature is not finite")
-                           : sg_fail(err, SG_ENOMEM, "world model: out of memory for %lld labels", (long long)(n * s));
-    }
+    if (!y)
+        return sg_fail(err, SG_ENOMEM, "world model: out of memory for %lld labels", (long long)(n * s));
     for (int l = 0; l < L; l++)
-        lambdas[l] = fmax(penalties[l] * unit * (double)n, 1e-12);
+        lambdas[l] = penalties[l] * (double)n;
     const sg_tensor target = sg_tensor_of(SG_F32, 2, (sg_dim[]){n, s * c}, y);
     sg_status status = sg_ridge_new(&fit, &rows, &target, lambdas, L, sg_ridge_defaults(), err);
     free(y);
@@ -216,12 +222,8 @@ static sg_status fit_descent(sg_probe **best, double *lambda, const sg_wm *w, co
 sg_status sg_wm_read(sg_probe **probe, double *lambda, sg_wm_marks *marks, const sg_wm *w, const sg_tensor *x,
                      const sg_tensor *state, sg_error *err)
 {
-    char shape[SG_SHAPE_TEXT];
     *probe = NULL;
     *marks = (sg_wm_marks){0};
-    if (x->dtype != SG_F32 || x->n_dims != 2 || x->dims[0] != w->net->n_rows)
-        return sg_fail(err, SG_ESHAPE, "world model: features are %s %s, wanted f32 [%lld,D]", sg_dtype_name(x->dtype),
-                       sg_shape_text(shape, x->n_dims, x->dims), (long long)w->net->n_rows);
     sg_status status = w->opts.probe.kind == SG_PROBE_RIDGE ? fit_ridge(probe, lambda, w, x, state, err)
                                                             : fit_descent(probe, lambda, w, x, state, err);
     if (status == SG_OK)

@@ -19,6 +19,7 @@ typedef struct mover {
     const sg_wm *w;
     const sg_worldmodel_effect *effect; /* NULL: by donors */
     sg_dim width;
+    double unit;              /* of the site in those of the features that the probe knows */
     const sg_tensor *weights; /* [D,S,C] of the probe */
     double *means;            /* [S,C,C]: of class c's rows, the mean of logit k */
     sg_pinv *inverse;         /* [S,D], of numbers */
@@ -85,7 +86,7 @@ static double along_numbers(const mover *m, const sg_worldmodel_edit *e, float *
 /* Into shift [D]; `i` numbers the edit, for its random direction. */
 static void move(const mover *m, const sg_worldmodel_edit *e, sg_dim i, double strength, int how, float *shift)
 {
-    const double by = strength * (m->inverse ? along_numbers(m, e, shift) : along_classes(m, e, shift));
+    const double by = strength * m->unit * (m->inverse ? along_numbers(m, e, shift) : along_classes(m, e, shift));
     double norm2 = 0, random2 = 0;
     for (sg_dim j = 0; j < m->width; j++) {
         shift[j] = (float)(by * (double)shift[j]);
@@ -269,11 +270,12 @@ static sg_status measure(mover *m, sg_worldmodel_used *out, sg_worldmodel_edit *
     return rate_between(&out->difference, m, n, edits, error[MOVE_AT_RANDOM], error[MOVE_ALONG], err);
 }
 
-sg_status sg_wm_use(sg_worldmodel_used *out, const sg_wm *w, const sg_probe *probe, const sg_tensor *x, sg_error *err)
+sg_status sg_wm_use(sg_worldmodel_used *out, const sg_wm *w, const sg_probe *probe, const sg_tensor *x, double unit,
+                    sg_error *err)
 {
     const sg_worldmodel_network *net = w->net;
     const size_t n = (size_t)SG_MAX(w->opts.n_edits, 1), v = (size_t)net->n_outputs;
-    mover m = {.w = w, .effect = net->effect, .width = x->dims[1], .weights = sg_probe_weights(probe)};
+    mover m = {.w = w, .effect = net->effect, .width = x->dims[1], .weights = sg_probe_weights(probe), .unit = unit};
     if (!m.weights->data)
         return sg_fail(err, SG_EUNSUPPORTED, "world model: a probe of kind %s has no direction to move along",
                        sg_probe_kind_name(sg_probe_get_kind(probe)));
