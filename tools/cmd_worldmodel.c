@@ -107,9 +107,9 @@ static void for_people(const char *model, const sg_worldmodel_data *d, const sg_
     printf("    %s: %.3f before, %.3f after,\n    %.3f after as far in a random direction\n\n", f->used.measure,
            f->used.before, f->used.after, f->used.random_after);
     printf("  %sverdict: %s%s", c.bold, sg_worldmodel_verdict_text(f->verdict), c.off);
-    for (int v = SG_WORLDMODEL_NOT_REPRESENTED; v < SG_N_WORLDMODEL_VERDICTS; v++)
+    for (int v = SG_WORLDMODEL_NOT_REPRESENTED, also = 0; v < SG_N_WORLDMODEL_VERDICTS; v++)
         if (f->failed[v] && v != (int)f->verdict)
-            printf("; also %s", sg_worldmodel_verdict_text((sg_worldmodel_verdict)v));
+            printf("%s %s", also++ ? "," : "; also", sg_worldmodel_verdict_text((sg_worldmodel_verdict)v));
     printf("  (tau %g, seed %llu)\n", f->tau, (unsigned long long)f->seed);
 }
 
