@@ -32,7 +32,7 @@ static int begin(void **state)
     CHECK_OK(sg_model_graph(&g, m, 0, 0, &err), &err);
     CHECK_OK(sg_state_new(&s, g, &err), &err);
     CHECK_OK(sg_state_init(s, 4, &err), &err);
-    CHECK_OK(sg_model_save(m, g, s, "", dir, &err), &err);
+    CHECK_OK(sg_model_save(m, g, s, "", SG_F32, dir, &err), &err);
     sg_state_free(s);
     sg_graph_free(g);
     sg_model_close(m);

@@ -236,7 +236,7 @@ static int run(const settings *s, asked_world *w, const char *path)
 
 int cmd_worldmodel(int argc, char **argv)
 {
-    settings s = {.tau = NAN, .trivial = NO_TRIVIAL, .rows = 16000, .edits = 1000, .seed = 1000003};
+    settings s = {.tau = nan(""), .trivial = NO_TRIVIAL, .rows = 16000, .edits = 1000, .seed = 1000003};
     asked_world w = {0};
     const char *model = NULL;
     int code = asked_read(argc, argv, "worldmodel", help, SG_COUNT_OF(options), options, &s, &w, &model);

@@ -112,6 +112,8 @@ sg_worldmodel_opts sg_worldmodel_defaults(void);
 
 /* ---- of a model ---- */
 
+typedef enum sg_state_kind { SG_STATE_OTHER, SG_STATE_DISCS, SG_STATE_EMPTY, SG_STATE_LEGAL } sg_state_kind;
+
 /* Sequences with the state behind each position. */
 typedef struct sg_worldmodel_data {
     char world[64], name[64]; /* "othello size=6", "board_rel"; for texts */
@@ -122,8 +124,8 @@ typedef struct sg_worldmodel_data {
     int trivial;              /* a class whose labels are not judged, such as an empty square; -1: none */
     sg_dim n_test;            /* the last episodes, which are judged on; 0: a share as opts say */
     int board;                /* squares a side, where the state is of an Othello board; 0 elsewhere */
-    enum { SG_STATE_OTHER, SG_STATE_DISCS, SG_STATE_EMPTY, SG_STATE_LEGAL } kind; /* then: what an edit changes */
-    void *owner; /* of the numbers, if they belong to this */
+    sg_state_kind kind;       /* then: what an edit changes */
+    void *owner;              /* of the numbers, if they belong to this */
 } sg_worldmodel_data;
 
 /* `n` episodes of a world. state: a field with a value for each position, "board_rel", or FIELD=CLASS, "board_rel=0",

@@ -245,5 +245,5 @@ double sg_table_number(const sg_table *t, sg_dim r, int column)
     const char *text = sg_table_at(t, r, column);
     char *end;
     const double x = strtod(text, &end);
-    return end != text && !*end ? x : (double)NAN;
+    return end != text && !*end ? x : nan("");
 }

@@ -189,7 +189,7 @@ static sg_status measure(sg_heads *out, viewing *v, const sg_model *m, double *r
         for (int k = 0; k < SG_N_GAZES; k++) {
             SG_TRY(judge(&out->heads[i].gaze[k], v, i / v->n_heads, i % v->n_heads, k, room, err));
             if (!v->mover && k <= SG_GAZE_YOURS)
-                out->heads[i].gaze[k] = (sg_head_gaze){NAN, NAN, {NAN, NAN, NAN, 0}, NAN};
+                out->heads[i].gaze[k] = (sg_head_gaze){nan(""), nan(""), {nan(""), nan(""), nan(""), 0}, nan("")};
         }
     }
     out->n_episodes = v->tokens->dims[0];

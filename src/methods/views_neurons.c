@@ -369,8 +369,8 @@ static void tell(sg_neuron *u, const close_look *c, int i)
     u->r.low = u->r.value - 1.96 * error;
     u->r.high = u->r.value + 1.96 * error;
     u->r.n = n;
-    u->on = all[3] > 0 ? all[4] / all[3] : (double)NAN;
-    u->off = all[0] > all[3] ? (all[1] - all[4]) / (all[0] - all[3]) : (double)NAN;
+    u->on = all[3] > 0 ? all[4] / all[3] : nan("");
+    u->off = all[0] > all[3] ? (all[1] - all[4]) / (all[0] - all[3]) : nan("");
 }
 
 static double cosine(const float *a, const float *b, sg_dim n)
@@ -381,7 +381,7 @@ static double cosine(const float *a, const float *b, sg_dim n)
         aa += (double)a[i] * (double)a[i];
         bb += (double)b[i] * (double)b[i];
     }
-    return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : (double)NAN;
+    return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : nan("");
 }
 
 /* What a neuron reads, as a direction of the residual stream: its weights times the norm's gain, without their mean
@@ -405,7 +405,7 @@ static sg_status add_cosines(sg_neurons *out, const viewing *v, const sg_probe *
 {
     const sg_model_info *info = sg_model_get_info(v->m);
     for (int i = 0; i < out->n; i++)
-        out->neurons[i].cos_in = out->neurons[i].cos_out = NAN;
+        out->neurons[i].cos_in = out->neurons[i].cos_out = nan("");
     if (!probe)
         return SG_OK;
     if (sg_probe_width(probe) != info->d_model || sg_probe_n_tasks(probe) != n_places(&v->labels[0]) ||

@@ -61,7 +61,7 @@ static sg_model *make(void (*set)(sg_graph *g, sg_state *s))
             memset(w->data, 0, sg_tensor_bytes(w));
     }
     set(g, s);
-    CHECK_OK(sg_model_save(m, g, s, "", dir, &err), &err);
+    CHECK_OK(sg_model_save(m, g, s, "", SG_F32, dir, &err), &err);
     CHECK_OK(sg_model_open(&opened, dir, sg_model_defaults(), &err), &err);
     sg_state_free(s);
     sg_graph_free(g);

@@ -38,7 +38,7 @@ const char *sg_worldmodel_verdict_text(sg_worldmodel_verdict v)
 sg_worldmodel_opts sg_worldmodel_defaults(void)
 {
     return (sg_worldmodel_opts){.probe = sg_probe_defaults(),
-                                .tau = NAN,
+                                .tau = nan(""),
                                 .share_fit = 0.6,
                                 .share_choose = 0.15,
                                 .n_rows = 16000,
@@ -241,7 +241,7 @@ static sg_status untrained(sg_wm *w, sg_error *err)
                 all[0].of[e] += all[k].of[e];
             }
         status = rate(&f->untrained, w, &all[0], err);
-        f->untrained.lambda = NAN;
+        f->untrained.lambda = nan("");
     }
     for (int k = 0; k < SG_WORLDMODEL_SEEDS; k++)
         sg_wm_marks_free(&all[k]);

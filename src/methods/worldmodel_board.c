@@ -19,7 +19,7 @@ static sg_othello game_at(const sg_wm_board *b, sg_dim row)
 }
 
 /* The legal moves once `square` has been changed. */
-static uint64_t legal_after(const sg_othello *o, int kind, sg_dim square)
+static uint64_t legal_after(const sg_othello *o, sg_state_kind kind, sg_dim square)
 {
     const uint64_t bit = UINT64_C(1) << square;
     uint64_t own = o->disc[o->mover], other = o->disc[!o->mover];
