@@ -24,6 +24,9 @@ int cmd_study(int argc, char **argv);
 int cmd_train(int argc, char **argv);
 int cmd_world(int argc, char **argv);
 int cmd_othello(int argc, char **argv);
+int cmd_worldmodel(int argc, char **argv);
+int cmd_heads(int argc, char **argv);
+int cmd_neurons(int argc, char **argv);
 
 /* "sightglass: TEXT" on stderr; returns EXIT_USAGE for wrong use and EXIT_FAILED for the rest. */
 int cli_fail(const sg_error *err);

@@ -20,6 +20,9 @@ static const struct {
     {"train", "train a language model from nothing, on files or on a world", cmd_train},
     {"tpr", "take a probe's directions apart into squares and colours: fit, factor, show", cmd_tpr},
     {"world", "sample a synthetic world: list, sample", cmd_world},
+    {"worldmodel", "whether a model holds a state of its world and uses it: five numbers, one verdict", cmd_worldmodel},
+    {"heads", "what each attention head looks at, on a world: mine, yours, parity", cmd_heads},
+    {"neurons", "which features of a world each MLP neuron fires on", cmd_neurons},
 };
 
 static void help(FILE *to)

@@ -34,12 +34,15 @@
 #include "sightglass/schedule.h"
 #include "sightglass/source.h"
 #include "sightglass/superposition.h"
+#include "sightglass/table.h"
 #include "sightglass/tensor.h"
 #include "sightglass/tokenizer.h"
 #include "sightglass/tpr.h"
 #include "sightglass/train.h"
 #include "sightglass/update.h"
+#include "sightglass/views.h"
 #include "sightglass/world.h"
 #include "sightglass/zip.h"
+#include "sightglass/worldmodel.h"
 
 #endif
