@@ -70,6 +70,13 @@ static int run(const char *arguments)
     return WEXITSTATUS(status);
 }
 
+static void remove_controls(const char *dir)
+{
+    char command[400];
+    snprintf(command, sizeof command, "rm -r '%s/%s/controls'", folder, dir);
+    CHECK(system(command) == 0);
+}
+
 static json_t *parsed(void)
 {
     json_error_t at;
@@ -127,6 +134,15 @@ static void what_is_kept_is_judged_again_on_other_games(void **state)
     json_decref(judged);
     CHECK(run("eval m kept/board_rel.blocks.1.hook_resid_post --data games.txt --map") == 0);
     CHECK_TEXT(text, "games.txt");
+    /* without the controls' files they are fitted again, as they were */
+    CHECK(run("eval m kept --games 100 --json") == 0);
+    json_t *with = parsed();
+    remove_controls("kept");
+    CHECK(run("eval m kept --games 100 --json") == 0);
+    json_t *without = parsed();
+    CHECK(json_equal(with, without));
+    json_decref(with);
+    json_decref(without);
     CHECK(run("show kept") == 0);
     CHECK_TEXT(text, "world othello size 4");
     CHECK_TEXT(text, "untrained network");

@@ -61,6 +61,35 @@ static sg_status read_world(char *said, const sg_world **world, sg_setting *sett
     return SG_OK;
 }
 
+/* Controls that were not kept are fitted again, to the episodes that the probe was fitted to. */
+static sg_status fit_controls(sg_probe_table *t, const sg_probe_manifest *said, const char *name, sg_probe_job job,
+                              sg_error *err)
+{
+    sg_probe_result *to = &t->results[0];
+    sg_probe_table *again = NULL;
+    bool missing = false;
+    for (int c = 0; c < SG_N_PROBE_CONTROLS; c++)
+        missing |= !to->control_probe[c];
+    if (!missing)
+        return SG_OK;
+    if (said->data)
+        return sg_fail(err, SG_ENOTFOUND, "%s: its controls are not there, and it was fitted to %.200s", name,
+                       said->data);
+    job.tokens = job.counts = NULL;
+    job.n_fit = said->n_fit;
+    job.n_test = SG_MAX(said->n_test, 1);
+    job.seed = said->data_seed;
+    job.probe.kind = sg_probe_get_kind(to->probe);
+    SG_TRY(sg_probe_run(&again, &job, err));
+    for (int c = 0; c < SG_N_PROBE_CONTROLS; c++) {
+        sg_probe *old = to->control_probe[c];
+        to->control_probe[c] = again->results[0].control_probe[c];
+        again->results[0].control_probe[c] = old;
+    }
+    sg_probe_table_free(again);
+    return SG_OK;
+}
+
 static void print_eval_head(const probe_request *r)
 {
     printf("%s: saved probes on %s%s\n%s", r->model, r->data ? "the episodes of " : "fresh episodes",
@@ -105,7 +134,9 @@ static sg_status eval_one(const probe_request *r, const sg_model *m, const char 
                 name);
     if (status == SG_OK) {
         probe_watch(&job, began);
-        status = sg_probe_judge(t, &job, err);
+        status = fit_controls(t, &said, name, job, err);
+        if (status == SG_OK)
+            status = sg_probe_judge(t, &job, err);
         probe_end_progress();
     }
     if (status == SG_OK && results)

@@ -165,7 +165,7 @@ typedef struct sg_probe_table {
 /* Fits on the first n_fit episodes, judges on the n_test after them. SG_ENOTFOUND: a site or label that is not there. */
 sg_status sg_probe_run(sg_probe_table **out, const sg_probe_job *job, sg_error *err) SG_MUST_CHECK;
 /* Judges the probes of a table anew, on all episodes of the job (n_fit is 0), whose sites, labels and untrained network
- * are those that they were fitted to. */
+ * are those that they were fitted to. SG_EARG: a control's probe is NULL. */
 sg_status sg_probe_judge(sg_probe_table *t, const sg_probe_job *job, sg_error *err) SG_MUST_CHECK;
 void sg_probe_table_free(sg_probe_table *t); /* NULL is fine */
 
@@ -194,7 +194,8 @@ sg_status sg_probe_open(sg_probe **out, sg_probe_manifest *manifest, const char 
  * them again. */
 sg_status sg_probe_table_save(const sg_probe_table *t, const sg_probe_job *job, const char *dir,
                               sg_error *err) SG_MUST_CHECK;
-/* One of them with its controls, as a table of one; m: of the probe, borrowed until the table is freed. */
+/* One of them with its controls, as a table of one, NULL those whose files are not there; m: of the probe, borrowed until
+ * the table is freed. */
 sg_status sg_probe_table_open(sg_probe_table **out, sg_probe_manifest *m, const char *dir, const char *name,
                               sg_error *err) SG_MUST_CHECK;
 

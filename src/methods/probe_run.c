@@ -425,6 +425,11 @@ sg_status sg_probe_judge(sg_probe_table *t, const sg_probe_job *job, sg_error *e
                strcmp(t->results[i].label, job->labels[i % job->n_labels]) == 0;
     if (!fits)
         return sg_fail(err, SG_EARG, "probe: the table is of other sites or labels");
+    for (int i = 0; i < t->n; i++)
+        for (int c = 0; c < SG_N_PROBE_CONTROLS; c++)
+            if (!t->results[i].probe || !t->results[i].control_probe[c])
+                return sg_fail(err, SG_EARG, "probe: %s at %s has no probe of the control %s", t->results[i].label,
+                               t->results[i].site, sg_probe_control_name((sg_probe_control)c));
     free_scores(t);
     return run(t, job, false, err);
 }
