@@ -42,12 +42,10 @@ static sg_status check(study *s, int which, int seed)
     opts.weights = o->seeds[seed]; /* of the network with fresh weights; each seed has its own */
     opts.progress = progress;
     opts.context = o;
-    if (!full) {
-        opts.n_rows = 6000;
-        opts.n_edits = 200;
-        opts.n_resamples = 300;
-    }
-    SG_TRY(sg_worldmodel_draw(&d, o->world, 1, &o->setting, criteria_case(which)->state, full ? 800 : 300,
+    opts.n_rows = full ? 10000 : 6000;
+    opts.n_edits = full ? 500 : 200;
+    opts.n_resamples = full ? 1000 : 300;
+    SG_TRY(sg_worldmodel_draw(&d, o->world, 1, &o->setting, criteria_case(which)->state, full ? 500 : 300,
                               o->seeds[seed], o->err));
     const sg_status status = sg_worldmodel_check(&s->found[which][seed], which == UNTRAINED ? s->fresh : o->model,
                                                  s->site, &d, opts, o->err);
