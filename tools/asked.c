@@ -165,8 +165,7 @@ static void on_interrupt(int number)
 
 void asked_catch(void)
 {
-    struct sigaction stop = {.sa_handler = on_interrupt};
-    sigaction(SIGINT, &stop, NULL);
+    cli_catch(on_interrupt);
 }
 
 int asked_fail(const sg_error *err)

@@ -258,7 +258,9 @@ static void neurons_text(const subject *s, const sg_neurons *n, const label_list
            c.off, (long long)n->n_in_layer, (long long)n->n_features, (long long)n->n_episodes, (long long)n->n_rows);
     printf("  %s%-9s %-22s %6s  %-15s %9s %9s  %15s", c.bold, "neuron", "fires on", "r", "95 % interval", "shuffled",
            "untrained", "mean on / off");
-    const bool probed = n->n && !isnan(n->neurons[0].cos_in);
+    bool probed = false;
+    for (int i = 0; i < n->n; i++)
+        probed = probed || !isnan(n->neurons[i].cos_in);
     printf("%s%s\n", probed ? "  cos in    out" : "", c.off);
     for (int i = 0; i < n->n; i++) {
         const sg_neuron *u = &n->neurons[i];
