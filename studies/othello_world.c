@@ -115,8 +115,10 @@ static sg_status edit_claims(const study *s)
         random_factor[i] = one->null.value / one->random.value;
         shuffled[i] = w->shuffled_less_null.high;
         less_random[i] = one->edit_less_random.high;
-        share[i] = (one->null.value - one->edit.value) / (one->null.value - one->own.value);
-        wrong[i] = (one->null.value - one->random.value) / (one->null.value - one->own.value);
+        const double room =
+            one->null.value - one->own.value; /* none where the model is no better on the board as it is */
+        share[i] = room > .1 * one->null.value ? (one->null.value - one->edit.value) / room : (double)NAN;
+        wrong[i] = room > .1 * one->null.value ? (one->null.value - one->random.value) / room : (double)NAN;
         same[i] = w->same, moved[i] = w->moved;
     }
     static const char *const ids[N_BOARDS] = {"edit", "edit-natural", "edit-unnatural"};

@@ -128,7 +128,7 @@ static sg_status judge_with(const judging *j, sg_intervener *iv)
     sg_intervene_opts steps = opts;
     steps.kind = SG_INTERVENE_GRADIENT;
     steps.n_steps = 30;
-    steps.lr = opts.kind == SG_INTERVENE_GRADIENT ? opts.lr : .01;
+    steps.lr = opts.kind == SG_INTERVENE_GRADIENT ? opts.lr : .03;
     SG_TRY(look(j, iv));
     sg_intervener *by_steps;
     double all;
