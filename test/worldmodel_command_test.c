@@ -187,6 +187,8 @@ static void wrong_use_is_said_and_is_2(void **state)
         {"neurons", "--world othello --episodes 12 --labels board", "no field board", 2},
         {"neurons", "--world othello --episodes 12 --probe nowhere/x", "nowhere", 1},
         {"neurons", "--world othello --episodes 2", "from 4", 2},
+        {"attribution", "--world othello", "--probe DIR/NAME", 2},
+        {"attribution", "--world othello --episodes 12 --probe nowhere/x", "nowhere", 1},
     };
     for (size_t i = 0; i < SG_COUNT_OF(wrong); i++) {
         const int status = call(wrong[i].command, wrong[i].rest);

@@ -1,4 +1,5 @@
-/* sightglass heads, sightglass neurons: what a model's parts look at and fire on, as tables with their controls. */
+/* sightglass heads, neurons, attribution: what a model's parts look at, fire on and write, as tables with their
+ * controls. */
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -278,13 +279,13 @@ static void neurons_text(const subject *s, const sg_neurons *n, const label_list
                (long long)n->n_in_layer, (long long)n->untrained_above[i]);
 }
 
-static sg_status open_probe(sg_probe **p, const char *path, sg_error *err)
+static sg_status open_probe(sg_probe **p, sg_probe_manifest *what, const char *path, sg_error *err)
 {
     char dir[1024];
     const char *slash = strrchr(path, '/');
     if (snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".") >= (int)sizeof dir)
         return sg_fail(err, SG_EARG, "--probe: the path is too long");
-    return sg_probe_open(p, NULL, dir, slash ? slash + 1 : path, err);
+    return sg_probe_open(p, what, dir, slash ? slash + 1 : path, err);
 }
 
 int cmd_neurons(int argc, char **argv)
@@ -304,7 +305,7 @@ int cmd_neurons(int argc, char **argv)
         if (status == SG_OK)
             status = read_labels(&labels, &s, r.labels, w.world, &err);
         if (status == SG_OK && r.probe)
-            status = open_probe(&probe, r.probe, &err);
+            status = open_probe(&probe, NULL, r.probe, &err);
         if (status == SG_OK)
             status =
                 sg_neurons_view(&n, s.m, s.tokens, s.counts, labels.n, labels.list, probe, (int)r.top, s.opts, &err);
@@ -314,6 +315,94 @@ int cmd_neurons(int argc, char **argv)
                                : (neurons_text(&s, n, &labels, w.world), 0);
     }
     sg_neurons_free(n);
+    sg_probe_free(probe);
+    subject_close(&s);
+    asked_world_free(&w);
+    return code;
+}
+
+/* ---- attribution ---- */
+
+static void attribution_help(FILE *to)
+{
+    fputs("usage: sightglass attribution MODEL --world NAME --probe DIR/NAME [world's options] [options]\n\n"
+          "Says which parts of a model write what a saved linear probe reads: of the logit of the true class, less the "
+          "mean\n"
+          "of the others, how much comes from the embedding, each head, each MLP. Beside it stands the same for labels "
+          "of\n"
+          "other episodes at the same positions. The probe's manifest says at which site, and of which label.\n\n"
+          "  --labels NAME   another field of the world\n"
+          "  --episodes N    (300)\n"
+          "  --first N       the first position that is asked about (4)\n"
+          "  --seed N        of episodes and shuffles (1000003)\n"
+          "  --json          for machines\n",
+          to);
+    asked_list_worlds(to);
+}
+
+static json_t *part_json(const sg_part *p)
+{
+    json_t *j = json_pack("{s:s}", "part", p->name);
+    if (p->layer >= 0)
+        json_object_set_new(j, "layer", json_integer(p->layer));
+    if (p->head >= 0)
+        json_object_set_new(j, "head", json_integer(p->head));
+    set_rate(j, "toward", &p->toward);
+    set_rate(j, "shuffled", &p->shuffled);
+    return j;
+}
+
+static int parts_json(const subject *s, const sg_parts *p, const char *label)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < p->n; i++)
+        json_array_append_new(list, part_json(&p->parts[i]));
+    return cli_print_json(json_pack("{s:s, s:s, s:I, s:I, s:o, s:o}", "model", s->path, "label", label, "episodes",
+                                    (json_int_t)p->n_episodes, "positions", (json_int_t)p->n_rows, "site",
+                                    part_json(&p->whole), "parts", list));
+}
+
+static void parts_text(const subject *s, const sg_parts *p, const char *label)
+{
+    const cli_paint c = cli_colours();
+    printf("%s%s%s  %s read at %s; %lld episodes, %lld positions, %lld labels\n\n", c.bold, s->path, c.off, label,
+           p->whole.name, (long long)p->n_episodes, (long long)p->n_rows, (long long)p->whole.toward.n);
+    printf("  %s%-24s %8s  %-17s %9s%s\n", c.bold, "part", "toward", "95 % interval", "shuffled", c.off);
+    for (int i = 0; i <= p->n; i++) {
+        const sg_part *a = i < p->n ? &p->parts[i] : &p->whole;
+        printf("  %s%-24s %8.4f  [%7.4f,%7.4f] %9.4f%s\n", i < p->n ? "" : c.bold, i < p->n ? a->name : "all together",
+               a->toward.value, a->toward.low, a->toward.high, a->shuffled.value, i < p->n ? "" : c.off);
+    }
+}
+
+int cmd_attribution(int argc, char **argv)
+{
+    settings r = {.episodes = 300, .seed = 1000003, .first = 4};
+    asked_world w = {0};
+    subject s = {0};
+    sg_probe *probe = NULL;
+    sg_probe_manifest what = {.site = NULL};
+    sg_parts *p = NULL;
+    sg_error err = {SG_OK, ""};
+    int code = asked_read(argc, argv, "attribution", attribution_help, SG_COUNT_OF(options), options, &r, &w, &s.path);
+    if (code < 0 && (!w.world || !r.probe))
+        code = cli_usage("attribution", "wanted --world NAME and --probe DIR/NAME, a saved probe");
+    if (code < 0) {
+        sg_status status = subject_open(&s, &r, &w, &err);
+        if (status == SG_OK)
+            status = open_probe(&probe, &what, r.probe, &err);
+        sg_label label = {r.labels ? r.labels : what.label, NULL};
+        if (status == SG_OK && (!label.name || !(label.values = sg_sample_find(s.sample, label.name))))
+            status = sg_fail(&err, SG_EARG, "%s has no field %.60s", w.world->name, label.name ? label.name : "");
+        if (status == SG_OK)
+            status = sg_parts_view(&p, s.m, what.site, probe, s.tokens, s.counts, &label,
+                                   strncmp(label.name, "board_", 6) == 0 ? 0 : -1, s.opts, &err);
+        asked_hide(&s.progress);
+        code = status != SG_OK ? asked_fail(&err)
+               : r.json        ? parts_json(&s, p, label.name)
+                               : (parts_text(&s, p, label.name), 0);
+    }
+    sg_parts_free(p);
     sg_probe_free(probe);
     subject_close(&s);
     asked_world_free(&w);

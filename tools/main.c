@@ -23,6 +23,7 @@ static const struct {
     {"worldmodel", "whether a model holds a state of its world and uses it: five numbers, one verdict", cmd_worldmodel},
     {"heads", "what each attention head looks at, on a world: mine, yours, parity", cmd_heads},
     {"neurons", "which features of a world each MLP neuron fires on", cmd_neurons},
+    {"attribution", "which heads and MLPs write what a saved probe reads", cmd_attribution},
 };
 
 static void help(FILE *to)
@@ -31,7 +32,7 @@ static void help(FILE *to)
                 "another in its "
                 "place,\nsplice a function into it, differentiate anything by anything.\n\n");
     for (size_t i = 0; i < SG_COUNT_OF(commands); i++)
-        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
+        fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].help);
     fprintf(to, "\nsightglass COMMAND --help tells the options of a command.\n");
 }
 

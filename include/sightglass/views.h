@@ -116,6 +116,31 @@ sg_status sg_neurons_view(sg_neurons **out, const sg_model *m, const sg_tensor *
                           sg_error *err) SG_MUST_CHECK;
 void sg_neurons_free(sg_neurons *n); /* NULL is fine */
 
+/* ---- what is read, by who wrote it ---- */
+
+/* The residual stream is a sum of what the parts before it wrote, and a linear probe reads a sum of what it would read
+ * off each: so much of the logit of the true class, less the mean of the others, came from here. */
+typedef struct sg_part {
+    char name[64];    /* "blocks.1.attn head 3", "blocks.1.mlp", "embedding" */
+    int layer, head;  /* -1: outside the blocks; of a head */
+    sg_rate toward;   /* per label, by episode; n labels */
+    sg_rate shuffled; /* the same for labels of other episodes at the same positions */
+} sg_part;
+
+typedef struct sg_parts {
+    int n; /* in the order in which they write */
+    sg_part *parts;
+    sg_part whole; /* what the probe reads off the site itself, without its bias: the sum of all */
+    sg_dim n_episodes, n_rows;
+} sg_parts;
+
+/* probe: linear, of the label with a task for each place, fitted at `site`, blocks.{i}.hook_resid_post or _pre or _mid.
+ * trivial: a class whose labels are left out; -1: none. SG_EARG: another site. */
+sg_status sg_parts_view(sg_parts **out, const sg_model *m, const char *site, const sg_probe *probe,
+                        const sg_tensor *tokens, const sg_tensor *counts, const sg_label *label, int trivial,
+                        sg_views_opts opts, sg_error *err) SG_MUST_CHECK;
+void sg_parts_free(sg_parts *p); /* NULL is fine */
+
 #ifdef __cplusplus
 }
 #endif

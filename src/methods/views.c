@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "sightglass/rng.h"
+
 sg_views_opts sg_views_defaults(void)
 {
     return (sg_views_opts){.batch = 32, .first = 4, .n_resamples = 1000, .exec = sg_exec_defaults()};
@@ -37,6 +39,30 @@ bool sg_views_asked(const sg_tensor *tokens, const sg_tensor *counts, sg_dim fir
     const sg_dim time = tokens->dims[1], at = e * time + t;
     const uint8_t *counted = counts ? counts->data : NULL;
     return t >= first && t + 1 < time && (!counted || (counted[at] && counted[at + 1]));
+}
+
+sg_status sg_views_others(sg_dim **other, sg_dim episodes, uint64_t seed, sg_error *err)
+{
+    const sg_dim half = episodes / 2;
+    sg_dim *order = malloc((size_t)episodes * sizeof *order), *to = malloc((size_t)episodes * sizeof *to);
+    *other = to;
+    if (!order || !to) {
+        free(order);
+        return sg_fail(err, SG_ENOMEM, "view: out of memory for %lld episodes", (long long)episodes);
+    }
+    sg_rng r = sg_rng_new(seed, 0x5f17u);
+    for (int part = 0; part < 2; part++) {
+        const sg_dim first = part * half, n = part ? episodes - half : half;
+        for (sg_dim i = 0; i < n; i++) {
+            const sg_dim k = (sg_dim)sg_rng_below(&r, (uint32_t)i + 1);
+            order[i] = order[k];
+            order[k] = first + i;
+        }
+        for (sg_dim i = 0; i < n; i++)
+            to[order[i]] = order[(i + 1) % n];
+    }
+    free(order);
+    return SG_OK;
 }
 
 sg_status sg_views_tell(const sg_views_opts *opts, const char *part, double done, sg_error *err)

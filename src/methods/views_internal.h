@@ -11,6 +11,10 @@ sg_status sg_views_check(const sg_model *m, const sg_tensor *tokens, const sg_te
 bool sg_views_asked(const sg_tensor *tokens, const sg_tensor *counts, sg_dim first, sg_dim e, sg_dim t);
 sg_status sg_views_tell(const sg_views_opts *opts, const char *part, double done, sg_error *err) SG_MUST_CHECK;
 
+/* other [E]: whose labels an episode is given as shuffled ones. Episodes of each half take each other's, in a circle of
+ * random order; free() it. */
+sg_status sg_views_others(sg_dim **other, sg_dim episodes, uint64_t seed, sg_error *err) SG_MUST_CHECK;
+
 /* A run of episodes first..first+n, whole rows, so that one plan serves all batches of a size. Feeds are named. */
 sg_status sg_views_run(sg_glass *glass, const sg_tensor *tokens, sg_dim first, sg_dim n, int n_feeds,
                        const sg_named_feed *feeds, int n_fetches, sg_value *const *fetches, sg_tensor *out,

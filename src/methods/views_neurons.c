@@ -9,7 +9,6 @@
 #include "methods/views_internal.h"
 #include "models/arch.h"
 #include "sightglass/ops.h"
-#include "sightglass/rng.h"
 
 /* Sums over rows of one half: of each neuron and of each feature. Features stand twice, true and shuffled. */
 typedef struct sums {
@@ -75,31 +74,6 @@ static sg_status list_features(viewing *v, sg_error *err)
             return sg_fail(err, SG_ENOMEM, "view: out of memory for %d features", v->k);
     }
     return v->k ? SG_OK : sg_fail(err, SG_EARG, "view: no labels, so there are no features");
-}
-
-/* Episodes of a half take each other's features in a circle of random order. */
-static sg_status list_others(viewing *v, sg_error *err)
-{
-    const sg_dim episodes = v->tokens->dims[0], half = episodes / 2;
-    sg_dim *order = malloc((size_t)episodes * sizeof *order);
-    v->other = malloc((size_t)episodes * sizeof *v->other);
-    if (!order || !v->other) {
-        free(order);
-        return sg_fail(err, SG_ENOMEM, "view: out of memory for %lld episodes", (long long)episodes);
-    }
-    sg_rng r = sg_rng_new(v->opts->seed, 0x5f17u);
-    for (int part = 0; part < 2; part++) {
-        const sg_dim first = part * half, n = part ? episodes - half : half;
-        for (sg_dim i = 0; i < n; i++) {
-            const sg_dim k = (sg_dim)sg_rng_below(&r, (uint32_t)i + 1);
-            order[i] = order[k];
-            order[k] = first + i;
-        }
-        for (sg_dim i = 0; i < n; i++)
-            v->other[order[i]] = order[(i + 1) % n];
-    }
-    free(order);
-    return SG_OK;
 }
 
 static bool has(const viewing *v, const sg_feature *f, sg_dim e, sg_dim t)
@@ -510,7 +484,7 @@ static sg_status view(sg_neurons *out, viewing *v, const sg_probe *probe, sg_err
     const size_t neurons = (size_t)v->n_layers * (size_t)v->width;
     const sg_dim episodes = v->tokens->dims[0];
     SG_TRY(list_features(v, err));
-    SG_TRY(list_others(v, err));
+    SG_TRY(sg_views_others(&v->other, v->tokens->dims[0], v->opts->seed, err));
     out->n = SG_MIN(out->n, (int)neurons);
     close_look look = {.face = {hear}, .out = out, .first = episodes / 2, .episodes = episodes - episodes / 2};
     choice *c = calloc(neurons, sizeof *c), *fresh = calloc(neurons, sizeof *fresh);

@@ -252,6 +252,81 @@ static void features_of_other_episodes_are_no_features(void **state)
     sg_model_close(m);
 }
 
+static void leave_weights(sg_graph *g, sg_state *s)
+{
+    for (int i = 0; i < sg_graph_n_names(g); i++) {
+        sg_value *v = sg_graph_named(g, i);
+        sg_tensor *t = strcmp(sg_value_op(v), "variable") == 0 ? sg_state_tensor(s, v) : NULL;
+        sg_rng r = sg_rng_new(8, (uint32_t)i);
+        for (sg_dim k = 0; t && k < sg_tensor_count(t); k++)
+            sg_tensor_set(t, k, 0.3 * sg_rng_normal(&r));
+    }
+}
+
+/* What the parts give sums to what the probe reads off the site, computed without any of this. */
+static void the_parts_sum_to_what_the_probe_reads(void **state)
+{
+    (void)state;
+    static const char *const sites[] = {"blocks.0.hook_resid_pre", "blocks.0.hook_resid_mid",
+                                        "blocks.0.hook_resid_post"};
+    static const int n_parts[] = {2, 2 + HEADS + 1, 2 + HEADS + 2};
+    sg_model *m = make(leave_weights);
+    planted *p = plant();
+    const sg_label label = {"token", &p->truth};
+    float w[D * 4 * 2];
+    sg_rng r = sg_rng_new(6, 0);
+    for (int i = 0; i < D * 4 * 2; i++)
+        w[i] = (float)sg_rng_normal(&r);
+    const sg_tensor directions = sg_tensor_of(SG_F32, 3, (sg_dim[]){D, 4, 2}, w);
+    sg_probe *probe;
+    sg_parts *parts;
+    sg_store *store;
+    sg_error err;
+    sg_views_opts opts = sg_views_defaults();
+    opts.batch = 16;
+    opts.n_resamples = 50;
+    CHECK_OK(sg_probe_of(&probe, &directions, NULL, &err), &err);
+    for (int i = 0; i < 3; i++) {
+        CHECK_OK(sg_parts_view(&parts, m, sites[i], probe, &p->tokens, NULL, &label, -1, opts, &err), &err);
+        CHECK(parts->n == n_parts[i]);
+        double sum[2] = {0, 0}, want = 0, size = 0;
+        for (int k = 0; k < parts->n; k++) {
+            sum[0] += parts->parts[k].toward.value;
+            sum[1] += parts->parts[k].shuffled.value;
+            size = fmax(size, fabs(parts->parts[k].toward.value));
+        }
+        CHECK_NEAR(sum[0], parts->whole.toward.value, 1e-4, 0);
+        CHECK_NEAR(sum[1], parts->whole.shuffled.value, 1e-4, 0);
+        CHECK(size > 0.01); /* of parts that are there */
+
+        sg_harvest_opts how = sg_harvest_defaults();
+        how.positions.first = opts.first;
+        CHECK_OK(sg_harvest(&store, m, 1, &sites[i], &p->tokens, NULL, how, &err), &err);
+        const sg_dim n = sg_store_n_rows(store);
+        float *logits = malloc((size_t)n * 8 * sizeof *logits);
+        CHECK_OK(sg_probe_logits(probe, sg_store_acts(store, 0), logits, &err), &err);
+        for (sg_dim k = 0; k < n * 4; k++) {
+            const sg_store_row at = sg_store_rows(store)[k / 4];
+            const int is = p->is[(at.episode * TIME + at.position) * 4 + k % 4];
+            want += ((double)logits[2 * k + is] - (double)logits[2 * k + !is]) / (double)(n * 4);
+        }
+        CHECK(parts->n_rows == n && parts->whole.toward.n == n * 4);
+        CHECK_NEAR(parts->whole.toward.value, want, 1e-4, 1e-4);
+        free(logits);
+        sg_store_free(store);
+        sg_parts_free(parts);
+    }
+    CHECK_STATUS(sg_parts_view(&parts, m, "blocks.0.mlp.hook_post", probe, &p->tokens, NULL, &label, -1, opts, &err),
+                 SG_EARG);
+    CHECK_STATUS(sg_parts_view(&parts, m, "blocks.1.hook_resid_post", probe, &p->tokens, NULL, &label, -1, opts, &err),
+                 SG_EARG);
+    const sg_label wrong = {"noise", &p->unknown};
+    CHECK_STATUS(sg_parts_view(&parts, m, sites[2], probe, &p->tokens, NULL, &wrong, -1, opts, &err), SG_ESHAPE);
+    sg_probe_free(probe);
+    free(p);
+    sg_model_close(m);
+}
+
 static volatile sig_atomic_t stop;
 
 static void stop_at_once(void *context, const char *part, double done)
@@ -297,23 +372,32 @@ static void memory_that_runs_out_leaves_nothing_behind(void **state)
     p->truth.dims[0] = 4;
     opts.exec.n_threads = 1;
     opts.n_resamples = 2;
-    for (int what = 0; what < 2; what++)
+    float w[D * 4 * 2] = {1, 2, 3};
+    const sg_tensor directions = sg_tensor_of(SG_F32, 3, (sg_dim[]){D, 4, 2}, w);
+    sg_probe *probe;
+    CHECK(sg_probe_of(&probe, &directions, NULL, NULL) == SG_OK);
+    for (int what = 0; what < 3; what++)
         for (long n = 0;; n += 1 + n / 16) { /* there are some thousands */
             sg_heads *h = NULL;
             sg_neurons *u = NULL;
+            sg_parts *q = NULL;
             sg_error err;
             sg_faults_begin(n, SG_FAULT_ONCE);
-            const sg_status status = what ? sg_heads_view(&h, m, &tokens, NULL, NULL, opts, &err)
-                                          : sg_neurons_view(&u, m, &tokens, NULL, 1, labels, NULL, 3, opts, &err);
+            const sg_status status = what == 0   ? sg_neurons_view(&u, m, &tokens, NULL, 1, labels, NULL, 3, opts, &err)
+                                     : what == 1 ? sg_heads_view(&h, m, &tokens, NULL, NULL, opts, &err)
+                                                 : sg_parts_view(&q, m, "blocks.0.hook_resid_post", probe, &tokens,
+                                                                 NULL, labels, -1, opts, &err);
             const bool failed = sg_faults_end();
             sg_heads_free(h);
             sg_neurons_free(u);
+            sg_parts_free(q);
             if (!failed) {
                 CHECK_OK(status, &err);
                 break;
             }
             CHECK(status == SG_ENOMEM || status == SG_OK); /* a backend may leave its part to the reference kernels */
         }
+    sg_probe_free(probe);
     free(p);
     sg_model_close(m);
 }
@@ -324,6 +408,7 @@ int main(void)
         cmocka_unit_test(a_head_is_called_by_what_it_looks_at),
         cmocka_unit_test(a_neuron_is_told_with_the_feature_that_it_fires_on),
         cmocka_unit_test(features_of_other_episodes_are_no_features),
+        cmocka_unit_test(the_parts_sum_to_what_the_probe_reads),
         cmocka_unit_test(a_view_stops_when_asked),
         cmocka_unit_test(memory_that_runs_out_leaves_nothing_behind),
     };
