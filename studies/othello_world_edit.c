@@ -38,6 +38,7 @@ static sg_status fit_way(sg_probe **out, const othello_parts *o, world_way way, 
     opts.kind = way == WAY_MLP ? SG_PROBE_MLP : way == WAY_STEPS ? SG_PROBE_SOFTMAX : SG_PROBE_RIDGE;
     opts.n_classes = 3;
     opts.hidden = 256;
+    opts.n_epochs = 6;
     opts.cancel = o->opts->cancel;
     return way == WAY_PARTS ? sg_parts_fit(out, acts, labels, 3, 1e-3, o->err)
                             : sg_probe_fit(out, acts, labels, opts, o->err);
@@ -108,12 +109,12 @@ sg_status world_fit_shuffled(world_seed *w, othello_parts *o, int seed)
 /* Up to three blocks in a row, of those whose edit a later block can use. */
 static void list_tries(world_seed *w, const othello_parts *o)
 {
-    static const double strength[2][4] = {{.3, .2, .4, .6}, {1, 1.5, .75, 2}}, rate[2] = {.01, .02};
+    static const double strength[2][4] = {{.3, .2, .4, .6}, {1, 1.5, .75, 2}}, rate = .01;
     const int full = o->opts->full, first = first_block(w), last = w->n_layers - 2;
     for (int way = 0; way < (full ? N_WAYS : WAY_STEPS); way++)
         for (int a = first; a <= last; a++)
             for (int b = a; b <= last && b < a + 3; b++)
-                for (int k = 0; k < (way >= WAY_STEPS || !full ? 2 : 4); k++) {
+                for (int k = 0; k < (way >= WAY_STEPS ? 1 : full ? 4 : 2); k++) {
                     if (b < last - 2 || w->n_tries == WORLD_TRIES)
                         continue;
                     sg_othello_try *t = &w->tries[w->n_tries];
@@ -122,7 +123,7 @@ static void list_tries(world_seed *w, const othello_parts *o)
                     t->opts.scale = way == WAY_RIDGE ? SG_SCALE_NORM : SG_SCALE_RAW;
                     if (way >= WAY_STEPS) {
                         t->opts.kind = SG_INTERVENE_GRADIENT;
-                        t->opts.lr = rate[k];
+                        t->opts.lr = rate;
                     } else {
                         t->opts.strength = strength[way][k];
                     }
@@ -139,7 +140,7 @@ sg_status world_draw(sg_othello_case *out, const othello_parts *o, sg_dim n, uin
 
 sg_status world_choose(world_seed *w, othello_parts *o, int seed)
 {
-    const sg_dim n = 60;
+    const sg_dim n = o->opts->full ? 50 : 60;
     sg_othello_case *cases = malloc((size_t)(SG_OTHELLO_GIVEN * n) * sizeof *cases);
     sg_status status =
         cases ? world_draw(cases, o, n, o->seeds[seed] + TO_CHOOSE) : sg_fail(o->err, SG_ENOMEM, "out of memory");
