@@ -109,7 +109,7 @@ sg_status world_fit_shuffled(world_seed *w, othello_parts *o, int seed)
 /* Up to three blocks in a row, of those whose edit a later block can use. */
 static void list_tries(world_seed *w, const othello_parts *o)
 {
-    static const double strength[2][4] = {{.3, .2, .4, .6}, {1, 1.5, .75, 2}}, rate = .01;
+    static const double strength[2][4] = {{.3, .2, .4, .6}, {1, 1.5, .75, 2}}, rate = .02;
     const int full = o->opts->full, first = first_block(w), last = w->n_layers - 2;
     for (int way = 0; way < (full ? N_WAYS : WAY_STEPS); way++)
         for (int a = first; a <= last; a++)
