@@ -73,7 +73,7 @@ static sg_status fit_all(world_seed *w, othello_parts *o, int seed, bool shuffle
     const sg_dim n = o->opts->full ? 1200 : 500;
     const sg_othello_try *best = &w->tries[w->best];
     const int first = shuffled ? best->first : first_block(w), last = shuffled ? best->last : w->n_layers - 2;
-    const int way = w->way_of[w->best];
+    const int way = (int)w->way_of[w->best];
     sg_sample *s = NULL, *other = NULL;
     sg_status status = sg_world_sample(&s, o->world, 1, &o->setting, n, o->seeds[seed], o->err);
     if (status == SG_OK)
