@@ -132,7 +132,7 @@ sg_status world_figures(const othello_parts *o, const world_seed *seeds)
 sg_status world_describe(const othello_parts *o, const world_seed *seeds, const world_rates *model,
                          const world_rates *fresh)
 {
-    char text[1200];
+    char text[1600];
     int n = snprintf(
         text, sizeof text,
         "%d seeds; likeliest moves illegal %.4f (fresh weights %.4f), probability of illegal ones %.4f (%.4f), first "
@@ -155,5 +155,9 @@ sg_status world_describe(const othello_parts *o, const world_seed *seeds, const 
                                       : "that no game has",
                       r->null.value, r->edit.value, r->random.value, r->wrong.value, r->own.value);
     }
+    if (n < (int)sizeof text)
+        snprintf(text + n, sizeof text - (size_t)n,
+                 ". Written was what is there (edit-nothing) on %.3f of boards: the rest were misread",
+                 seeds[0].rightly);
     return sg_report_set_setup(o->report, text, o->err);
 }
