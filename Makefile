@@ -34,7 +34,7 @@ run: ## install what is needed, build, and open a model of Othello; or MODEL=DIR
 	elif [ -t 0 ] && [ -t 1 ]; then \
 	    build/sightglass othello; \
 	else \
-	    build/sightglass othello --script examples/othello.script; \
+	    build/sightglass othello --seed 16 --script examples/othello.script; \
 	fi
 
 test: ## everything that decides whether the tree is good; the last line is the verdict

@@ -9,7 +9,7 @@
 const bench_gpt bench_gpt2 = {"gpt2", 12, 768, 12, 3072, 50257, 1024};
 const bench_gpt bench_gpt_512 = {"train_512", 8, 512, 8, 2048, 61, 64};
 const bench_gpt bench_gpt_128 = {"train_128", 4, 128, 8, 512, 61, 64};
-const bench_gpt bench_gpt_othello = {"train_othello", 8, 192, 8, 768, 61, 60};
+const bench_gpt bench_gpt_othello = {"train_othello", 8, 256, 8, 1024, 61, 60};
 
 int32_t bench_token(sg_dim i, int n_vocab)
 {

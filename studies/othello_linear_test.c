@@ -67,7 +67,7 @@ static void a_model_that_learnt_nothing_does_not_pass(void **state)
     sg_error err;
     write_model(13); /* of the 4x4 board */
     CHECK_OK(run(&r, NULL, NULL, &err), &err);
-    CHECK(sg_report_n_claims(r) == 5 && sg_report_n_figures(r) == 2);
+    CHECK(sg_report_n_claims(r) == 6 && sg_report_n_figures(r) == 2);
     CHECK(!sg_report_holds(r));
     for (int i = 0; i < sg_report_n_claims(r); i++)
         CHECK(!sg_claim_holds(sg_report_claim(r, i)));

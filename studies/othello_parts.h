@@ -2,7 +2,7 @@
 #ifndef SG_STUDIES_OTHELLO_PARTS_H
 #define SG_STUDIES_OTHELLO_PARTS_H
 
-#include "sightglass/othello.h"
+#include "sightglass/othello_cases.h"
 #include "sightglass/probe.h"
 #include "study.h"
 
@@ -42,5 +42,21 @@ void othello_progress(void *o, double done);
 /* Adds a claim over the seeds. */
 sg_status othello_claim(const othello_parts *o, const char *id, const char *text, const char *source,
                         sg_measure measured, sg_control control) SG_MUST_CHECK;
+
+/* ---- othello_causal.c ---- */
+
+/* One disc turned along w_to - w_from of linear probes, on natural boards of a seed of their own. */
+typedef struct othello_causes {
+    sg_othello_outcome outcome;
+    sg_rate wrong_less_null; /* by pairs */
+    int first, last;         /* of the sites, those that are written at: chosen, as the strength, on other boards */
+    double strength;         /* in lengths of the activation */
+} othello_causes;
+
+/* By the table's probes of its first label, board_rel, at all sites but the first; those are in the order of the model.
+ */
+sg_status othello_causal(othello_parts *o, int seed, const sg_probe_table *t, othello_causes *out) SG_MUST_CHECK;
+/* causes [n_seeds] */
+sg_status othello_causal_claims(const othello_parts *o, const othello_causes *causes) SG_MUST_CHECK;
 
 #endif

@@ -27,7 +27,7 @@ static const char help[] =
     "  --kind KIND           direction, gradient, wrong or random; none: the null alone (direction)\n"
     "  --scale SCALE         how far: raw, unit, norm or mirror (norm; of parts raw)\n"
     "  --strength X          how strongly, in that scale (0.3; of parts 0.5)\n"
-    "  --steps N --lr X --keep X   gradient: steps (30), rate (0.01), weight of what is to stay (0.2)\n"
+    "  --steps N --lr X --keep X   gradient: steps (30), rate (0.02), weight of what is to stay (0.2)\n"
     "  --games N             cases of each kind: turned, natural, unnatural (500)\n"
     "  --cases FILE          cases from JSON instead (scripts/othello-cases makes it)\n"
     "  --seed N              of the cases and random directions (7)\n"

@@ -187,18 +187,26 @@ static void bar(FILE *to, board_style style, double share, int width)
 typedef struct panel {
     int n, order[SG_OTHELLO_MAX_SQUARES];
     uint64_t legal, legal_before; /* on the edited board, on the true one */
+    float most;                   /* the greatest probability, before or after */
 } panel;
 
-/* Without edits the likeliest moves; with them those that are or were likeliest. */
+/* Without edits the likeliest moves first; with them those that the edits make legal or illegal, then what is or was
+ * likeliest. */
+static float rank_of(const session *s, const panel *p, int q)
+{
+    return fmaxf(s->after->next[q], s->before->next[q]) + ((p->legal ^ p->legal_before) >> q & 1 ? 2.0f : 0.0f);
+}
+
 static panel panel_of(const session *s)
 {
     panel p = {.legal = session_legal(s), .legal_before = sg_othello_legal(&s->now)};
     for (int q = 0; q < s->n_squares; q++) {
-        const float x = fmaxf(s->after->next[q], s->before->next[q]);
+        const float x = rank_of(s, &p, q);
         if (sg_othello_token(s->size, q) < 0)
             continue;
+        p.most = fmaxf(p.most, fmaxf(s->after->next[q], s->before->next[q]));
         int at = p.n++;
-        for (; at > 0 && fmaxf(s->after->next[p.order[at - 1]], s->before->next[p.order[at - 1]]) < x; at--)
+        for (; at > 0 && rank_of(s, &p, p.order[at - 1]) < x; at--)
             p.order[at] = p.order[at - 1];
         p.order[at] = q;
     }
@@ -210,13 +218,12 @@ static void panel_line(FILE *to, const session *s, board_style style, const pane
     char name[4];
     const int q = p->order[i];
     const float after = s->after->next[q], before = s->before->next[q];
-    const float most = fmaxf(s->after->next[p->order[0]], s->before->next[p->order[0]]);
     const bool legal = p->legal >> q & 1, was = p->legal_before >> q & 1;
     /* By legal on the edited board, then on the true one. A table, as nested conditions of these two bits are compiled
      * wrongly by gcc 12.2 at -O2. */
     static const char *const signs[2][2] = {{" x", " -"}, {" +", ""}};
 
-    if (most < 0.0005f || fmaxf(after, before) < 0.0005f)
+    if (p->most < 0.0005f || (rank_of(s, p, q) < 2 && fmaxf(after, before) < 0.0005f))
         return;
     bold(to, style);
     fputs(sg_othello_name(s->size, q, name), to);
@@ -224,7 +231,7 @@ static void panel_line(FILE *to, const session *s, board_style style, const pane
     if (s->after == s->before) {
         fprintf(to, " %5.1f %% ", 100 * (double)after);
         paint(to, style, legal ? 35 : WRONG, -1);
-        bar(to, style, (double)(after / most), 8);
+        bar(to, style, (double)(after / p->most), 8);
     } else {
         paint(to, style, 245, -1);
         fprintf(to, " %5.1f", 100 * (double)before);

@@ -62,7 +62,7 @@ typedef struct sg_intervene_opts {
     sg_intervene_scale scale; /* SG_SCALE_NORM */
     double strength;          /* 0.3; 0 changes no bit */
     int n_steps;              /* 30: gradient */
-    double lr;                /* 0.01: gradient; in root mean squares of x */
+    double lr;                /* 0.02: gradient; in root mean squares of x */
     double keep;              /* 0.2: gradient; weight of each task that is to stay, where a change has 1 */
     /* NULL. For wrong and random directions: how long a change is, [N,n_sites], as another result has it; scale and
      * strength then have no meaning. */

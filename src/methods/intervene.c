@@ -64,7 +64,7 @@ sg_intervene_opts sg_intervene_defaults(void)
                                .scale = SG_SCALE_NORM,
                                .strength = 0.3,
                                .n_steps = 30,
-                               .lr = 0.01,
+                               .lr = 0.02,
                                .keep = 0.2,
                                .batch = 64};
 }
