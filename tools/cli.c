@@ -81,22 +81,33 @@ static void *take_signals(void *set)
     return NULL;
 }
 
-void cli_catch(void (*handler)(int signal_number))
+void cli_signals_apart(void)
 {
+    static bool done;
     static sigset_t set;
-    struct sigaction stop = {.sa_handler = handler, .sa_flags = (int)SA_RESETHAND};
     pthread_t thread;
 
+    if (done)
+        return;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
-    sigaction(SIGINT, &stop, NULL);
-    sigaction(SIGTERM, &stop, NULL);
+    sigaddset(&set, SIGUSR1);
     /* Without such a thread they had better stay where they can be taken at all. */
     if (pthread_create(&thread, NULL, take_signals, &set) == 0) {
         pthread_detach(thread);
         pthread_sigmask(SIG_BLOCK, &set, NULL);
+        done = true;
     }
+}
+
+void cli_catch(void (*handler)(int signal_number))
+{
+    struct sigaction stop = {.sa_handler = handler, .sa_flags = (int)SA_RESETHAND};
+
+    cli_signals_apart();
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGTERM, &stop, NULL);
 }
 
 sg_status cli_match(const sg_graph *g, const char *pattern, sg_value ***out, int *n, sg_error *err)

@@ -1,4 +1,5 @@
-/* What the commands share: options, errors and exit statuses, names and patterns, numbers for people and for machines. */
+/* What the commands share: options, errors and exit statuses, names and patterns, numbers for people and for machines.
+ */
 #ifndef SG_TOOLS_CLI_H
 #define SG_TOOLS_CLI_H
 
@@ -12,7 +13,8 @@
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-/* The commands. argv[0] is the full name, as in "sightglass run": getopt begins its complaints with it. Each returns the exit status. */
+/* The commands. argv[0] is the full name, as in "sightglass run": getopt begins its complaints with it. Each returns
+ * the exit status. */
 int cmd_inspect(int argc, char **argv);
 int cmd_patch(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
@@ -40,16 +42,20 @@ typedef struct cli_hush cli_hush;
 cli_hush *cli_hush_begin(bool hush);
 void cli_hush_end(cli_hush *h);
 
-/* SIGINT and SIGTERM call `handler` once; a second one ends the program. They are handled on a thread of their own: oneDNN's
- * products keep numbers below the stack pointer, where a handler's frame would overwrite them, so threads that compute
- * take no signals. Called before anything is computed, since threads inherit it. */
+/* From here on signals come to a thread of their own, whatever they then do. oneDNN's products keep numbers below the
+ * stack pointer, where a handler's frame would overwrite them, so threads that compute take none. Called before
+ * anything is computed, since threads inherit it; more than once is fine. */
+void cli_signals_apart(void);
+/* The same, and SIGINT and SIGTERM call `handler` once; a second one ends the program. */
 void cli_catch(void (*handler)(int signal_number));
 
-/* Names that fit a name or pattern, appended to *out (a malloc'd array). SG_EARG if none does, with the nearest name. */
+/* Names that fit a name or pattern, appended to *out (a malloc'd array). SG_EARG if none does, with the nearest name.
+ */
 sg_status cli_match(const sg_graph *g, const char *pattern, sg_value ***out, int *n, sg_error *err);
 
 /* A whole number or a real in [least, most] from an option's text. */
-sg_status cli_whole(const char *option, const char *text, long long least, long long most, long long *out, sg_error *err);
+sg_status cli_whole(const char *option, const char *text, long long least, long long most, long long *out,
+                    sg_error *err);
 sg_status cli_real(const char *option, const char *text, double least, double most, double *out, sg_error *err);
 
 /* A tensor from FILE.npy or FILE.safetensors:NAME, copied; free(out->data). */
@@ -62,14 +68,15 @@ typedef struct cli_rows {
     sg_dim *lengths;
 } cli_rows;
 sg_status cli_rows_text(cli_rows *r, const sg_model *m, const char *text, sg_error *err);
-sg_status cli_rows_file(cli_rows *r, const char *path, sg_error *err); /* lines of ids, JSON, .npy or .safetensors:NAME */
+sg_status cli_rows_file(cli_rows *r, const char *path,
+                        sg_error *err); /* lines of ids, JSON, .npy or .safetensors:NAME */
 void cli_rows_free(cli_rows *r);
 
 /* Bytes of this process in memory; 0 where the system does not say. */
 size_t cli_resident(void);
 
-/* Writes tensors whose rows (the first axis) are shared out over ranks, n_rows in all, as one file. Called by all ranks with
- * their own part; returns the same everywhere. */
+/* Writes tensors whose rows (the first axis) are shared out over ranks, n_rows in all, as one file. Called by all ranks
+ * with their own part; returns the same everywhere. */
 sg_status cli_save_dealt(sg_ranks *ranks, const char *path, sg_dim n_rows, int n, const sg_named_tensor *tensors,
                          sg_error *err);
 

@@ -382,9 +382,8 @@ int cmd_generate(int argc, char **argv)
     if (code == 0 && n_fetch && !out)
         code = cli_usage("generate", "--fetch wants --out, where the values go");
     if (code == 0) {
-        struct sigaction stop = {.sa_handler = on_interrupt};
         work w = {0};
-        sigaction(SIGINT, &stop, NULL);
+        cli_catch(on_interrupt);
         status = sg_writer_check(out, &err);
         if (status == SG_OK)
             status = prepare(&w, compute, argv[optind], text, tokens, edits, n, fetch, n_fetch, &err);

@@ -455,8 +455,7 @@ int cmd_patch(int argc, char **argv)
                  .seed = 7,
                  .last = 1000,
                  .opts = sg_intervene_defaults()};
-    struct sigaction stop = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
-    sigaction(SIGINT, &stop, NULL);
+    cli_catch(on_interrupt);
     int code = r.probes ? read_options(&r, argc, argv) : EXIT_FAILED;
     if (code < 0 && (r.runs.base || r.runs.source || r.runs.tokens)) {
         r.runs.model = r.model;

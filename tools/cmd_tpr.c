@@ -415,15 +415,13 @@ static sg_status fit_board(board *b, const request *r, const sg_tpr_job *job, sg
 
 static sg_status fit_on(const request *r, sg_tpr_job *job, sg_error *err)
 {
-    struct sigaction stop = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
     double began[2] = {sg_now(), 0};
     board b;
     sg_tpr_table *t = NULL;
+    cli_catch(on_interrupt);
     SG_TRY(fit_board(&b, r, job, err));
     job->adjacency = b.adjacency;
     job->fit.n_rows = b.adjacency ? b.rows : job->fit.n_rows;
-    sigaction(SIGINT, &stop, NULL);
-    sigaction(SIGTERM, &stop, NULL);
     job->cancel = &stopped;
     job->context = began;
     job->progress = isatty(STDERR_FILENO) ? show_progress : NULL;

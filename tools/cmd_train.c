@@ -601,8 +601,7 @@ static int train(work *w)
     w->began = sg_now();
     sg_status status = take_folder(w, &err);
     if (status == SG_OK) {
-        sigaction(SIGINT, &stop, NULL);
-        sigaction(SIGTERM, &stop, NULL);
+        cli_catch(on_interrupt);
         if (w->ranks) /* mpirun passes it on to all, and unlike an interruption gives them time */
             sigaction(SIGUSR1, &stop, NULL);
         status = run_and_save(w, &err);
@@ -625,6 +624,7 @@ static int run(const settings *s, sg_ranks *ranks)
     sg_error err = {SG_OK, ""};
     work w = {.s = s, .ranks = ranks};
     w.began = sg_now();
+    cli_signals_apart();
     int code = prepare(&w, &err) != SG_OK ? fail(&w, &err) : s->dry_run ? dry_run(&w) : train(&w);
     sg_learner_free(w.learner);
     sg_source_free(&w.source);

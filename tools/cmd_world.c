@@ -178,8 +178,7 @@ static int score(const request *r)
     sg_model *m = NULL, *fresh = NULL;
     sg_legality *of_model = NULL, *of_fresh = NULL;
     char *config = malloc(strlen(r->model) + sizeof "/config.json");
-    struct sigaction stop = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
-    sigaction(SIGINT, &stop, NULL);
+    cli_catch(on_interrupt);
     sg_status status =
         config ? sg_model_open(&m, r->model, sg_model_defaults(), &err) : sg_fail(&err, SG_ENOMEM, "out of memory");
     if (status == SG_OK && r->data)
