@@ -46,7 +46,8 @@ static void spill(const char *name, const char *text)
     CHECK(f && fputs(text, f) >= 0 && fclose(f) == 0);
 }
 
-/* Freed by the caller; NULL where there is no file. */
+/* Freed by the caller; NULL where there is no file. A file that is being written, or cut where a run goes on, is read
+ * as far as it then reaches. */
 static char *slurp(const char *path, size_t *n)
 {
     FILE *f = fopen(path, "rb");
@@ -56,7 +57,10 @@ static char *slurp(const char *path, size_t *n)
     *n = (size_t)ftell(f);
     rewind(f);
     char *data = calloc(*n + 1, 1);
-    CHECK(data && fread(data, 1, *n, f) == *n);
+    CHECK(data);
+    *n = fread(data, 1, *n, f);
+    CHECK(!ferror(f));
+    data[*n] = 0;
     fclose(f);
     return data;
 }
