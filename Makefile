@@ -19,7 +19,7 @@ export CC
 endif
 
 OPTIONS := $(if $(WERROR),-DSG_WERROR=$(WERROR))
-SOURCES  = find include src studies tools bench fuzz test -name '*.[ch]'
+SOURCES  = find include src studies tools bench fuzz test web/engine -name '*.[ch]'
 
 .PHONY: all run test bench asan tsan fuzz format tidy clean help
 

@@ -1,7 +1,6 @@
 /* Which backends this build has, the defaults that follow, and choosing others. */
 #include "backend/backends.h"
 
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +17,8 @@ static const sg_backend *const all[] = {
     NULL};
 
 #ifdef SG_HAVE_CUDA
+#include <dlfcn.h>
+
 const sg_backend *const *sg_backend_cuda(sg_error *err)
 {
     void *object = dlopen(SG_CUDA_FILE, RTLD_NOW | RTLD_LOCAL); /* the same one each time */

@@ -1,8 +1,9 @@
 /* A list under a lock: there are as many entries as a model has weights. */
 #include "exec/packs.h"
 
-#include <pthread.h>
 #include <stdlib.h>
+
+#include "base/lock.h"
 
 typedef struct pack {
     const void *of;
@@ -15,7 +16,7 @@ typedef struct pack {
 enum { BUCKETS = 256 };
 
 struct sg_packs {
-    pthread_mutex_t lock;
+    sg_lock lock;
     pack *buckets[BUCKETS];
 };
 
@@ -23,7 +24,7 @@ sg_packs *sg_packs_new(void)
 {
     sg_packs *p = calloc(1, sizeof *p);
 
-    if (p && pthread_mutex_init(&p->lock, NULL) != 0) {
+    if (p && !sg_lock_init(&p->lock)) {
         free(p);
         return NULL;
     }
@@ -46,7 +47,7 @@ void sg_packs_free(sg_packs *p)
     if (!p)
         return;
     sg_packs_clear(p);
-    pthread_mutex_destroy(&p->lock);
+    sg_lock_destroy(&p->lock);
     free(p);
 }
 
@@ -69,13 +70,13 @@ void *sg_packs_get(sg_packs *p, const void *of, uint64_t layout, size_t bytes, b
 {
     pack **bucket = &p->buckets[sg_hash(&of, sizeof of, layout) % BUCKETS], *at;
 
-    pthread_mutex_lock(&p->lock);
+    sg_lock_take(&p->lock);
     for (at = *bucket; at && (at->of != of || at->layout != layout || at->bytes != bytes);)
         at = at->next;
     if (!at && (at = make(of, layout, bytes, fill, context))) {
         at->next = *bucket;
         *bucket = at;
     }
-    pthread_mutex_unlock(&p->lock);
+    sg_lock_give(&p->lock);
     return at ? at->data : NULL;
 }
