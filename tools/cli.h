@@ -21,6 +21,7 @@ int cmd_probe(int argc, char **argv);
 int cmd_saliency(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_generate(int argc, char **argv);
+int cmd_gan(int argc, char **argv);
 int cmd_tpr(int argc, char **argv);
 int cmd_study(int argc, char **argv);
 int cmd_train(int argc, char **argv);
