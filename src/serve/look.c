@@ -29,8 +29,11 @@ sg_status look_check_edits(const json_t *edits, sg_error *err)
     return SG_OK;
 }
 
+/* At the first need: what only predicts, such as a slider on its way, never gets here. */
 static sg_status read_edits(look *l, sg_error *err)
 {
+    if (l->list || !l->edits)
+        return SG_OK;
     char *text = json_dumps(l->edits, JSON_COMPACT);
     if (!text)
         return sg_fail(err, SG_ENOMEM, "out of memory for edits");
@@ -41,8 +44,16 @@ static sg_status read_edits(look *l, sg_error *err)
     /* Once: what edits take from other runs stays in this glass, and later ones borrow it. */
     sg_glass_opts opts = sg_glass_defaults();
     opts.exec = l->of.exec;
-    SG_TRY(sg_glass_new(&l->values, l->of.model, opts, err));
-    return sg_glass_edit_list(l->values, l->list, err);
+    status = sg_glass_new(&l->values, l->of.model, opts, err);
+    if (status == SG_OK)
+        status = sg_glass_edit_list(l->values, l->list, err);
+    if (status != SG_OK) {
+        sg_glass_free(l->values);
+        sg_edit_list_free(l->list);
+        l->values = NULL;
+        l->list = NULL;
+    }
+    return status;
 }
 
 /* ---- life ---- */
@@ -79,7 +90,6 @@ static sg_status make(look *l, sg_error *err)
         l->edits = json_deep_copy(l->of.edits);
         if (!l->edits)
             return sg_fail(err, SG_ENOMEM, "out of memory for edits");
-        SG_TRY(read_edits(l, err));
     }
     l->of.edits = l->edits;
     snprintf(l->id, sizeof l->id, "%016" PRIx64, name_of(l));
@@ -157,6 +167,8 @@ sg_status look_glass(look *l, bool edited, sg_glass **out, sg_error *err)
 {
     sg_glass_opts opts = sg_glass_defaults();
     opts.exec = l->of.exec;
+    if (edited)
+        SG_TRY(read_edits(l, err));
     SG_TRY(sg_glass_new(out, l->of.model, opts, err));
     if (!edited || !l->list)
         return SG_OK;

@@ -29,7 +29,8 @@ typedef struct look_of {
 #define LOOK_MOST_BYTES ((size_t)1 << 30)
 #define LOOK_MOST_EDITS 64
 
-/* SG_EARG: no tokens, too many, or some outside the vocabulary; edits that do not fit, or whose value is a file. */
+/* SG_EARG: no tokens, too many, or some outside the vocabulary; edits that name rows or a file. Whether edits fit the
+ * model is seen by what is read first. */
 sg_status look_new(look **out, look_of of, sg_error *err) SG_MUST_CHECK;
 void look_free(look *l);            /* NULL is fine */
 const char *look_id(const look *l); /* 16 hexadecimal digits */
@@ -89,9 +90,9 @@ extern const char *const look_measures[LOOK_N_MEASURES];
 #define LOOK_THUMB 64
 /* Every head of a layer at a glance. */
 typedef struct look_scan {
-    int n_heads, side;    /* side: min(T, LOOK_THUMB) */
-    float *measure;       /* [LOOK_N_MEASURES,H,T] */
-    unsigned char *thumb; /* [H,side,side]: round(255 sqrt(w)), w the greatest weight under the pixel */
+    int n_heads, side; /* side: min(T, LOOK_THUMB) */
+    float *measure;    /* [LOOK_N_MEASURES,H,T] */
+    uint16_t *thumb;   /* [H,side,side] f16: the greatest weight under the pixel */
 } look_scan;
 sg_status look_heads(look *l, int layer, const look_scan **out, sg_error *err) SG_MUST_CHECK; /* borrowed from l */
 

@@ -74,7 +74,7 @@ static sg_dim band_rows(sg_dim n, sg_dim n_heads)
     return SG_MAX(1, SG_MIN(n, ((sg_dim)1 << 22) / (n * n_heads)));
 }
 
-static void measure_row(look_scan *s, int head, sg_dim n, sg_dim t, const float *w)
+static void measure_row(look_scan *s, float *thumbs, int head, sg_dim n, sg_dim t, const float *w)
 {
     float *to = s->measure + head * n + t;
     const size_t step = (size_t)(s->n_heads * n);
@@ -93,13 +93,9 @@ static void measure_row(look_scan *s, int head, sg_dim n, sg_dim t, const float 
     to[LOOK_PREVIOUS * step] = t ? w[t - 1] : 0;
     to[LOOK_FIRST * step] = w[0];
     to[LOOK_DISTANCE * step] = (float)distance;
-    unsigned char *thumb = s->thumb + (head * s->side + (int)(t * s->side / n)) * s->side;
-    for (sg_dim j = 0; j <= t; j++) {
-        unsigned char *pixel = thumb + j * s->side / n;
-        const float shade = roundf(255 * sqrtf(fminf(fmaxf(w[j], 0), 1)));
-        if (shade > *pixel)
-            *pixel = (unsigned char)shade;
-    }
+    float *thumb = thumbs + (head * s->side + (int)(t * s->side / n)) * s->side;
+    for (sg_dim j = 0; j <= t; j++)
+        thumb[j * s->side / n] = fmaxf(thumb[j * s->side / n], w[j]);
 }
 
 /* What each head adds: hook_attn_out is linear in hook_z, so a row in which only one head's z is left, less a row
@@ -182,8 +178,10 @@ static sg_status scan(look *l, int layer, sg_error *err)
     s->side = (int)SG_MIN(n, LOOK_THUMB);
     const size_t numbers = (size_t)(LOOK_N_MEASURES * h * n), pixels = (size_t)(h * s->side * s->side);
     s->measure = calloc(numbers, sizeof *s->measure);
-    s->thumb = calloc(pixels, 1);
-    sg_status status = s->measure && s->thumb ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory for a layer's heads");
+    s->thumb = calloc(pixels, sizeof *s->thumb);
+    float *thumbs = calloc(pixels, sizeof *thumbs);
+    sg_status status =
+        s->measure && s->thumb && thumbs ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory for a layer's heads");
     /* Short prompts: all heads at once. Long ones: a head at a time, in bands. */
     const int at_once = n * n * h <= ((sg_dim)1 << 22) ? (int)h : 1;
     const sg_dim rows = band_rows(n, at_once);
@@ -194,9 +192,12 @@ static sg_status scan(look *l, int layer, sg_error *err)
             status = pattern(l, layer, head, at_once, first, stop, &w, err);
             for (int k = 0; k < at_once && status == SG_OK; k++)
                 for (sg_dim t = first; t < stop; t++)
-                    measure_row(s, head + k, n, t, w + ((k * (stop - first)) + t - first) * n);
+                    measure_row(s, thumbs, head + k, n, t, w + ((k * (stop - first)) + t - first) * n);
             free(w);
         }
+    for (size_t i = 0; i < pixels && status == SG_OK; i++)
+        s->thumb[i] = sg_f32_to_f16(thumbs[i]);
+    free(thumbs);
     if (status == SG_OK)
         status = head_writes(l, layer, s, err);
     if (status != SG_OK) {
@@ -206,7 +207,7 @@ static sg_status scan(look *l, int layer, sg_error *err)
         return status;
     }
     l->scans[layer] = s;
-    l->bytes += numbers * sizeof *s->measure + pixels;
+    l->bytes += numbers * sizeof *s->measure + pixels * sizeof *s->thumb;
     return SG_OK;
 }
 
