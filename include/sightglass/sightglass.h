@@ -33,6 +33,7 @@
 #include "sightglass/saliency.h"
 #include "sightglass/sample.h"
 #include "sightglass/schedule.h"
+#include "sightglass/serve.h"
 #include "sightglass/source.h"
 #include "sightglass/superposition.h"
 #include "sightglass/table.h"
