@@ -90,6 +90,14 @@ void sg_edits_free(sg_edits *e); /* NULL is fine */
 /* Changes numbers of edit i without a new plan. */
 sg_status sg_edits_strength(sg_edits *e, int i, double strength, sg_error *err) SG_MUST_CHECK;
 
+/* What of a list a plan depends on, as text: sites, ops, shapes of values, which parts are there. Lists of one text differ
+ * in numbers alone. The caller frees it; NULL when memory is out. */
+char *sg_edits_structure(int n, const sg_edit *edits);
+/* Puts the numbers of another list of the same structure in the place of those spliced, without a new plan. It is borrowed
+ * as the first one was, which is not needed any longer. SG_ESHAPE: of another structure; nothing was changed then.
+ * After another failure some edits have new numbers and some have not. */
+sg_status sg_edits_replace(sg_edits *e, int n, const sg_edit *edits, sg_error *err) SG_MUST_CHECK;
+
 /* What a run looks at: rows and positions of its tokens. */
 typedef struct sg_edit_window {
     sg_dim n_rows, time, past;
@@ -125,6 +133,8 @@ void sg_edit_list_free(sg_edit_list *list); /* NULL is fine */
 int sg_edit_list_count(const sg_edit_list *list);
 sg_edit *sg_edit_list_at(sg_edit_list *list, int i);
 const sg_edit_source *sg_edit_list_source(const sg_edit_list *list, int i); /* NULL: the value is in the edit */
+/* Gives edit i a value, which is copied: what its source said, say. */
+sg_status sg_edit_list_fill(sg_edit_list *list, int i, const sg_tensor *value, sg_error *err) SG_MUST_CHECK;
 
 #ifdef __cplusplus
 }

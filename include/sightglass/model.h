@@ -120,7 +120,10 @@ sg_status sg_glass_find(sg_glass *glass, const char *name, sg_value **out, sg_er
 sg_status sg_glass_edit(sg_glass *glass, int n, const sg_edit *edits, sg_error *err) SG_MUST_CHECK;
 /* The same from a list read from JSON: values that come from another run of the model are computed first. */
 sg_status sg_glass_edit_list(sg_glass *glass, sg_edit_list *list, sg_error *err) SG_MUST_CHECK;
-sg_edits *sg_glass_edits(sg_glass *glass); /* to change strengths; NULL if there are none */
+/* Only that: what the list's edits take from other runs is computed in this glass, which has neither cache nor edits, and kept
+ * by the list. */
+sg_status sg_glass_sources(sg_glass *glass, sg_edit_list *list, sg_error *err) SG_MUST_CHECK;
+sg_edits *sg_glass_edits(sg_glass *glass); /* to change their numbers; NULL if there are none */
 
 /* Rows of tokens of different lengths. */
 typedef struct sg_rows {

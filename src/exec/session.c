@@ -241,6 +241,15 @@ const sg_plan *sg_session_plan(const sg_session *s)
     return s->last ? s->last->plan : NULL;
 }
 
+size_t sg_session_bytes(const sg_session *s)
+{
+    size_t bytes = 0;
+
+    for (int i = 0; i < s->n_entries; i++)
+        bytes += s->entries[i].run ? sg_plan_bytes(s->entries[i].plan) : 0;
+    return bytes;
+}
+
 void sg_session_trace(sg_session *s, sg_trace *trace)
 {
     s->trace = trace;

@@ -121,6 +121,14 @@ static sg_status orthonormalise(sg_tensor *v, const char *who, sg_error *err)
     return SG_OK;
 }
 
+static sg_status check_heads(const sg_span *heads, sg_dim n_heads, const char *who, sg_error *err)
+{
+    if (heads->first < 0 || heads->last >= n_heads)
+        return sg_fail(err, SG_EARG, "%s: heads %lld to %lld, there are %lld (from 0)", who, (long long)heads->first,
+                       (long long)heads->last, (long long)n_heads);
+    return SG_OK;
+}
+
 /* How the value's axes lie on the site: feature axes it ends with, and what leads. */
 static sg_status fit_value(splice *p, const char *who, const sg_value *x, sg_error *err)
 {
@@ -347,9 +355,7 @@ static sg_status add_splice(sg_edits *es, sg_graph *g, int i, sg_error *err)
         if (!p->heads_room)
             return sg_fail(err, SG_ENOMEM, "out of memory for an edit");
         for (int s = 0; s < e->heads.n; s++)
-            if (e->heads.spans[s].first < 0 || e->heads.spans[s].last >= n_heads)
-                return sg_fail(err, SG_EARG, "%s: heads %lld to %lld, there are %lld (from 0)", who,
-                               (long long)e->heads.spans[s].first, (long long)e->heads.spans[s].last, (long long)n_heads);
+            SG_TRY(check_heads(&e->heads.spans[s], n_heads, who, err));
         for (sg_dim h = 0; h < n_heads; h++)
             p->heads_room[h] = holds(&e->heads, h);
         es->n_feeds++;
@@ -405,6 +411,101 @@ sg_status sg_edits_strength(sg_edits *es, int i, double strength, sg_error *err)
         return sg_fail(err, SG_EARG, "edit %d of %d", i, es->n);
     es->splices[i].e.strength = strength;
     return SG_OK;
+}
+
+/* ---- the same structure with other numbers ---- */
+
+static void add_shape(sg_str *s, const char *what, const sg_tensor *t)
+{
+    char shape[SG_SHAPE_TEXT];
+
+    sg_str_printf(s, " %s %s%s", what, sg_dtype_name(t->dtype), sg_shape_text(shape, t->n_dims, t->dims));
+}
+
+static void add_structure(sg_str *s, const sg_edit *e)
+{
+    sg_str_printf(s, "%s %s", sg_edit_op_name(e->op), e->site ? e->site : "");
+    if (e->op == SG_EDIT_MASK && e->keys.n)
+        sg_str_puts(s, " keys");
+    else if (e->value.data)
+        add_shape(s, "value", &e->value);
+    if (e->heads.n)
+        sg_str_puts(s, " heads");
+    if (e->when.site && e->when.index >= 0)
+        sg_str_printf(s, " when %s %lld", e->when.site, (long long)e->when.index);
+    else if (e->when.site) {
+        sg_str_printf(s, " when %s", e->when.site);
+        add_shape(s, "along", &e->when.direction);
+    }
+    sg_str_puts(s, "\n");
+}
+
+char *sg_edits_structure(int n, const sg_edit *edits)
+{
+    sg_str s = {0};
+
+    sg_str_puts(&s, "");
+    for (int i = 0; i < n; i++)
+        add_structure(&s, &edits[i]);
+    if (s.failed)
+        sg_str_free(&s);
+    return s.text;
+}
+
+static sg_status replace(splice *p, int i, const sg_edit *e, sg_error *err)
+{
+    char who_room[160];
+    const char *who = label(who_room, i, e);
+    const sg_dim n_heads = p->heads ? sg_value_dim(p->heads, 0) : 0;
+
+    for (int s = 0; s < e->heads.n; s++)
+        SG_TRY(check_heads(&e->heads.spans[s], n_heads, who, err));
+    if (p->value) {
+        sg_tensor t = p->numbers;
+        t.data = malloc(SG_MAX(sg_tensor_bytes(&t), 1));
+        if (!t.data)
+            return sg_fail(err, SG_ENOMEM, "out of memory for an edit");
+        sg_convert(t.data, t.dtype, e->value.data, e->value.dtype, sg_tensor_count(&t));
+        const bool directions = e->op == SG_EDIT_PROJECT || e->op == SG_EDIT_CLAMP;
+        const sg_status status = directions ? orthonormalise(&t, who, err) : SG_OK;
+        if (status == SG_OK)
+            memcpy(p->numbers.data, t.data, sg_tensor_bytes(&t));
+        free(t.data);
+        if (status != SG_OK)
+            return status;
+    }
+    if (p->direction)
+        sg_convert(p->direction_numbers.data, p->direction_numbers.dtype, e->when.direction.data, e->when.direction.dtype,
+                   sg_tensor_count(&e->when.direction));
+    for (sg_dim h = 0; h < n_heads; h++)
+        p->heads_room[h] = holds(&e->heads, h);
+    p->e = *e;
+    return SG_OK;
+}
+
+sg_status sg_edits_replace(sg_edits *es, int n, const sg_edit *edits, sg_error *err)
+{
+    sg_str was = {0}, is = {0};
+    char who[160];
+
+    if (n != es->n)
+        return sg_fail(err, SG_ESHAPE, "%d edits in the place of %d", n, es->n);
+    sg_status status = SG_OK;
+    for (int i = 0; i < n && status == SG_OK; i++) {
+        was.bytes = is.bytes = 0;
+        add_structure(&was, &es->splices[i].e);
+        add_structure(&is, &edits[i]);
+        if (was.failed || is.failed)
+            status = sg_fail(err, SG_ENOMEM, "out of memory for an edit");
+        else if (strcmp(was.text, is.text) != 0)
+            status = sg_fail(err, SG_ESHAPE, "%s: of another structure than the edit in whose place it is put",
+                             label(who, i, &edits[i]));
+    }
+    for (int i = 0; i < n && status == SG_OK; i++)
+        status = replace(&es->splices[i], i, &edits[i], err);
+    sg_str_free(&was);
+    sg_str_free(&is);
+    return status;
 }
 
 int sg_edits_n_feeds(const sg_edits *es)

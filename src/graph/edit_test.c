@@ -951,6 +951,109 @@ static void what_does_not_fit_is_refused(void **state)
 
 /* ---- memory that runs out ---- */
 
+/* Five edits with every part that has numbers; k chooses which. */
+static void many_numbers(sg_edit e[5], int k)
+{
+    static const float values[2][4] = {{1, -2, 3, -4}, {5, 0.5f, -1, 2}}, planes[2][4] = {{1, 2, 0, 1}, {0, 1, 1, -1}};
+    static float rows[2][T * D], looks[2][4] = {{1, 0, 0, 0}, {0, 1, -1, 0}};
+    static const sg_span spans[2][2] = {{{0, 0}}, {{1, 1}, {-1, -1}}}, heads[2] = {{0, 1}, {1, 1}};
+    static const sg_span keys[2] = {{2, 2}, {1, 1}};
+
+    for (int i = 0; i < T * D; i++)
+        rows[k][i] = (float)(i * (k + 1) % 7);
+    e[0] = edit_of("site", SG_EDIT_ADD, k ? 2 : 0.5, sg_tensor_of(SG_F32, DIMS(D), (float *)(uintptr_t)values[k]));
+    e[0].positions = (sg_spans){1 + k, spans[k]};
+    e[1] = edit_of("z", SG_EDIT_PROJECT, k ? 1 : 2, sg_tensor_of(SG_F32, DIMS(2, 2), (float *)(uintptr_t)planes[k]));
+    e[1].heads = (sg_spans){1, &heads[k]};
+    e[2] = edit_of("site", SG_EDIT_PATCH, 1, sg_tensor_of(SG_F32, DIMS(T, D), rows[k]));
+    e[2].when = (sg_edit_when){"beside", -1, sg_tensor_of(SG_F32, DIMS(D), looks[k]), k ? -3 : -20, k ? 100 : 40};
+    e[3] = edit_of("attn_scores", SG_EDIT_MASK, 1, NONE);
+    e[3].keys = (sg_spans){1, &keys[k]};
+    e[4] = edit_of("site", SG_EDIT_CLAMP, 1, sg_tensor_of(SG_F32, DIMS(D), (float *)(uintptr_t)values[!k]));
+    e[4].low = k ? -2 : -1;
+    e[4].high = k ? 3 : 1;
+    e[4].rows = (sg_spans){1, &spans[k][0]};
+}
+
+static void other_numbers_need_no_new_plan(void **state)
+{
+    (void)state;
+    for (int first = 0; first < 2; first++) {
+        desk d, fresh;
+        sg_edit a[5], b[5];
+        double was[N + S], is[N + S], wanted[N + S];
+        many_numbers(a, first);
+        many_numbers(b, !first);
+        open_desk(&d);
+        splice(&d, 5, a);
+        fetch(&d, "far", N, was);
+        const sg_plan *plan = sg_session_plan(d.s);
+        CHECK_OK(sg_edits_replace(d.edits, 5, b, &d.err), &d.err);
+        fetch(&d, "far", N, is);
+        CHECK(sg_session_plan(d.s) == plan);
+        fetch(&d, "pattern", S, is + N);
+        open_desk(&fresh);
+        splice(&fresh, 5, b);
+        fetch(&fresh, "far", N, wanted);
+        fetch(&fresh, "pattern", S, wanted + N);
+        CHECK(memcmp(is, wanted, sizeof is) == 0);
+        CHECK(memcmp(is, was, N * sizeof *is) != 0);
+        CHECK(sg_session_bytes(d.s) > sg_plan_bytes(plan));
+        close_desk(&d);
+        close_desk(&fresh);
+    }
+}
+
+static void another_structure_takes_no_place(void **state)
+{
+    (void)state;
+    float wide[2 * T * D] = {0};
+    for (int k = 0; k < 7; k++) {
+        desk d;
+        sg_edit a[5], b[5];
+        double was[N], is[N];
+        many_numbers(a, 0);
+        many_numbers(b, 1);
+        open_desk(&d);
+        splice(&d, 5, a);
+        fetch(&d, "far", N, was);
+        if (k == 0)
+            b[0].op = SG_EDIT_SET;
+        else if (k == 1)
+            b[0].site = "beside";
+        else if (k == 2)
+            b[1].heads.n = 0;
+        else if (k == 3)
+            b[2].value = sg_tensor_of(SG_F32, DIMS(2 * T, D), wide);
+        else if (k == 4)
+            b[2].when.index = 1;
+        else if (k == 5)
+            b[4].value.data = NULL;
+        char *one = sg_edits_structure(5, a), *other = sg_edits_structure(k == 6 ? 4 : 5, b);
+        CHECK(strcmp(one, other) != 0);
+        CHECK_STATUS(sg_edits_replace(d.edits, k == 6 ? 4 : 5, b, &d.err), SG_ESHAPE);
+        fetch(&d, "far", N, is);
+        CHECK(memcmp(is, was, sizeof is) == 0);
+        free(one);
+        free(other);
+        close_desk(&d);
+    }
+    desk d;
+    sg_edit e = edit_of("z", SG_EDIT_PROJECT, 1, VALUE(2, 1, 2));
+    const sg_span beyond = {0, 2};
+    e.heads = SPANS({0, 0});
+    open_desk(&d);
+    splice(&d, 1, &e);
+    e.value = VALUE(2, 0, 0);
+    CHECK_STATUS(sg_edits_replace(d.edits, 1, &e, &d.err), SG_EARG);
+    CHECK_TEXT(d.err.text, "direction 0 is zero");
+    e.value = VALUE(2, 1, 2);
+    e.heads.spans = &beyond;
+    CHECK_STATUS(sg_edits_replace(d.edits, 1, &e, &d.err), SG_EARG);
+    CHECK_TEXT(d.err.text, "heads 0 to 2, there are 2");
+    close_desk(&d);
+}
+
 static void running_out_of_memory_is_reported(void **state)
 {
     (void)state;
@@ -970,6 +1073,8 @@ static void running_out_of_memory_is_reported(void **state)
             sg_status status = sg_edits_splice(&d.edits, d.g, 4, e, &d.err);
             if (status == SG_OK)
                 status = sg_edits_feeds(d.edits, &d.w, feeds, &d.err);
+            if (status == SG_OK)
+                status = sg_edits_replace(d.edits, 4, e, &d.err);
             const bool fired = sg_faults_end();
             if (fired) {
                 CHECK_STATUS(status, SG_ENOMEM);
@@ -1007,6 +1112,8 @@ int main(void)
         cmocka_unit_test(scores_stay_causal),
         cmocka_unit_test(keys_are_masked_by_position),
         cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(other_numbers_need_no_new_plan),
+        cmocka_unit_test(another_structure_takes_no_place),
         cmocka_unit_test(running_out_of_memory_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

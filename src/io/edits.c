@@ -347,3 +347,10 @@ const sg_edit_source *sg_edit_list_source(const sg_edit_list *list, int i)
 {
     return list->from_run[i] ? &list->sources[i] : NULL;
 }
+
+sg_status sg_edit_list_fill(sg_edit_list *list, int i, const sg_tensor *value, sg_error *err)
+{
+    reader r = {list, list->name, err};
+
+    return keep(&r, value, &list->edits[i].value);
+}

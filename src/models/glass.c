@@ -18,8 +18,7 @@ struct sg_glass {
     sg_feed *feeds; /* room for what the edits feed, behind the three standard feeds */
     sg_dim past, step;
     sg_dim *prompt; /* [n_rows] tokens of each row's prompt */
-    void **values;  /* of edits, computed by another run */
-    int n_values, n_prompt;
+    int n_prompt;
     int32_t *ids, *places; /* [rows,time], kept between runs so that a step allocates nothing */
     uint8_t *mask;
     size_t ids_capacity, mask_capacity;
@@ -57,9 +56,6 @@ void sg_glass_free(sg_glass *glass)
     sg_session_free(glass->session);
     sg_session_free(glass->planning);
     sg_edits_free(glass->edits);
-    for (int i = 0; i < glass->n_values; i++)
-        free(glass->values[i]);
-    free(glass->values);
     free(glass->feeds);
     free(glass->prompt);
     sg_state_free(glass->state);
@@ -117,16 +113,14 @@ sg_status sg_glass_edit(sg_glass *glass, int n, const sg_edit *edits, sg_error *
     return SG_OK;
 }
 
-/* The value of a site in a run of its own, all positions [T,...] or one [...]; kept by the glass. */
-static sg_status value_from_run(sg_glass *glass, const sg_edit_source *from, sg_edit *e, sg_error *err)
+/* The value of a site in a run of its own, all positions [T,...] or one [...]. */
+static sg_status value_from_run(sg_glass *glass, sg_edit_list *list, int i, sg_error *err)
 {
+    const sg_edit_source *from = sg_edit_list_source(list, i);
     sg_tokens ids = {0};
-    sg_glass *other = NULL;
-    sg_value *site;
+    sg_value *site = NULL;
     sg_tensor out;
-    sg_glass_opts opts = glass->opts;
 
-    opts.capacity = 0;
     if (from->text && !glass->m->tokenizer)
         return sg_fail(err, SG_EARG, "%s: an edit's run is given as text, and the model has no tokenizer",
                        glass->m->info.path);
@@ -136,12 +130,10 @@ static sg_status value_from_run(sg_glass *glass, const sg_edit_source *from, sg_
     const int32_t *tokens = from->text ? ids.ids : from->tokens;
     const sg_dim n = from->text ? ids.n : from->n_tokens;
     if (status == SG_OK)
-        status = sg_glass_new(&other, glass->m, opts, err);
-    if (status == SG_OK)
-        status = sg_glass_find(other, e->site, &site, err);
+        status = sg_glass_find(glass, sg_edit_list_at(list, i)->site, &site, err);
     const sg_rows rows = {.n_rows = 1, .tokens = &tokens, .lengths = &n};
     if (status == SG_OK)
-        status = sg_glass_run(other, &rows, 0, NULL, 1, &site, &out, err);
+        status = sg_glass_run(glass, &rows, 0, NULL, 1, &site, &out, err);
     if (status == SG_OK) {
         const sg_dim at = from->position < 0 ? from->position + n : from->position;
         const bool by_position = strchr(sg_value_axes(site), 's') == NULL;
@@ -153,31 +145,40 @@ static sg_status value_from_run(sg_glass *glass, const sg_edit_source *from, sg_
             t = sg_tensor_of(out.dtype, out.n_dims - 2, out.dims + 2, out.data);
             t.data = (char *)out.data + (size_t)at * sg_tensor_bytes(&t);
         }
-        void **more = status == SG_OK ? realloc(glass->values, (size_t)(glass->n_values + 1) * sizeof *more) : NULL;
-        void *kept = more ? malloc(SG_MAX(sg_tensor_bytes(&t), 1)) : NULL;
-        if (more)
-            glass->values = more;
-        if (kept) {
-            memcpy(kept, t.data, sg_tensor_bytes(&t));
-            glass->values[glass->n_values++] = kept;
-            e->value = t;
-            e->value.data = kept;
-        } else if (status == SG_OK) {
-            status = sg_fail(err, SG_ENOMEM, "out of memory for an edit's value");
-        }
+        if (status == SG_OK)
+            status = sg_edit_list_fill(list, i, &t, err);
     }
-    sg_glass_free(other);
     sg_tokens_free(&ids);
     return status;
+}
+
+sg_status sg_glass_sources(sg_glass *glass, sg_edit_list *list, sg_error *err)
+{
+    if (glass->edits)
+        return sg_fail(err, SG_EARG, "what an edit takes from another run is computed without edits");
+    for (int i = 0; i < sg_edit_list_count(list); i++)
+        if (sg_edit_list_source(list, i))
+            SG_TRY(value_from_run(glass, list, i, err));
+    return SG_OK;
 }
 
 sg_status sg_glass_edit_list(sg_glass *glass, sg_edit_list *list, sg_error *err)
 {
     const int n = sg_edit_list_count(list);
+    sg_glass *other = NULL;
+    bool any = false;
 
     for (int i = 0; i < n; i++)
-        if (sg_edit_list_source(list, i))
-            SG_TRY(value_from_run(glass, sg_edit_list_source(list, i), sg_edit_list_at(list, i), err));
+        any |= sg_edit_list_source(list, i) != NULL;
+    if (any) {
+        sg_glass_opts opts = glass->opts;
+        opts.capacity = 0;
+        SG_TRY(sg_glass_new(&other, glass->m, opts, err));
+        const sg_status status = sg_glass_sources(other, list, err);
+        sg_glass_free(other);
+        if (status != SG_OK)
+            return status;
+    }
     return n ? sg_glass_edit(glass, n, sg_edit_list_at(list, 0), err) : SG_OK;
 }
 
