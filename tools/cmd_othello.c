@@ -233,7 +233,7 @@ static sg_status need_move(const app *a, sg_error *err)
 
 static sg_status do_flip(app *a, int n, char **words, sg_error *err)
 {
-    session_belief b;
+    sg_mind_belief b;
     int squares[SG_OTHELLO_MAX_SQUARES];
     bool changed;
     SG_TRY(need_move(a, err));
@@ -242,7 +242,7 @@ static sg_status do_flip(app *a, int n, char **words, sg_error *err)
     for (int i = 0; i < n; i++) { /* all are looked at before any is turned */
         SG_TRY(square_of(a, words[i], &squares[i], err));
         (void)session_believes(&a->s, a->s.reader, &b);
-        if (b.c[squares[i]] == MIND_EMPTY)
+        if (b.c[squares[i]] == SG_MIND_EMPTY)
             return sg_fail(
                 err, SG_EARG,
                 "the model believes %s empty, so there is no disc to turn over: `set %s black` puts one there",
@@ -250,7 +250,7 @@ static sg_status do_flip(app *a, int n, char **words, sg_error *err)
     }
     for (int i = 0; i < n; i++) {
         (void)session_believes(&a->s, a->s.reader, &b);
-        SG_TRY(session_set(&a->s, squares[i], MIND_MINE + MIND_YOURS - b.c[squares[i]], &changed, err));
+        SG_TRY(session_set(&a->s, squares[i], SG_MIND_MINE + SG_MIND_YOURS - b.c[squares[i]], &changed, err));
     }
     draw(a);
     return SG_OK;
@@ -273,7 +273,7 @@ static sg_status do_set(app *a, int n, char **words, sg_error *err)
         return sg_fail(err, SG_EARG, "\"%.20s\" is none of empty, black, white, mine (of who is to move), yours",
                        words[1]);
     if (to > 2) /* a colour */
-        to = (to == 3) == (session_mover(&a->s) == SG_OTHELLO_BLACK) ? MIND_MINE : MIND_YOURS;
+        to = (to == 3) == (session_mover(&a->s) == SG_OTHELLO_BLACK) ? SG_MIND_MINE : SG_MIND_YOURS;
     SG_TRY(session_set(&a->s, square, to, &changed, err));
     if (!changed)
         SAY(a, "It believes so already.");
@@ -310,8 +310,8 @@ static sg_status do_strength(app *a, int n, char **words, sg_error *err)
 
 static sg_status do_span(app *a, int n, char **words, sg_error *err)
 {
-    const int last = mind_n_layers(a->s.mind) - 1;
-    mind_how how = a->s.how;
+    const int last = sg_mind_n_layers(a->s.mind) - 1;
+    sg_mind_how how = a->s.how;
     if (n == 1)
         return sg_fail(err, SG_EARG, "wanted two layers, as in `span 1 %d`", last);
     if (n) {
@@ -332,8 +332,8 @@ static sg_status do_layer(app *a, int n, char **words, sg_error *err)
 {
     int layer;
     (void)n;
-    SG_TRY(count_of(words[0], "the layer", mind_n_layers(a->s.mind) - 1, &layer, err));
-    const int reader = mind_reader_of(a->s.mind, layer);
+    SG_TRY(count_of(words[0], "the layer", sg_mind_n_layers(a->s.mind) - 1, &layer, err));
+    const int reader = sg_mind_reader_of(a->s.mind, layer);
     if (reader < 0)
         return sg_fail(err, SG_EARG, "there is no probe of layer %d", layer);
     a->s.reader = reader;
@@ -343,7 +343,7 @@ static sg_status do_layer(app *a, int n, char **words, sg_error *err)
 
 static sg_status do_layers(app *a, int n, char **words, sg_error *err)
 {
-    session_belief b;
+    sg_mind_belief b;
     (void)n;
     (void)words;
     SG_TRY(need_move(a, err));
@@ -352,8 +352,8 @@ static sg_status do_layers(app *a, int n, char **words, sg_error *err)
         return SG_OK;
     }
     json_t *list = json_array();
-    for (int r = 0; r < mind_n_readers(a->s.mind); r++) {
-        const mind_reader *reader = mind_get_reader(a->s.mind, r);
+    for (int r = 0; r < sg_mind_n_readers(a->s.mind); r++) {
+        const sg_mind_reader *reader = sg_mind_get_reader(a->s.mind, r);
         const double hard = reader->about.hard_accuracy, untrained = reader->about.hard_control[SG_CONTROL_UNTRAINED];
         (void)session_believes(&a->s, r, &b);
         json_array_append_new(
@@ -369,7 +369,7 @@ static sg_status do_layers(app *a, int n, char **words, sg_error *err)
 /* The square of a question about a move: its likeliest one unless named. */
 static sg_status asked(const app *a, int n, char **words, int *square, sg_error *err)
 {
-    session_bets bets;
+    sg_mind_bets bets;
     if (n)
         return square_of(a, words[0], square, err);
     session_judge(&a->s, a->s.after->next, &bets);
@@ -408,7 +408,7 @@ static sg_status do_save(app *a, int n, char **words, sg_error *err)
     if (a->s.after == a->s.before)
         return sg_fail(err, SG_EARG, "nothing is edited here, so there is nothing to save: `flip` a square first");
     SG_TRY(session_save(&a->s, words[0], err));
-    const char *model = sg_model_get_info(mind_model(a->s.mind))->path;
+    const char *model = sg_model_get_info(sg_mind_model(a->s.mind))->path;
     SAY(a, "%s holds the edits and the moves as tokens. The same from the command line:", words[0]);
     if (!a->json)
         printf("  sightglass run %s --tokens %s --edits %s\n", model, words[0], words[0]);
@@ -741,7 +741,7 @@ static sg_status first_position(app *a, const request *q, sg_error *err)
 
 static void greet(const app *a, const request *q)
 {
-    const sg_model_info *in = sg_model_get_info(mind_model(a->s.mind));
+    const sg_model_info *in = sg_model_get_info(sg_mind_model(a->s.mind));
     char weights[32];
     snprintf(weights, sizeof weights, in->n_parameters < 100000 ? "%.0f" : "%.1f million",
              (double)in->n_parameters / (in->n_parameters < 100000 ? 1 : 1e6));
@@ -759,7 +759,7 @@ static int run(const request *q)
 {
     char model[4096];
     sg_error err = {SG_OK, ""};
-    mind *m = NULL;
+    sg_mind *m = NULL;
     app *a = calloc(1, sizeof *a);
     FILE *from = stdin;
     sg_status status = a ? SG_OK : sg_fail(&err, SG_ENOMEM, "out of memory");
@@ -773,12 +773,12 @@ static int run(const request *q)
     else if (status == SG_OK)
         snprintf(model, sizeof model, "%s", q->model);
     if (status == SG_OK)
-        status = mind_open(&m, model, q->probes, &err);
-    for (int i = 0; status == SG_OK && mind_warning(m, i); i++)
-        fprintf(stderr, "sightglass: warning: %s\n", mind_warning(m, i));
+        status = sg_mind_open(&m, model, q->probes, &err);
+    for (int i = 0; status == SG_OK && sg_mind_warning(m, i); i++)
+        fprintf(stderr, "sightglass: warning: %s\n", sg_mind_warning(m, i));
     if (status == SG_OK)
         status = session_begin(&a->s, m, (uint64_t)q->seed, &err);
-    if (status == SG_OK && q->layer >= 0 && (a->s.reader = mind_reader_of(m, (int)q->layer)) < 0)
+    if (status == SG_OK && q->layer >= 0 && (a->s.reader = sg_mind_reader_of(m, (int)q->layer)) < 0)
         status = sg_fail(&err, SG_EARG, "--layer is %lld, and there is no probe of that layer", q->layer);
     if (status == SG_OK)
         status = first_position(a, q, &err);
@@ -813,7 +813,7 @@ static int run(const request *q)
     }
     if (a)
         session_end(&a->s);
-    mind_close(m);
+    sg_mind_close(m);
     if (from && from != stdin)
         fclose(from);
     free(a);
@@ -843,7 +843,7 @@ int cmd_othello(int argc, char **argv)
             q.probes = optarg;
             break;
         case 'l':
-            status = cli_whole("--layer", optarg, 0, MIND_MAX_LAYERS - 1, &q.layer, &err);
+            status = cli_whole("--layer", optarg, 0, SG_MIND_MAX_LAYERS - 1, &q.layer, &err);
             break;
         case 's':
             q.script = optarg;

@@ -106,7 +106,7 @@ static void square(FILE *to, board_style style, int d, float sure, char mark, ch
 /* The disc of a class: mine is the mover's. */
 static int disc_of(const session *s, int c)
 {
-    return c == MIND_EMPTY ? NO_DISC : (c == MIND_MINE) == (session_mover(s) == SG_OTHELLO_BLACK) ? BLACK : WHITE;
+    return c == SG_MIND_EMPTY ? NO_DISC : (c == SG_MIND_MINE) == (session_mover(s) == SG_OTHELLO_BLACK) ? BLACK : WHITE;
 }
 
 static bool edited_here(const session *s, int q)
@@ -135,7 +135,7 @@ static void true_row(FILE *to, const session *s, board_style style, int row)
     }
 }
 
-static void model_row(FILE *to, const session *s, board_style style, const session_belief *b, int row)
+static void model_row(FILE *to, const session *s, board_style style, const sg_mind_belief *b, int row)
 {
     dim(to, style);
     fprintf(to, "%d ", row + 1);
@@ -300,7 +300,7 @@ static void name_edits(sg_str *to, const session *s)
 }
 
 /* "of its 4 likeliest squares none was", "... 1 was", "... 2 were"; of one square, "its likeliest square was" */
-static void tell_wrong(sg_str *to, const session_bets *bets, const char *one, const char *several, const char *legal,
+static void tell_wrong(sg_str *to, const sg_mind_bets *bets, const char *one, const char *several, const char *legal,
                        const char *illegal)
 {
     if (bets->n_legal == 1)
@@ -314,7 +314,7 @@ static void tell_wrong(sg_str *to, const session_bets *bets, const char *one, co
 
 static void tell_bets(sg_str *to, const session *s)
 {
-    session_bets after, before;
+    sg_mind_bets after, before;
     double mass, n_wrong;
     session_judge(s, s->after->next, &after);
     session_judge(s, s->before->next, &before);
@@ -344,7 +344,7 @@ static void tell_bets(sg_str *to, const session *s)
 static void foot(FILE *to, const session *s, board_style style)
 {
     sg_str text = {0};
-    session_belief b;
+    sg_mind_belief b;
     int elsewhere = 0;
 
     if (s->now.n_moves == 0) {
@@ -359,7 +359,7 @@ static void foot(FILE *to, const session *s, board_style style)
     if (session_believes(s, s->reader, &b))
         sg_str_printf(&text, "It has %d of %d squares right (%d of %d discs)%s. ", b.n_right, s->n_squares,
                       b.n_discs_right, b.n_discs, session_here(s) ? ", as edited" : "");
-    if (s->reader >= 0 && session_here(s) && mind_get_reader(s->mind, s->reader)->layer < s->how.first)
+    if (s->reader >= 0 && session_here(s) && sg_mind_get_reader(s->mind, s->reader)->layer < s->how.first)
         sg_str_printf(&text, "This layer lies before those that are edited, %d to %d. ", s->how.first, s->how.last);
     if (s->now.mover == SG_OTHELLO_OVER)
         sg_str_puts(&text, "Nobody is to move, and it was never asked what follows then.");
@@ -376,7 +376,7 @@ static void foot(FILE *to, const session *s, board_style style)
 
 void board_draw(FILE *to, const session *s, board_style style)
 {
-    session_belief b;
+    sg_mind_belief b;
     const bool reads = session_believes(s, s->reader, &b);
     const bool thinks = s->now.n_moves > 0 && s->now.mover != SG_OTHELLO_OVER;
     const int block = 2 + 3 * s->size;
@@ -385,7 +385,7 @@ void board_draw(FILE *to, const session *s, board_style style)
 
     head(to, s, style);
     if (reads)
-        snprintf(title, sizeof title, "the model, layer %d", mind_get_reader(s->mind, s->reader)->layer);
+        snprintf(title, sizeof title, "the model, layer %d", sg_mind_get_reader(s->mind, s->reader)->layer);
     dim(to, style);
     fprintf(to, "  %-*s   ", block - 2, "the board");
     if (reads)
@@ -469,14 +469,14 @@ static void percent(FILE *to, double x)
 
 void board_layers(FILE *to, const session *s, board_style style)
 {
-    session_belief b;
+    sg_mind_belief b;
     dim(to, style);
     fputs("          this position                 test games, discs    the same, untrained\n"
           "  layer   squares        discs          read rightly         network\n",
           to);
     off(to, style);
-    for (int r = 0; r < mind_n_readers(s->mind); r++) {
-        const mind_reader *reader = mind_get_reader(s->mind, r);
+    for (int r = 0; r < sg_mind_n_readers(s->mind); r++) {
+        const sg_mind_reader *reader = sg_mind_get_reader(s->mind, r);
         fprintf(to, "%c %5d", r == s->reader ? '>' : ' ', reader->layer);
         if (session_believes(s, r, &b))
             fprintf(to, "   %2d of %2d       %2d of %2d     ", b.n_right, s->n_squares, b.n_discs_right, b.n_discs);
@@ -532,9 +532,9 @@ void board_saliency(FILE *to, const session *s, int move, const session_effects 
         for (int q = row * s->size; q < (row + 1) * s->size; q++) {
             const int c = session_truth(s, q), step = (int)fmin(fabs(effect[q]) * 1.5, 5);
             const int bg = effect[q] > 0 ? for_it[step] : against[step];
-            paint(to, style, 231, c == MIND_EMPTY ? FELT : bg);
+            paint(to, style, 231, c == SG_MIND_EMPTY ? FELT : bg);
             fputc(q == move ? '[' : lines >> q & 1 ? '*' : ' ', to);
-            if (c == MIND_EMPTY) {
+            if (c == SG_MIND_EMPTY) {
                 paint(to, style, 71, FELT);
                 fputs(style.utf8 ? "\xc2\xb7" : ".", to);
                 paint(to, style, 231, FELT);

@@ -7,26 +7,25 @@
 
 #include "base/base.h"
 
-sg_status session_begin(session *s, mind *m, uint64_t seed, sg_error *err)
+sg_status session_begin(session *s, const sg_mind *m, uint64_t seed, sg_error *err)
 {
     memset(s, 0, sizeof *s);
     s->mind = m;
-    s->size = mind_size(m);
+    s->size = sg_mind_size(m);
     s->n_squares = sg_othello_squares(s->size);
     s->rng = sg_rng_new(seed, 0);
-    s->how = mind_how_defaults(m);
-    s->reader = mind_best_reader(m);
+    s->how = sg_mind_how_defaults(m);
+    s->reader = sg_mind_best_reader(m);
     s->now = sg_othello_start(s->size);
     s->before = s->after = &s->room[0];
-    return mind_view_new(&s->plain, m, 0, NULL, err);
+    return sg_mind_view_new(&s->view, m, err);
 }
 
 void session_end(session *s)
 {
-    mind_view_free(s->plain);
-    mind_view_free(s->edited);
+    sg_mind_view_free(s->view);
     for (int i = 0; i < s->n_places; i++)
-        mind_edits_free(&s->places[i].edits);
+        sg_mind_edits_free(&s->places[i].edits);
     memset(s, 0, sizeof *s);
 }
 
@@ -47,10 +46,9 @@ const session_place *session_here(const session *s)
 
 static void drop(session *s, int i)
 {
-    mind_edits_free(&s->places[i].edits);
+    sg_mind_edits_free(&s->places[i].edits);
     memmove(s->places + i, s->places + i + 1, (size_t)(s->n_places - i - 1) * sizeof s->places[0]);
     s->n_places--;
-    s->stale = true;
 }
 
 /* Of places before a position, as one list. The caller frees it. */
@@ -81,27 +79,22 @@ static void tokens_of(const session *s, int32_t tokens[SG_OTHELLO_MAX_MOVES])
 static sg_status think(session *s, sg_error *err)
 {
     int32_t tokens[SG_OTHELLO_MAX_MOVES];
+    sg_mind_case here = {.tokens = tokens, .n = s->now.n_moves, .mover = session_mover(s)};
+    sg_edit *edits = NULL;
 
     s->after = s->before;
     if (s->now.n_moves == 0)
         return SG_OK;
     tokens_of(s, tokens);
-    SG_TRY(mind_think(s->plain, tokens, s->now.n_moves, session_mover(s), s->before, err));
+    SG_TRY(sg_mind_think(s->before, s->view, &here, err));
     if (s->n_places == 0 || !session_in_place(s, &s->places[0]))
         return SG_OK;
-    if (s->stale || !s->edited) {
-        sg_edit *edits = NULL;
-        int n = 0;
-        SG_TRY(edits_before(s, SG_OTHELLO_MAX_MOVES, &edits, &n, err));
-        mind_view_free(s->edited);
-        s->edited = NULL;
-        const sg_status status = mind_view_new(&s->edited, s->mind, n, edits, err);
-        free(edits);
-        SG_TRY(status);
-        s->stale = false;
-    }
+    SG_TRY(edits_before(s, here.n, &edits, &here.n_edits, err));
+    here.edits = edits;
     s->after = &s->room[1];
-    return mind_think(s->edited, tokens, s->now.n_moves, session_mover(s), s->after, err);
+    const sg_status status = sg_mind_think(s->after, s->view, &here, err);
+    free(edits);
+    return status;
 }
 
 /* Fills p's edits, from what the model believes here without them. What it believes anyway is held against what the
@@ -109,9 +102,8 @@ static sg_status think(session *s, sg_error *err)
 static sg_status make_edits(session *s, session_place *p, sg_error *err)
 {
     int32_t tokens[SG_OTHELLO_MAX_MOVES];
-    mind_case here = {.tokens = tokens, .n = s->now.n_moves, .mover = session_mover(s)};
-    mind_thought *without = malloc(sizeof *without);
-    mind_view *view = NULL;
+    sg_mind_case here = {.tokens = tokens, .n = s->now.n_moves, .mover = session_mover(s)};
+    sg_mind_thought *without = malloc(sizeof *without);
     sg_edit *edits = NULL;
     int n = 0;
 
@@ -119,23 +111,20 @@ static sg_status make_edits(session *s, session_place *p, sg_error *err)
     sg_status status = without ? edits_before(s, here.n - 1, &edits, &here.n_edits, err)
                                : sg_fail(err, SG_ENOMEM, "out of memory for an edit");
     here.edits = edits;
-    here.thought = without;
-    if (status == SG_OK && here.n_edits)
-        status = mind_view_new(&view, s->mind, here.n_edits, edits, err);
     if (status == SG_OK)
-        status = mind_think(view ? view : s->plain, tokens, here.n, here.mover, without, err);
+        status = sg_mind_think(without, s->view, &here, err);
     for (int i = 0; i < p->n && status == SG_OK; i++) {
-        p->from[i] = session_likeliest(without->belief[s->reader][p->square[i]]);
+        p->from[i] = sg_mind_likeliest(without->belief[s->reader][p->square[i]]);
         n += p->from[i] != p->to[i];
     }
     p->n = n ? p->n : 0;
     if (status == SG_OK && n)
-        status = mind_set(&p->edits, s->mind, &here, p->n, p->square, p->to, s->how, err);
+        status = sg_mind_set(&p->edits, s->view, &here, p->n, p->square, p->to, s->how, err);
     if (status == SG_OK && n)
-        status = mind_push_randomly(p->random, s->mind, &here, &p->edits, SESSION_N_RANDOM, (uint64_t)p->position, err);
+        status =
+            sg_mind_push_randomly(p->random, s->view, &here, &p->edits, SESSION_N_RANDOM, (uint64_t)p->position, err);
     if (status != SG_OK)
-        mind_edits_free(&p->edits);
-    mind_view_free(view);
+        sg_mind_edits_free(&p->edits);
     free(without);
     free(edits);
     return status;
@@ -145,7 +134,7 @@ static sg_status make_edits(session *s, session_place *p, sg_error *err)
 static sg_status put(session *s, session_place p, sg_error *err)
 {
     int at = 0;
-    p.edits = (mind_edits){0};
+    p.edits = (sg_mind_edits){0};
     SG_TRY(make_edits(s, &p, err));
     while (at < s->n_places && s->places[at].position < p.position)
         at++;
@@ -160,7 +149,6 @@ static sg_status put(session *s, session_place p, sg_error *err)
     /* Later ones were made on top of what was here: they are made again where the game stands, or not at all. */
     while (s->n_places > at + (p.n > 0))
         drop(s, s->n_places - 1);
-    s->stale = true;
     return think(s, err);
 }
 
@@ -181,7 +169,7 @@ sg_status session_set(session *s, int square, int to, bool *changed, sg_error *e
     if (i == SESSION_MAX_SQUARES)
         return sg_fail(err, SG_EARG, "%d squares are edited here, more are not kept: `clear` drops them",
                        SESSION_MAX_SQUARES);
-    *changed = i < p.n ? p.to[i] != to : here || session_likeliest(s->after->belief[s->reader][square]) != to;
+    *changed = i < p.n ? p.to[i] != to : here || sg_mind_likeliest(s->after->belief[s->reader][square]) != to;
     if (!*changed)
         return SG_OK;
     if (i < p.n && p.from[i] == to) { /* back to what it was */
@@ -236,8 +224,8 @@ sg_status session_save(const session *s, const char *path, sg_error *err)
         json_array_append_new(tokens, json_integer(sg_othello_token(s->size, s->squares[i])));
     for (int i = 0; i < n; i++)
         json_array_append_new(list, edit_json(&edits[i]));
-    json_t *root = json_pack("{s:s, s:o, s:o}", "model", sg_model_get_info(mind_model(s->mind))->path, "tokens", tokens,
-                             "edits", list);
+    json_t *root = json_pack("{s:s, s:o, s:o}", "model", sg_model_get_info(sg_mind_model(s->mind))->path, "tokens",
+                             tokens, "edits", list);
     sg_status status = root ? sg_writer_begin(&w, path, err) : sg_fail(err, SG_ENOMEM, "out of memory for edits");
     if (status == SG_OK && (json_dumpf(root, sg_writer_stream(w), JSON_INDENT(1) | JSON_REAL_PRECISION(9)) != 0 ||
                             fputc('\n', sg_writer_stream(w)) == EOF)) {
@@ -370,96 +358,54 @@ sg_status session_let(session *s, bool sample, int *played, int *first, sg_error
 
 int session_mover(const session *s)
 {
-    if (s->now.mover != SG_OTHELLO_OVER || s->now.n_moves == 0)
-        return s->now.mover == SG_OTHELLO_OVER ? SG_OTHELLO_BLACK : s->now.mover;
-    const int last = s->squares[s->now.n_moves - 1];
-    return s->now.disc[SG_OTHELLO_BLACK] >> last & 1 ? SG_OTHELLO_WHITE : SG_OTHELLO_BLACK;
+    return sg_mind_mover(&s->now, s->now.n_moves ? s->squares[s->now.n_moves - 1] : -1);
+}
+
+/* The board that the model is to have. */
+static void held(const session *s, int out[SG_OTHELLO_MAX_SQUARES])
+{
+    const session_place *here = session_here(s);
+    sg_mind_held(out, &s->now, session_mover(s));
+    for (int i = 0; here && i < here->n; i++)
+        out[here->square[i]] = here->to[i];
 }
 
 int session_truth(const session *s, int square)
 {
-    const session_place *here = session_here(s);
-    for (int i = 0; here && i < here->n; i++)
-        if (here->square[i] == square)
-            return here->to[i];
-    const int mover = session_mover(s);
-    return s->now.disc[mover] >> square & 1 ? MIND_MINE : s->now.disc[!mover] >> square & 1 ? MIND_YOURS : MIND_EMPTY;
+    int board[SG_OTHELLO_MAX_SQUARES];
+    held(s, board);
+    return board[square];
 }
 
 uint64_t session_legal(const session *s)
 {
-    uint64_t own = 0, other = 0;
+    int board[SG_OTHELLO_MAX_SQUARES];
     if (!session_here(s))
         return sg_othello_legal(&s->now);
-    for (int q = 0; q < s->n_squares; q++) {
-        const int c = session_truth(s, q);
-        own |= (uint64_t)(c == MIND_MINE) << q;
-        other |= (uint64_t)(c == MIND_YOURS) << q;
-    }
-    return sg_othello_moves_on(s->size, own, other);
+    held(s, board);
+    return sg_mind_legal(s->size, board);
 }
 
 uint64_t session_lines(const session *s, int move)
 {
-    uint64_t lines = 0;
-    if (session_truth(s, move) != MIND_EMPTY)
-        return 0;
-    for (int d = 0; d < 9; d++) {
-        const int across = d % 3 - 1, down = d / 3 - 1;
-        int column = move % s->size + across, row = move / s->size + down;
-        uint64_t line = 0;
-        for (; d != 4 && column >= 0 && column < s->size && row >= 0 && row < s->size; column += across, row += down) {
-            const int q = row * s->size + column, c = session_truth(s, q);
-            if (c == MIND_EMPTY)
-                break;
-            if (c == MIND_MINE) {
-                lines |= line ? line | UINT64_C(1) << q : 0;
-                break;
-            }
-            line |= UINT64_C(1) << q;
-        }
-    }
-    return lines;
+    int board[SG_OTHELLO_MAX_SQUARES];
+    held(s, board);
+    return sg_mind_lines(s->size, board, move);
 }
 
-int session_likeliest(const float p[MIND_N_CLASSES])
+bool session_believes(const session *s, int reader, sg_mind_belief *out)
 {
-    return p[1] > p[0] ? (p[2] > p[1] ? 2 : 1) : (p[2] > p[0] ? 2 : 0);
-}
-
-bool session_believes(const session *s, int reader, session_belief *out)
-{
-    if (reader < 0 || reader >= mind_n_readers(s->mind) || s->now.n_moves == 0)
+    int board[SG_OTHELLO_MAX_SQUARES];
+    if (reader < 0 || reader >= sg_mind_n_readers(s->mind) || s->now.n_moves == 0)
         return false;
-    memset(out, 0, sizeof *out);
-    for (int q = 0; q < s->n_squares; q++) {
-        const float *p = s->after->belief[reader][q];
-        const int truth = session_truth(s, q), c = session_likeliest(p);
-        out->c[q] = c;
-        out->sure[q] = p[c];
-        out->n_right += c == truth;
-        out->n_discs += truth != MIND_EMPTY;
-        out->n_discs_right += truth != MIND_EMPTY && c == truth;
-    }
+    held(s, board);
+    sg_mind_compare(out, s->size, s->after->belief[reader], board);
     return true;
 }
 
-void session_judge(const session *s, const float next[SG_OTHELLO_MAX_SQUARES], session_bets *out)
+void session_judge(const session *s, const float next[SG_OTHELLO_MAX_SQUARES], sg_mind_bets *out)
 {
-    const uint64_t legal = session_legal(s);
-    memset(out, 0, sizeof *out);
-    out->n_legal = __builtin_popcountll(legal);
-    for (int q = 0; q < s->n_squares; q++) {
-        if (sg_othello_token(s->size, q) < 0)
-            continue;
-        int at = out->n++;
-        for (; at > 0 && next[out->order[at - 1]] < next[q]; at--)
-            out->order[at] = out->order[at - 1];
-        out->order[at] = q;
-        out->mass += legal >> q & 1 ? (double)next[q] : 0;
-    }
-    for (int i = 0; i < out->n_legal; i++)
-        out->n_wrong += !(legal >> out->order[i] & 1);
+    sg_mind_judge(out, s->size, session_legal(s), next);
 }
 
 bool session_judge_random(const session *s, double *mass, double *n_wrong)
@@ -467,7 +413,7 @@ bool session_judge_random(const session *s, double *mass, double *n_wrong)
     const session_place *here = session_here(s);
     *mass = *n_wrong = 0;
     for (int i = 0; here && i < SESSION_N_RANDOM; i++) {
-        session_bets bets;
+        sg_mind_bets bets;
         session_judge(s, here->random[i], &bets);
         *mass += bets.mass / SESSION_N_RANDOM;
         *n_wrong += (double)bets.n_wrong / SESSION_N_RANDOM;
@@ -490,11 +436,11 @@ sg_status session_saliency(session *s, int move, session_effects *out, sg_error 
     if (sg_othello_token(s->size, move) < 0)
         return sg_fail(err, SG_EARG, "%s is one of the four squares that no move is made on",
                        sg_othello_name(s->size, move, name));
-    if (mind_n_readers(s->mind) == 0)
+    if (sg_mind_n_readers(s->mind) == 0)
         return sg_fail(err, SG_EARG, "without probes nothing can be turned over in the model's board");
     for (int q = 0; q < s->n_squares; q++)
-        if (session_truth(s, q) != MIND_EMPTY) {
-            to[out->n] = MIND_MINE + MIND_YOURS - session_truth(s, q);
+        if (session_truth(s, q) != SG_MIND_EMPTY) {
+            to[out->n] = SG_MIND_MINE + SG_MIND_YOURS - session_truth(s, q);
             out->square[out->n++] = q;
         }
     tokens_of(s, tokens);
@@ -502,9 +448,9 @@ sg_status session_saliency(session *s, int move, session_effects *out, sg_error 
     if (status == SG_OK && !(next = malloc((size_t)out->n * sizeof *next)))
         status = sg_fail(err, SG_ENOMEM, "out of memory for %d boards", out->n);
     if (status == SG_OK)
-        status = mind_what_if(next, s->mind,
-                              &(mind_case){tokens, s->now.n_moves, session_mover(s), n_edits, edits, s->after}, out->n,
-                              out->square, to, s->how, err);
+        status =
+            sg_mind_what_if(next, s->view, &(sg_mind_case){tokens, s->now.n_moves, session_mover(s), n_edits, edits},
+                            out->n, out->square, to, s->how, err);
     out->p = s->after->next[move];
     for (int i = 0; i < out->n && status == SG_OK; i++) {
         out->p_if[i] = next[i][move];
@@ -526,13 +472,13 @@ static json_t *names_of(const session *s, uint64_t squares)
     return list;
 }
 
-static const char *const class_names[MIND_N_CLASSES] = {"empty", "mine", "yours"};
+static const char *const class_names[SG_MIND_N_CLASSES] = {"empty", "mine", "yours"};
 
-static json_t *bets_json(const session *s, const mind_thought *t)
+static json_t *bets_json(const session *s, const sg_mind_thought *t)
 {
     const uint64_t legal = session_legal(s);
     json_t *moves = json_array();
-    session_bets bets;
+    sg_mind_bets bets;
     char name[4];
     session_judge(s, t->next, &bets);
     for (int i = 0; i < bets.n; i++)
@@ -545,10 +491,10 @@ static json_t *bets_json(const session *s, const mind_thought *t)
 
 static json_t *reading_json(const session *s)
 {
-    session_belief b;
+    sg_mind_belief b;
     if (!session_believes(s, s->reader, &b))
         return json_null();
-    const mind_reader *r = mind_get_reader(s->mind, s->reader);
+    const sg_mind_reader *r = sg_mind_get_reader(s->mind, s->reader);
     json_t *squares = json_array();
     for (int q = 0; q < s->n_squares; q++) {
         const float *p = s->after->belief[s->reader][q];

@@ -9,7 +9,7 @@
 
 #include <jansson.h>
 
-#include "othello_mind.h"
+#include "sightglass/mind.h"
 #include "sightglass/rng.h"
 
 enum { SESSION_N_RANDOM = 8, SESSION_MAX_SQUARES = 16, SESSION_MAX_PLACES = SG_OTHELLO_MAX_MOVES };
@@ -20,15 +20,15 @@ typedef struct session_place {
     int position; /* of the move's token, from 0 */
     int n;
     int square[SESSION_MAX_SQUARES], from[SESSION_MAX_SQUARES], to[SESSION_MAX_SQUARES];
-    mind_edits edits;
+    sg_mind_edits edits;
     float random[SESSION_N_RANDOM][SG_OTHELLO_MAX_SQUARES]; /* next, after random pushes as long in their place */
 } session_place;
 
 typedef struct session {
-    mind *mind; /* borrowed */
+    const sg_mind *mind; /* borrowed */
     int size, n_squares;
     sg_rng rng;
-    mind_how how;
+    sg_mind_how how;
     int reader; /* whose reading is shown; -1: none */
 
     sg_othello now;
@@ -39,16 +39,15 @@ typedef struct session {
     int n_places;
     session_place places[SESSION_MAX_PLACES];
 
-    mind_view *plain, *edited; /* edited: with all places, of which later ones change nothing before them; or NULL */
-    bool stale;                /* edited is not of the places that there are */
+    sg_mind_view *view;
 
     /* What the model makes of the position: without and with the edits. Valid after a move. */
-    mind_thought *before, *after; /* after == before where nothing is edited */
-    mind_thought room[2];
+    sg_mind_thought *before, *after; /* after == before where nothing is edited */
+    sg_mind_thought room[2];
 } session;
 
 /* Of an empty board. */
-sg_status session_begin(session *s, mind *m, uint64_t seed, sg_error *err) SG_MUST_CHECK;
+sg_status session_begin(session *s, const sg_mind *m, uint64_t seed, sg_error *err) SG_MUST_CHECK;
 void session_end(session *s);
 
 /* ---- the game ---- */
@@ -96,24 +95,11 @@ uint64_t session_legal(const session *s);
 /* The discs there that make a move legal: those that it would turn, and those beyond them that close the lines. */
 uint64_t session_lines(const session *s, int move);
 
-typedef struct session_belief {
-    int c[SG_OTHELLO_MAX_SQUARES];       /* MIND_..., the likeliest */
-    float sure[SG_OTHELLO_MAX_SQUARES];  /* its share, 1/3 to 1 */
-    int n_right, n_discs, n_discs_right; /* of session_truth; discs: squares that hold one there */
-} session_belief;
-int session_likeliest(const float p[MIND_N_CLASSES]);
 /* false: there is no move yet, or no such reader. */
-bool session_believes(const session *s, int reader, session_belief *out);
+bool session_believes(const session *s, int reader, sg_mind_belief *out);
 
-/* Of the model's n likeliest squares, n the number of moves that may be played, those that may not: half the error of
- * Li et al. 2022, who count what is missing as well. mass: of probability on the moves that may be played. */
-typedef struct session_bets {
-    int n_legal, n_wrong;
-    double mass;
-    int order[SG_OTHELLO_MAX_SQUARES]; /* squares that could be played, the likeliest first */
-    int n;
-} session_bets;
-void session_judge(const session *s, const float next[SG_OTHELLO_MAX_SQUARES], session_bets *out);
+/* A prediction, by what is legal on that board. */
+void session_judge(const session *s, const float next[SG_OTHELLO_MAX_SQUARES], sg_mind_bets *out);
 /* The means of mass and n_wrong over random pushes as long as this position's edits; false: nothing is edited here. */
 bool session_judge_random(const session *s, double *mass, double *n_wrong);
 

@@ -1,6 +1,5 @@
 /* A session under memory that runs out, and its counts against boards that were looked at by hand. The tools are no
  * library, so their sources are part of this test. */
-#include "othello_mind.c"
 #include "othello_session.c"
 
 #include "check.h"
@@ -38,24 +37,24 @@ static int finish(void **state)
 }
 
 /* Everything that takes memory. */
-static sg_status whole_life(session *s, mind **m, const char *model, sg_error *err)
+static sg_status whole_life(session *s, sg_mind **m, const char *model, sg_error *err)
 {
     static session_effects effects;
     bool changed;
     int played, first;
-    SG_TRY(mind_open(m, model, NULL, err));
-    if (mind_warning(*m, 0)) /* a probe was passed over where memory was out */
-        return sg_fail(err, SG_ENOMEM, "%s", mind_warning(*m, 0));
+    SG_TRY(sg_mind_open(m, model, NULL, err));
+    if (sg_mind_warning(*m, 0)) /* a probe was passed over where memory was out */
+        return sg_fail(err, SG_ENOMEM, "%s", sg_mind_warning(*m, 0));
     SG_TRY(session_begin(s, *m, 1, err));
     SG_TRY(session_random(s, 4, err));
     const int square = s->now.disc[0] ? __builtin_ctzll(s->now.disc[0]) : 0;
-    SG_TRY(session_set(s, square, MIND_EMPTY, &changed, err));
-    SG_TRY(session_set(s, 5, MIND_MINE, &changed, err));
+    SG_TRY(session_set(s, square, SG_MIND_EMPTY, &changed, err));
+    SG_TRY(session_set(s, 5, SG_MIND_MINE, &changed, err));
     SG_TRY(session_saliency(s, 0, &effects, err));
     SG_TRY(session_let(s, true, &played, &first, err));
     SG_TRY(session_go(s, 2, err));
     SG_TRY(session_go(s, 5, err));
-    SG_TRY(session_set(s, 5, MIND_YOURS, &changed, err));
+    SG_TRY(session_set(s, 5, SG_MIND_YOURS, &changed, err));
     char path[300];
     SG_TRY(session_save(s, in_folder(path, "edits.json"), err));
     json_t *root = session_json(s);
@@ -73,13 +72,13 @@ static void memory_that_runs_out_is_an_error_and_leaves_nothing_behind(void **st
     /* All places of a run that succeeds are thousands: the first hundred, and from there on ever fewer. */
     for (long n = 0;; n += 1 + n / 100) {
         sg_error err = {SG_OK, ""};
-        mind *m = NULL;
+        sg_mind *m = NULL;
         memset(&s, 0, sizeof s);
         sg_faults_begin(n, SG_FAULT_ONCE);
         const sg_status status = whole_life(&s, &m, model, &err);
         const bool fired = sg_faults_end();
         session_end(&s);
-        mind_close(m);
+        sg_mind_close(m);
         if (!fired) {
             CHECK_OK(status, &err);
             CHECK(n_failed > 200);
@@ -91,12 +90,12 @@ static void memory_that_runs_out_is_an_error_and_leaves_nothing_behind(void **st
     }
 }
 
-static session *fresh(mind **m)
+static session *fresh(sg_mind **m)
 {
     static session s;
     char model[300];
     sg_error err;
-    CHECK_OK(mind_open(m, in_folder(model, "model"), NULL, &err), &err);
+    CHECK_OK(sg_mind_open(m, in_folder(model, "model"), NULL, &err), &err);
     CHECK_OK(session_begin(&s, *m, 1, &err), &err);
     return &s;
 }
@@ -104,7 +103,7 @@ static session *fresh(mind **m)
 static void a_failed_move_leaves_the_game_as_it_was(void **state)
 {
     (void)state;
-    mind *m = NULL;
+    sg_mind *m = NULL;
     sg_error err;
     session *s = fresh(&m);
     CHECK_OK(session_random(s, 3, &err), &err);
@@ -113,15 +112,15 @@ static void a_failed_move_leaves_the_game_as_it_was(void **state)
     CHECK_STATUS(session_go(s, 4, &err), SG_EARG);
     CHECK(memcmp(&before.now, &s->now, sizeof s->now) == 0 && before.n_known == s->n_known);
     session_end(s);
-    mind_close(m);
+    sg_mind_close(m);
 }
 
 static void bets_are_judged_on_the_edited_board(void **state)
 {
     (void)state;
-    mind *m = NULL;
+    sg_mind *m = NULL;
     sg_error err;
-    session_bets bets;
+    sg_mind_bets bets;
     bool changed;
     session *s = fresh(&m);
     /* b1, on 4x4: black has b1, b2, b3, c2; white may play a1, c1, a3. */
@@ -136,20 +135,20 @@ static void bets_are_judged_on_the_edited_board(void **state)
     CHECK_NEAR(bets.mass, 0.625, 1e-7, 0);
     CHECK(bets.order[0] == 0 && bets.order[1] == 15 && bets.order[2] == 2);
     /* With b2 white the board is that, whatever the model made of it before. */
-    CHECK_OK(session_set(s, 5, MIND_MINE, &changed, &err), &err);
+    CHECK_OK(session_set(s, 5, SG_MIND_MINE, &changed, &err), &err);
     if (!changed) /* it had b2 white by mistake: then nothing is edited */
         skip();
-    CHECK(session_truth(s, 5) == MIND_MINE);
+    CHECK(session_truth(s, 5) == SG_MIND_MINE);
     CHECK(session_legal(s) == sg_othello_moves_on(4, s->now.disc[1] | 1 << 5, s->now.disc[0] & ~(UINT64_C(1) << 5)));
     session_end(s);
-    mind_close(m);
+    sg_mind_close(m);
 }
 
 /* What a move turns is known from the game itself; on its lines also lie the mover's discs that close them. */
 static void lines_are_what_a_move_turns_and_what_closes_them(void **state)
 {
     (void)state;
-    mind *m = NULL;
+    sg_mind *m = NULL;
     sg_error err;
     session *s = fresh(&m);
     CHECK_OK(session_replay(s, (const int[]){1}, 1, &err), &err);         /* b1 */
@@ -162,29 +161,14 @@ static void lines_are_what_a_move_turns_and_what_closes_them(void **state)
         CHECK_OK(session_random(s, 1, &err), &err);
     }
     session_end(s);
-    mind_close(m);
+    sg_mind_close(m);
 }
 
 /* The control is to differ from the edit in its direction alone. */
 static void random_pushes_are_as_long_as_the_edits(void **state)
 {
     (void)state;
-    float from[64], to[64], other[64];
-    sg_rng rng = sg_rng_new(5, 0);
-    double a = 0, b = 0, dot = 0;
-    for (int i = 0; i < 64; i++)
-        from[i] = (float)(i % 7) - 2;
-    turn_randomly(to, from, 64, &rng);
-    turn_randomly(other, from, 64, &rng);
-    for (int i = 0; i < 64; i++) {
-        a += (double)from[i] * (double)from[i];
-        b += (double)to[i] * (double)to[i];
-        dot += (double)to[i] * (double)other[i];
-    }
-    CHECK_NEAR(b, a, 0, 1e-5);
-    CHECK(fabs(dot) < 0.6 * a);
-
-    mind *m = NULL;
+    sg_mind *m = NULL;
     sg_error err;
     bool changed;
     double mass, n_wrong;
@@ -192,24 +176,24 @@ static void random_pushes_are_as_long_as_the_edits(void **state)
     CHECK_OK(session_random(s, 3, &err), &err);
     CHECK(!session_judge_random(s, &mass, &n_wrong));
     for (int q = 0; q < 16 && !session_here(s); q++) /* the first square of which it does not believe so */
-        CHECK_OK(session_set(s, q, MIND_MINE, &changed, &err), &err);
+        CHECK_OK(session_set(s, q, SG_MIND_MINE, &changed, &err), &err);
     CHECK(session_judge_random(s, &mass, &n_wrong) && mass > 0 && mass < 1);
     const session_place *here = session_here(s);
     CHECK(memcmp(here->random[0], here->random[1], sizeof here->random[0]) != 0);
     /* Pushes of no length change nothing. */
     static float next[2][SG_OTHELLO_MAX_SQUARES];
     int32_t tokens[SG_OTHELLO_MAX_MOVES];
-    mind_edits none = here->edits;
+    sg_mind_edits none = here->edits;
     for (int k = 0; k < none.n; k++)
         memset(none.edits[k].value.data, 0, sg_tensor_bytes(&none.edits[k].value));
     tokens_of(s, tokens);
     CHECK_OK(
-        mind_push_randomly(next, m, &(mind_case){tokens, 3, session_mover(s), 0, NULL, s->before}, &none, 2, 1, &err),
+        sg_mind_push_randomly(next, s->view, &(sg_mind_case){tokens, 3, session_mover(s), 0, NULL}, &none, 2, 1, &err),
         &err);
     for (int q = 0; q < 16; q++)
         CHECK_NEAR(next[1][q], s->before->next[q], 1e-6, 1e-4);
     session_end(s);
-    mind_close(m);
+    sg_mind_close(m);
 }
 
 int main(void)

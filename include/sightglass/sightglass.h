@@ -15,6 +15,7 @@
 #include "sightglass/intervene.h"
 #include "sightglass/learner.h"
 #include "sightglass/legality.h"
+#include "sightglass/mind.h"
 #include "sightglass/linalg.h"
 #include "sightglass/metrics.h"
 #include "sightglass/model.h"

@@ -221,7 +221,7 @@ sg_status sg_model_graph(sg_graph **out, const sg_model *m, sg_dim capacity, sg_
     b.key_mask = input(&b, "key_mask", SG_BOOL, b.keys, "bs");
     sg_value *mask = sg_reshape(g, b.key_mask, 4, (sg_dim[]){b.batch, 1, 1, b.keys});
     sg_value *causal = sg_reshape(g, sg_causal_mask(g, b.time, b.keys), 4, (sg_dim[]){1, 1, b.time, b.keys});
-    b.visible = sg_and(g, causal, mask);
+    b.visible = sg_name(g, sg_and(g, causal, mask), "visible", "bhts"); /* may be fed: rows that are trees, say */
     declare(&b, -1);
     if (!m->arch.learned_positions)
         b.frequencies = rotary_frequencies(&b);
