@@ -7,6 +7,8 @@
 #ifndef SIGHTGLASS_NPY_H
 #define SIGHTGLASS_NPY_H
 
+#include <stdio.h>
+
 #include "sightglass/tensor.h"
 
 #ifdef __cplusplus
@@ -24,6 +26,8 @@ const sg_tensor *sg_npy_tensor(const sg_npy *a); /* borrowed until close */
 
 /* Writes version 1.0; bf16 is written as f4. */
 sg_status sg_npy_save(const char *path, const sg_tensor *t, sg_error *err) SG_MUST_CHECK;
+/* The same bytes into a stream of the caller's, which stays open. */
+sg_status sg_npy_write(FILE *to, const sg_tensor *t, sg_error *err) SG_MUST_CHECK;
 
 #ifdef __cplusplus
 }

@@ -72,6 +72,10 @@ sg_status sg_safetensors_stream(const char *path, const sg_named_tensor *tensors
                                 int n_metadata, sg_status (*write)(void *context, int i, FILE *to, sg_error *err),
                                 void *context, sg_error *err) SG_MUST_CHECK;
 
+/* The same bytes into a stream of the caller's, which stays open. */
+sg_status sg_safetensors_write(FILE *to, const sg_named_tensor *tensors, int n_tensors, const sg_pair *metadata,
+                               int n_metadata, sg_error *err) SG_MUST_CHECK;
+
 #ifdef __cplusplus
 }
 #endif

@@ -376,7 +376,7 @@ static void write_numbers(FILE *f, const sg_tensor *t)
     }
 }
 
-sg_status sg_npy_save(const char *path, const sg_tensor *t, sg_error *err)
+sg_status sg_npy_write(FILE *to, const sg_tensor *t, sg_error *err)
 {
     sg_str header = {0};
     sg_str_printf(&header, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr_of(t->dtype));
@@ -388,19 +388,26 @@ sg_status sg_npy_save(const char *path, const sg_tensor *t, sg_error *err)
     while ((prefix + header.bytes + 1) % 64 && !header.failed)
         sg_str_puts(&header, " ");
     sg_str_puts(&header, "\n");
-
-    sg_writer *w = NULL;
-    sg_status status =
-        header.failed ? sg_fail(err, SG_ENOMEM, "%s: out of memory", path) : sg_writer_begin(&w, path, err);
-    if (status == SG_OK) {
-        const unsigned char rest[4] = {1, 0, (unsigned char)(header.bytes & 0xFF), (unsigned char)(header.bytes >> 8)};
-        FILE *f = sg_writer_stream(w);
-        fwrite(MAGIC, 1, MAGIC_BYTES, f);
-        fwrite(rest, 1, sizeof rest, f);
-        fwrite(header.text, 1, header.bytes, f);
-        write_numbers(f, t);
-        status = sg_writer_commit(w, err);
+    if (header.failed) {
+        sg_str_free(&header);
+        return sg_fail(err, SG_ENOMEM, "npy: out of memory");
     }
+    const unsigned char rest[4] = {1, 0, (unsigned char)(header.bytes & 0xFF), (unsigned char)(header.bytes >> 8)};
+    fwrite(MAGIC, 1, MAGIC_BYTES, to);
+    fwrite(rest, 1, sizeof rest, to);
+    fwrite(header.text, 1, header.bytes, to);
+    write_numbers(to, t);
     sg_str_free(&header);
-    return status;
+    return fflush(to) == 0 && !ferror(to) ? SG_OK : sg_fail(err, SG_EIO, "npy: the bytes could not be written");
+}
+
+sg_status sg_npy_save(const char *path, const sg_tensor *t, sg_error *err)
+{
+    sg_writer *w = NULL;
+    SG_TRY(sg_writer_begin(&w, path, err));
+    sg_error inner;
+    if (sg_npy_write(sg_writer_stream(w), t, &inner) == SG_OK || inner.status == SG_EIO)
+        return sg_writer_commit(w, err); /* which says what the system said */
+    sg_writer_abort(w);
+    return sg_fail(err, inner.status, "%s: out of memory", path);
 }

@@ -85,36 +85,51 @@ static sg_status make_header(sg_str *s, const char *path, const sg_named_tensor 
     return s->failed ? sg_fail(err, SG_ENOMEM, "%s: out of memory", path) : SG_OK;
 }
 
+typedef sg_status tensor_writer(void *context, int i, FILE *to, sg_error *err);
+
+/* A failed write leaves its mark on the stream, and whoever closes it looks at that. */
+static sg_status put_all(FILE *f, const sg_str *header, int n_tensors, tensor_writer *write, void *context, sg_error *err)
+{
+    unsigned char length[8];
+    for (int i = 0; i < 8; i++)
+        length[i] = (unsigned char)((uint64_t)header->bytes >> (8 * i));
+    fwrite(length, 1, sizeof length, f);
+    fwrite(header->text, 1, header->bytes, f);
+    for (int i = 0; i < n_tensors; i++)
+        SG_TRY(write(context, i, f, err));
+    return SG_OK;
+}
+
+/* The header; name stands in texts for the file. */
+static sg_status checked_header(sg_str *header, const char *name, const sg_named_tensor *tensors, int n_tensors,
+                                const sg_pair *metadata, int n_metadata, sg_error *err)
+{
+    sg_map *names = sg_map_new((size_t)n_tensors);
+    if (!names)
+        return sg_fail(err, SG_ENOMEM, "%s: out of memory", name);
+    const sg_status status = make_header(header, name, tensors, n_tensors, metadata, n_metadata, names, err);
+    sg_map_free(names);
+    return status;
+}
+
 sg_status sg_safetensors_stream(const char *path, const sg_named_tensor *tensors, int n_tensors,
                                 const sg_pair *metadata, int n_metadata,
                                 sg_status (*write)(void *context, int i, FILE *to, sg_error *err), void *context,
                                 sg_error *err)
 {
-    sg_map *names = sg_map_new((size_t)n_tensors);
-    if (!names)
-        return sg_fail(err, SG_ENOMEM, "%s: out of memory", path);
     sg_str header = {0};
     sg_writer *w = NULL;
-    sg_status status = make_header(&header, path, tensors, n_tensors, metadata, n_metadata, names, err);
+    sg_status status = checked_header(&header, path, tensors, n_tensors, metadata, n_metadata, err);
     if (status == SG_OK)
         status = sg_writer_begin(&w, path, err);
     if (status == SG_OK) {
-        unsigned char length[8];
-        for (int i = 0; i < 8; i++)
-            length[i] = (unsigned char)((uint64_t)header.bytes >> (8 * i));
-        /* A failed write leaves its mark on the stream, and commit looks at it. */
-        FILE *f = sg_writer_stream(w);
-        fwrite(length, 1, sizeof length, f);
-        fwrite(header.text, 1, header.bytes, f);
-        for (int i = 0; i < n_tensors && status == SG_OK; i++)
-            status = write(context, i, f, err);
+        status = put_all(sg_writer_stream(w), &header, n_tensors, write, context, err);
         if (status == SG_OK)
             status = sg_writer_commit(w, err);
         else
             sg_writer_abort(w);
     }
     sg_str_free(&header);
-    sg_map_free(names);
     return status;
 }
 
@@ -136,4 +151,21 @@ sg_status sg_safetensors_save(const char *path, const sg_named_tensor *tensors, 
         void *out;
     } list = {tensors};
     return sg_safetensors_stream(path, tensors, n_tensors, metadata, n_metadata, write_numbers, list.out, err);
+}
+
+sg_status sg_safetensors_write(FILE *to, const sg_named_tensor *tensors, int n_tensors, const sg_pair *metadata,
+                               int n_metadata, sg_error *err)
+{
+    union {
+        const sg_named_tensor *in;
+        void *out;
+    } list = {tensors};
+    sg_str header = {0};
+    sg_status status = checked_header(&header, "safetensors", tensors, n_tensors, metadata, n_metadata, err);
+    if (status == SG_OK)
+        status = put_all(to, &header, n_tensors, write_numbers, list.out, err);
+    if (status == SG_OK && (fflush(to) != 0 || ferror(to)))
+        status = sg_fail(err, SG_EIO, "safetensors: the bytes could not be written");
+    sg_str_free(&header);
+    return status;
 }
