@@ -135,7 +135,7 @@ void sg_run_guard(sg_run *run, bool on);
 
 /* The plan of the last run; NULL before. */
 const sg_plan *sg_session_plan(const sg_session *s);
-/* Bytes that its runs hold, all plans together. */
+/* Bytes that its runs hold, all plans together, with copies of variables in other layouts. */
 size_t sg_session_bytes(const sg_session *s);
 
 /* ---- traces: the Chrome trace format ---- */

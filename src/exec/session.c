@@ -243,11 +243,14 @@ const sg_plan *sg_session_plan(const sg_session *s)
 
 size_t sg_session_bytes(const sg_session *s)
 {
-    size_t bytes = 0;
+    size_t bytes = 0, packed = 0;
 
     for (int i = 0; i < s->n_entries; i++)
-        bytes += s->entries[i].run ? sg_plan_bytes(s->entries[i].plan) : 0;
-    return bytes;
+        if (s->entries[i].run) {
+            bytes += sg_plan_bytes(s->entries[i].plan);
+            packed = SG_MAX(packed, sg_plan_packed_bytes(s->entries[i].plan)); /* plans share them */
+        }
+    return bytes + packed;
 }
 
 void sg_session_trace(sg_session *s, sg_trace *trace)
