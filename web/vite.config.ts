@@ -1,0 +1,74 @@
+/* Two builds of one page: `vite build` makes what the server serves, `vite build --mode site` what works from plain files.
+ *
+ * Browsers refuse modules, workers and fetch from file://, so the site is one classic script; its workers travel inside it
+ * as text (every worker here is imported with ?worker&inline), and the engine's bytes lie in a script of their own. */
+import { createReadStream, existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { defineConfig, type Plugin } from 'vite';
+
+const path = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
+const wasm = path('../build/wasm/sightglass.wasm');
+
+/* While developing, the engine comes from where scripts/build-wasm put it. */
+function engine(): Plugin {
+    return {
+        name: 'engine',
+        configureServer(server) {
+            server.middlewares.use('/sightglass.wasm', (_request, response) => {
+                if (!existsSync(wasm)) {
+                    response.statusCode = 404;
+                    response.end('scripts/build-wasm makes it');
+                    return;
+                }
+                response.setHeader('Content-Type', 'application/wasm');
+                createReadStream(wasm).pipe(response);
+            });
+        },
+    };
+}
+
+/* The site's one script is a classic one. It stands at the end of the body, since defer is not needed there. */
+function classicScript(): Plugin {
+    return {
+        name: 'classic-script',
+        enforce: 'post',
+        transformIndexHtml: {
+            order: 'post',
+            handler(html) {
+                const tag = /\s*<script type="module"[^>]*src="([^"]+)"[^>]*><\/script>/;
+                const source = tag.exec(html)?.[1];
+                if (!source) throw new Error('index.html has no module script');
+                return html
+                    .replace(tag, '')
+                    .replace(/ crossorigin/g, '')
+                    .replace('</body>', `    <script src="./engine.js"></script>\n        <script src="${source}"></script>\n    </body>`);
+            },
+        },
+    };
+}
+
+export default defineConfig(({ mode }) => {
+    const site = mode === 'site';
+    const server = process.env['SIGHTGLASS']; /* SIGHTGLASS=http://127.0.0.1:PORT npm run dev: on a server that runs */
+    return {
+        base: './',
+        define: { __SITE__: JSON.stringify(site) },
+        plugins: [svelte(), engine(), ...(site ? [classicScript()] : [])],
+        server: {
+            host: '127.0.0.1',
+            proxy: server ? { '^/(api|v1|health|metrics)': { target: server, headers: { origin: server } } } : undefined,
+        },
+        build: {
+            outDir: path(site ? '../build/site' : '../build/page'),
+            emptyOutDir: true,
+            target: 'es2022',
+            modulePreload: { polyfill: false },
+            reportCompressedSize: false,
+            assetsInlineLimit: 0,
+            chunkSizeWarningLimit: 600,
+            rollupOptions: site ? { output: { format: 'iife', inlineDynamicImports: true } } : {},
+        },
+        worker: { format: 'iife' },
+    };
+});
