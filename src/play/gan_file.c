@@ -1,7 +1,6 @@
 /* GAN Lab's model files, from facts and weights to a GAN and back. One table says which keys there are, so what a
  * command reads and what a page reads is the same. */
 #include <ctype.h>
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,12 +172,12 @@ static sg_status read_weights(sg_gan *gan, const sg_tfjs *file, sg_error *err)
 
 static sg_status read_seed(uint64_t *seed, const char *text, sg_error *err)
 {
-    char *end;
-    errno = 0;
-    *seed = strtoull(text, &end, 10);
-    if (errno || end == text || *end || text[0] == '-')
-        return sg_fail(err, SG_EFORMAT, "GAN Lab model: seed is \"%.40s\", wanted a whole number", text);
-    return SG_OK;
+    bool ok = text[0] != 0;
+    *seed = 0;
+    for (const char *c = text; *c && ok; c++)
+        ok = *c >= '0' && *c <= '9' && !__builtin_mul_overflow(*seed, 10, seed) &&
+             !__builtin_add_overflow(*seed, (uint64_t)(*c - '0'), seed);
+    return ok ? SG_OK : sg_fail(err, SG_EFORMAT, "GAN Lab model: seed is \"%.40s\", wanted a whole number", text);
 }
 
 static sg_status read_options(sg_gan_opts *o, sg_dim *iteration, const sg_tfjs *file, sg_error *err)

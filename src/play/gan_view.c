@@ -35,9 +35,9 @@ void sg_gan_compare(double *kl, double *js, int outside[2], const float *real, s
     *kl = 0;
     for (int c = 0; c < CELLS; c++) {
         const double m = 0.5 * (p[c] + q[c]) + e;
-        *kl += (p[c] + e) * log2((p[c] + e) / (q[c] + e));
-        left += (p[c] + e) * log2((p[c] + e) / m);
-        right += (q[c] + e) * log2((q[c] + e) / m);
+        *kl += (p[c] + e) * gan_log2((p[c] + e) / (q[c] + e));
+        left += (p[c] + e) * gan_log2((p[c] + e) / m);
+        right += (q[c] + e) * gan_log2((q[c] + e) / m);
     }
     *js = 0.5 * (left + right);
 }
