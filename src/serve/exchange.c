@@ -123,6 +123,19 @@ void exchange_refuse(exchange *x, int code, const char *error_code, const char *
     set_error(&x->reply, code, type_of_code(code), text);
 }
 
+sg_status serve_reply_error(serve_reply *reply, int code, const char *error_code, const char *fmt, ...)
+{
+    char text[SG_ERROR_TEXT];
+    va_list args;
+
+    SG_ASSERT(code >= 400 && reply->kind == ANSWER_NONE);
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    exchange_refuse(reply->exchange, code, error_code, "%s", text);
+    return SG_OK;
+}
+
 void serve_reply_code(serve_reply *reply, int code)
 {
     SG_ASSERT(code >= 200 && code < 400);

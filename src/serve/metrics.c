@@ -3,6 +3,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "serve/events.h"
+#include "serve/http.h"
+#include "serve/jobs.h"
 #include "serve/server.h"
 
 static const double bounds[SERVE_LATENCIES] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10};
@@ -111,6 +114,16 @@ sg_status serve_metrics_text(serve *s, sg_str *out)
     pthread_mutex_unlock(&s->lock);
     gauge(out, "sightglass_requests_waiting", "Requests that wait for a thread.", waiting);
     gauge(out, "sightglass_requests_in_flight", "Handlers that run.", s->n_answering);
+    gauge(out, "sightglass_event_clients", "Clients of GET /api/v1/events.", events_n_readers(s->events));
+    gauge(out, "sightglass_connections", "Open connections.", s->http ? http_n_connections(s->http) : 0);
+    head(out, "sightglass_jobs", "gauge", "Jobs in the workspace, by state.");
+    json_t *jobs = jobs_count(s->jobs), *n;
+    const char *state;
+    json_object_foreach(jobs, state, n)
+    {
+        sg_str_printf(out, "sightglass_jobs{state=\"%s\"} %lld\n", state, (long long)json_integer_value(n));
+    }
+    json_decref(jobs);
     gauge(out, "process_resident_memory_bytes", "Memory of this process.", (double)serve_resident());
     gauge(out, "sightglass_uptime_seconds", "Since the server began.", sg_now() - s->began);
     return SG_OK;

@@ -69,6 +69,9 @@ void serve_reply_code(serve_reply *reply, int code); /* 200 unless said; 201, 20
 /* Which field of the request a failure is about, for "param" of the error: "edits[2].strength". */
 void serve_reply_param(serve_reply *reply, const char *fmt, ...) SG_PRINTF(2, 3);
 
+/* Answers with an error of a code that no status stands for: 409 "busy". Returns SG_OK, since that is an answer. */
+sg_status serve_reply_error(serve_reply *reply, int code, const char *error_code, const char *fmt, ...) SG_PRINTF(4, 5);
+
 /* ---- routes ---- */
 
 typedef sg_status serve_handler(serve *s, const serve_request *r, serve_reply *reply, sg_error *err);

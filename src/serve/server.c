@@ -10,6 +10,7 @@
 #include "serve/events.h"
 #include "serve/exchange.h"
 #include "serve/http.h"
+#include "serve/jobs.h"
 #include "serve/session.h"
 #include "serve/workspace.h"
 
@@ -260,6 +261,7 @@ static sg_status make(serve *s, sg_error *err)
     SG_TRY(add_routes(s, err));
     SG_TRY(workspace_open(&s->workspace, o->workspace, err));
     SG_TRY(events_new(&s->events, s, err));
+    SG_TRY(jobs_new(&s->jobs, s, err));
     for (size_t i = 0; parts[i]; i++)
         SG_TRY(parts[i]->make(&s->part[i], s, err));
     return SG_OK;
@@ -303,6 +305,8 @@ sg_status sg_server_start(sg_server *s, sg_error *err)
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (status == SG_OK)
+        status = jobs_start(s->jobs, err);
+    if (status == SG_OK)
         status = http_start(&s->http, s, err);
     if (status != SG_OK)
         return status;
@@ -341,12 +345,13 @@ bool sg_server_stop(sg_server *s, double seconds)
     pthread_mutex_unlock(&s->lock);
     if (s->http)
         http_quiesce(s->http);
+    const bool jobs_ended = !s->jobs || jobs_stop(s->jobs, 0); /* what runs is told before anything is waited for */
     pthread_mutex_lock(&s->lock);
     while ((s->n_answering || s->first) && s->n_workers && rc == 0)
         rc = pthread_cond_timedwait(&s->idle, &s->lock, &until);
     const bool all = !s->n_answering && !s->first;
     pthread_mutex_unlock(&s->lock);
-    if (!all)
+    if (!all || (!jobs_ended && !jobs_stop(s->jobs, seconds)))
         return false;
     while (s->n_workers)
         pthread_join(s->worker[--s->n_workers], NULL);
@@ -364,6 +369,7 @@ void sg_server_free(sg_server *s)
     for (int i = (int)SG_COUNT_OF(parts) - 2; i >= 0; i--)
         if (s->part[i])
             parts[i]->end(s->part[i]);
+    jobs_free(s->jobs);
     events_free(s->events);
     workspace_close(s->workspace);
     serve_types_free(s->types);

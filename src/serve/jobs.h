@@ -1,0 +1,41 @@
+/* Jobs: work that takes longer than an answer may, one at a time, on a thread of lower priority.
+ *
+ * A job's row in the workspace says all that is known of it, and is synced whenever its state changes:
+ *
+ *     queued -> running -> done | failed | stopped | interrupted
+ *
+ * interrupted is what a job is that ran when its server ended, however that came. A job that is not done can be resumed
+ * where its kind allows: it is queued again, and finds in its folder what it left there. */
+#ifndef SG_SERVE_JOBS_H
+#define SG_SERVE_JOBS_H
+
+#include "serve/server.h"
+
+/* The kinds that the server has by itself, ended by one without a name. */
+extern const sg_job_kind jobs_own_kinds[];
+
+sg_status jobs_new(jobs **out, serve *s, sg_error *err) SG_MUST_CHECK;
+sg_status jobs_start(jobs *j, sg_error *err) SG_MUST_CHECK; /* the thread */
+/* Asks what runs to stop, and waits for it. False: it did not within `seconds`. */
+bool jobs_stop(jobs *j, double seconds);
+void jobs_free(jobs *j); /* stopped; NULL is fine */
+
+int jobs_n_kinds(const jobs *j);
+const sg_job_kind *jobs_kind(const jobs *j, int i);
+
+/* What a request may do. Where it cannot, *code is the HTTP code that says so and err has the words. */
+sg_status jobs_add(jobs *j, const char *kind, const json_t *spec, json_t **job, int *code, serve_misfit *misfit,
+                   sg_error *err) SG_MUST_CHECK;
+sg_status jobs_get(jobs *j, const char *id, json_t **job, sg_error *err) SG_MUST_CHECK; /* with its result */
+sg_status jobs_list(jobs *j, const char *state, const char *kind, int64_t n, json_t **list,
+                    sg_error *err) SG_MUST_CHECK;
+sg_status jobs_halt(jobs *j, const char *id, json_t **job, int *code, sg_error *err) SG_MUST_CHECK;
+sg_status jobs_resume(jobs *j, const char *id, json_t **job, int *code, sg_error *err) SG_MUST_CHECK;
+sg_status jobs_delete(jobs *j, const char *id, int *code, sg_error *err) SG_MUST_CHECK;
+/* How many are in each state, for the metrics: an object. */
+json_t *jobs_count(jobs *j);
+
+/* For kinds that lie in this folder: the server behind a job. */
+serve *job_server(sg_server_job *job);
+
+#endif
