@@ -23,6 +23,7 @@ int cmd_run(int argc, char **argv);
 int cmd_generate(int argc, char **argv);
 int cmd_gan(int argc, char **argv);
 int cmd_tpr(int argc, char **argv);
+int cmd_serve(int argc, char **argv);
 int cmd_study(int argc, char **argv);
 int cmd_train(int argc, char **argv);
 int cmd_world(int argc, char **argv);

@@ -10,6 +10,7 @@ static const struct {
     int (*run)(int argc, char **argv);
 } commands[] = {
     {"othello", "play with a model that holds a board, watch the board, change its mind", cmd_othello},
+    {"serve", "the page, and an interface for programs, over HTTP", cmd_serve},
     {"inspect", "what a model is made of: its sizes and the names of all its values", cmd_inspect},
     {"run", "run a model on text or tokens; read, feed, edit and differentiate its values", cmd_run},
     {"patch", "change a model's mind and see what follows: what probes read, or values of another run", cmd_patch},

@@ -107,6 +107,11 @@ const char *sg_server_token(const sg_server *s);
 bool sg_server_stop(sg_server *s, double seconds);
 void sg_server_free(sg_server *s); /* stops; NULL is fine */
 
+/* Puts the assets below `prefix` ("models/othello8") into `folder`, each whole or not at all; what lies there with the
+ * same SHA-256 stays. SG_ENOTFOUND: there are none. */
+sg_status sg_server_unpack(const char *folder, const char *prefix, int n_assets, const sg_server_asset *assets,
+                           sg_error *err) SG_MUST_CHECK;
+
 /* What can be asked, as "ts" (types for the page), "openapi" or "markdown". SG_EARG: another form. */
 sg_status sg_server_api(FILE *to, const char *form, sg_error *err) SG_MUST_CHECK;
 

@@ -78,7 +78,7 @@ static void plain_page(exchange *x)
     serve_reply_bytes(&x->reply, "text/html; charset=utf-8", (void *)(uintptr_t)page, sizeof page - 1, NULL);
 }
 
-void assets_answer(exchange *x)
+void serve_assets_answer(exchange *x)
 {
     const serve *s = x->s;
     const char *path = strcmp(x->path, "/") == 0 ? "/index.html" : x->path;

@@ -5,6 +5,6 @@
 #include "serve/exchange.h"
 
 /* Answers with the file of the page that the exchange's path names; does nothing where there is none. */
-void assets_answer(exchange *x);
+void serve_assets_answer(exchange *x);
 
 #endif

@@ -25,7 +25,7 @@ static void take_answer(serve_answer *a, exchange *x)
         sg_str_append(&body, x->reply.n_bytes ? x->reply.bytes : "", x->reply.n_bytes);
     } else {
         pthread_mutex_lock(&x->stream.lock);
-        while ((n = exchange_read(x, part, sizeof part)) > 0)
+        while ((n = serve_exchange_read(x, part, sizeof part)) > 0)
             sg_str_append(&body, part, (size_t)n);
         pthread_mutex_unlock(&x->stream.lock);
     }
@@ -58,18 +58,18 @@ serve_answer serve_call_with(serve *s, const serve_call_opts *opts)
     }
     for (int i = 0; i < opts->n_headers && n < MOST; i++)
         headers[n++] = opts->headers[i];
-    exchange *x = exchange_new(s, &(exchange_head){opts->method, opts->target, n, headers, NULL});
+    exchange *x = serve_exchange_new(s, &(exchange_head){opts->method, opts->target, n, headers, NULL});
     if (!x) {
         a.code = 503;
         return a;
     }
     x->stream.unbounded = true;
-    if (!exchange_answered(x) && opts->n_body)
-        exchange_body(x, opts->body, opts->n_body);
-    exchange_run(x);
+    if (!serve_exchange_answered(x) && opts->n_body)
+        serve_exchange_body(x, opts->body, opts->n_body);
+    serve_exchange_run(x);
     take_answer(&a, x);
-    exchange_finish(x);
-    exchange_release(x);
+    serve_exchange_finish(x);
+    serve_exchange_release(x);
     return a;
 }
 

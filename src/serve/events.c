@@ -62,16 +62,16 @@ static void text_release(text *t)
         free(t);
 }
 
-sg_status events_new(events **out, serve *s, sg_error *err)
+sg_status serve_events_new(events **out, serve *s, sg_error *err)
 {
     events *e = calloc(1, sizeof *e);
     if (!e)
         return sg_fail(err, SG_ENOMEM, "out of memory for events");
     e->s = s;
     pthread_mutex_init(&e->lock, NULL);
-    const sg_status status = workspace_event_numbers(s->workspace, &e->newest, &e->reserved, err);
+    const sg_status status = serve_workspace_event_numbers(s->workspace, &e->newest, &e->reserved, err);
     if (status != SG_OK) {
-        events_free(e);
+        serve_events_free(e);
         return status;
     }
     *out = e;
@@ -87,7 +87,7 @@ static void drop_oldest(events *e)
     e->n--;
 }
 
-void events_free(events *e)
+void serve_events_free(events *e)
 {
     if (!e)
         return;
@@ -119,8 +119,8 @@ typedef struct wakings {
 static void wake_all(wakings *w)
 {
     for (int i = 0; i < w->n; i++) {
-        exchange_wake(w->x[i]);
-        exchange_release(w->x[i]);
+        serve_exchange_wake(w->x[i]);
+        serve_exchange_release(w->x[i]);
     }
     free(w);
 }
@@ -153,17 +153,18 @@ void serve_publish(serve *s, const char *name, json_t *payload, bool keep)
         json_object_set_new(payload, "time", json_real((double)now.tv_sec + (double)(now.tv_nsec / 1000000) * 1e-3));
     pthread_mutex_lock(&e->lock);
     /* Numbers are set aside in blocks, so that after a restart none is given twice. */
-    if (e->newest == e->reserved && workspace_event_numbers(s->workspace, &e->newest, &e->reserved, NULL) != SG_OK)
+    if (e->newest == e->reserved &&
+        serve_workspace_event_numbers(s->workspace, &e->newest, &e->reserved, NULL) != SG_OK)
         e->reserved = e->newest + 1; /* the disk is full, say: to go on telling is better than to stop */
     const int64_t id = ++e->newest;
     json_object_set_new(payload, "seq", json_integer(id));
     char *data = payload ? json_dumps(payload, JSON_COMPACT | JSON_REAL_PRECISION(13)) : NULL;
     if (data) {
         if (keep)
-            workspace_keep_event(s->workspace, id, name, data);
+            serve_workspace_keep_event(s->workspace, id, name, data);
         if (keep && ++e->unswept >= SWEEP) {
             e->unswept = 0;
-            workspace_drop_events(s->workspace, KEPT);
+            serve_workspace_drop_events(s->workspace, KEPT);
         }
         write_event(&out, id, name, data);
     }
@@ -174,7 +175,7 @@ void serve_publish(serve *s, const char *name, json_t *payload, bool keep)
         w->n = 0;
     for (event_reader *r = e->readers; t && w && r; r = r->next) {
         if (wants(r->topics, name) && w->n < MAX_READERS) {
-            exchange_hold(r->x);
+            serve_exchange_hold(r->x);
             w->x[w->n++] = r->x;
         }
     }
@@ -186,7 +187,7 @@ void serve_publish(serve *s, const char *name, json_t *payload, bool keep)
     json_decref(payload);
 }
 
-void events_tick(events *e)
+void serve_events_tick(events *e)
 {
     const double now = sg_now();
     wakings *w = malloc(sizeof *w);
@@ -197,7 +198,7 @@ void events_tick(events *e)
     pthread_mutex_lock(&e->lock);
     for (event_reader *r = e->readers; r; r = r->next) {
         if (now - r->spoke > heartbeat_seconds && w->n < MAX_READERS) {
-            exchange_hold(r->x);
+            serve_exchange_hold(r->x);
             w->x[w->n++] = r->x;
         }
     }
@@ -205,7 +206,7 @@ void events_tick(events *e)
     wake_all(w);
 }
 
-int events_n_readers(events *e)
+int serve_events_n_readers(events *e)
 {
     pthread_mutex_lock(&e->lock);
     const int n = e->n_readers;
@@ -233,7 +234,7 @@ static bool add_kept(void *context, int64_t id, const char *name, const char *da
     return !b->cut;
 }
 
-sg_status events_answer(events *e, exchange *x, const char *topics, int64_t last, sg_error *err)
+sg_status serve_events_answer(events *e, exchange *x, const char *topics, int64_t last, sg_error *err)
 {
     event_reader *r = calloc(1, sizeof *r);
     backlog b = {.topics = topics};
@@ -252,11 +253,11 @@ sg_status events_answer(events *e, exchange *x, const char *topics, int64_t last
     const int64_t oldest = e->n ? e->ring[e->first].id : e->newest + 1;
     r->cursor = last < 0 || last > e->newest ? e->newest : last;
     if (r->cursor + 1 < oldest) {
-        const int64_t lost = workspace_dropped_events(e->s->workspace);
+        const int64_t lost = serve_workspace_dropped_events(e->s->workspace);
         if (r->cursor < lost)
             sg_str_printf(&b.out, "event: server.lost\ndata: {\"from\":%" PRId64 ",\"to\":%" PRId64 "}\n\n",
                           r->cursor + 1, lost);
-        workspace_kept_events(e->s->workspace, r->cursor, oldest, add_kept, &b);
+        serve_workspace_kept_events(e->s->workspace, r->cursor, oldest, add_kept, &b);
         r->cursor = b.cut ? b.newest : oldest - 1;
     }
     r->now = b.out.failed ? NULL : text_new(b.out.text, b.out.bytes);
@@ -283,7 +284,7 @@ sg_status events_answer(events *e, exchange *x, const char *topics, int64_t last
     return SG_OK;
 }
 
-void events_leave(exchange *x)
+void serve_events_leave(exchange *x)
 {
     events *e = x->s->events;
     event_reader *r = x->reader;
@@ -327,7 +328,7 @@ static text *next_text(events *e, event_reader *r)
     return NULL;
 }
 
-long events_read(exchange *x, char *to, size_t most)
+long serve_events_read(exchange *x, char *to, size_t most)
 {
     events *e = x->s->events;
     event_reader *r = x->reader;

@@ -8,16 +8,16 @@
 
 #include "serve/exchange.h"
 
-sg_status events_new(events **out, serve *s, sg_error *err) SG_MUST_CHECK;
-void events_free(events *e); /* NULL is fine */
+sg_status serve_events_new(events **out, serve *s, sg_error *err) SG_MUST_CHECK;
+void serve_events_free(events *e); /* NULL is fine */
 
 /* Answers with the stream of events of some topics ("job,run.scalar"; "" are all), from behind number `last` on; last <
  * 0: from now on. */
-sg_status events_answer(events *e, exchange *x, const char *topics, int64_t last, sg_error *err) SG_MUST_CHECK;
-long events_read(exchange *x, char *to, size_t most); /* as exchange_read */
-void events_leave(exchange *x);                       /* when the exchange ends */
+sg_status serve_events_answer(events *e, exchange *x, const char *topics, int64_t last, sg_error *err) SG_MUST_CHECK;
+long serve_events_read(exchange *x, char *to, size_t most); /* as serve_exchange_read */
+void serve_events_leave(exchange *x);                       /* when the exchange ends */
 /* Wakes those who were told nothing for long, so that they hear a heartbeat. */
-void events_tick(events *e);
-int events_n_readers(events *e);
+void serve_events_tick(events *e);
+int serve_events_n_readers(events *e);
 
 #endif

@@ -11,12 +11,13 @@
 
 #include "serve/assets.h"
 #include "serve/events.h"
+#include "serve/guard.h"
 #include "serve/json.h"
-#include "serve/session.h"
 
 enum {
     MAX_TARGET = 8192,
     MAX_QUERY = 32,
+    EMPTY_OBJECT = 16, /* bytes of body where none is taken: some clients send {} with every POST */
     STREAM_BYTES = 256 * 1024,
     MAX_DEPTH = 64,      /* of JSON */
     MAX_VALUES = 1 << 20 /* of JSON, each of which takes some 40 bytes */
@@ -66,7 +67,7 @@ static const char *type_of_code(int code)
     }
 }
 
-const exchange_pair exchange_headers_always[] = {
+const exchange_pair serve_exchange_headers_always[] = {
     {"Content-Security-Policy",
      "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; worker-src 'self' "
      "blob:; "
@@ -77,7 +78,7 @@ const exchange_pair exchange_headers_always[] = {
     {"Cross-Origin-Resource-Policy", "same-origin"},
     {"X-Frame-Options", "DENY"},
 };
-const int exchange_n_headers_always = SG_COUNT_OF(exchange_headers_always);
+const int serve_exchange_n_headers_always = SG_COUNT_OF(serve_exchange_headers_always);
 
 /* ---- the answer ---- */
 
@@ -109,7 +110,7 @@ static void set_error(serve_reply *reply, int code, const char *type, const char
     reply->release = body ? free : NULL;
 }
 
-void exchange_refuse(exchange *x, int code, const char *error_code, const char *fmt, ...)
+void serve_exchange_refuse(exchange *x, int code, const char *error_code, const char *fmt, ...)
 {
     char text[SG_ERROR_TEXT];
     va_list args;
@@ -132,7 +133,7 @@ sg_status serve_reply_error(serve_reply *reply, int code, const char *error_code
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    exchange_refuse(reply->exchange, code, error_code, "%s", text);
+    serve_exchange_refuse(reply->exchange, code, error_code, "%s", text);
     return SG_OK;
 }
 
@@ -186,8 +187,8 @@ static void check_reply(exchange *x, const json_t *value)
     if (serve_type_check(slot->output, x->s->types, value, &misfit, &err) == SG_OK)
         return;
     snprintf(x->reply.param, sizeof x->reply.param, "%s", misfit.path);
-    exchange_refuse(x, 500, "wrong_reply", "the reply of %s %s is no %s: %s", slot->route->method, slot->route->path,
-                    slot->route->output, err.text);
+    serve_exchange_refuse(x, 500, "wrong_reply", "the reply of %s %s is no %s: %s", slot->route->method,
+                          slot->route->path, slot->route->output, err.text);
 }
 
 void serve_reply_json(serve_reply *reply, json_t *value)
@@ -203,7 +204,8 @@ void serve_reply_json(serve_reply *reply, json_t *value)
         if (text)
             serve_reply_bytes(reply, "application/json", text, strlen(text), free);
         else
-            exchange_refuse(x, 500, NULL, value ? "the reply could not be written" : "out of memory for the reply");
+            serve_exchange_refuse(x, 500, NULL,
+                                  value ? "the reply could not be written" : "out of memory for the reply");
     }
     json_decref(value);
 }
@@ -220,7 +222,7 @@ sg_status serve_stream_begin(serve_reply *reply, const char *content_type, sg_er
     x->stream.capacity = STREAM_BYTES;
     snprintf(reply->content_type, sizeof reply->content_type, "%s", content_type);
     reply->kind = ANSWER_STREAM;
-    exchange_wake(x);
+    serve_exchange_wake(x);
     return SG_OK;
 }
 
@@ -281,7 +283,7 @@ sg_status serve_stream_write(serve_reply *reply, const void *bytes, size_t n, sg
     while (status == SG_OK && !x->gone) {
         done += put(st, (const char *)bytes + done, n - done);
         pthread_mutex_unlock(&st->lock);
-        exchange_wake(x);
+        serve_exchange_wake(x);
         pthread_mutex_lock(&st->lock);
         if (done == n)
             break;
@@ -299,14 +301,14 @@ sg_status serve_stream_write(serve_reply *reply, const void *bytes, size_t n, sg
     return status;
 }
 
-long exchange_read(exchange *x, char *to, size_t most)
+long serve_exchange_read(exchange *x, char *to, size_t most)
 {
     stream *st = &x->stream;
     const size_t n = SG_MIN(most, st->n);
     size_t done = 0;
 
     if (x->reply.kind == ANSWER_EVENTS)
-        return x->gone ? -1 : events_read(x, to, most);
+        return x->gone ? -1 : serve_events_read(x, to, most);
     while (done < n) {
         const size_t now = SG_MIN(n - done, st->capacity - st->head);
         memcpy(to + done, st->bytes + st->head, now);
@@ -325,10 +327,10 @@ static void end_stream(exchange *x, bool failed)
     x->stream.ended = true;
     x->stream.failed = failed;
     pthread_mutex_unlock(&x->stream.lock);
-    exchange_wake(x);
+    serve_exchange_wake(x);
 }
 
-void exchange_wake(exchange *x)
+void serve_exchange_wake(exchange *x)
 {
     pthread_mutex_lock(&x->stream.lock);
     if (x->wake)
@@ -336,7 +338,7 @@ void exchange_wake(exchange *x)
     pthread_mutex_unlock(&x->stream.lock);
 }
 
-void exchange_detach(exchange *x)
+void serve_exchange_detach(exchange *x)
 {
     pthread_mutex_lock(&x->stream.lock);
     x->wake = NULL;
@@ -345,7 +347,7 @@ void exchange_detach(exchange *x)
     pthread_mutex_unlock(&x->stream.lock);
 }
 
-void exchange_leave(exchange *x)
+void serve_exchange_leave(exchange *x)
 {
     x->gone = true;
     pthread_mutex_lock(&x->stream.lock);
@@ -466,23 +468,23 @@ static void look_at_body(exchange *x, const exchange_head *head)
     const serve_route *route = x->slot->route;
     const bool takes = route->input[0] || (route->flags & SERVE_BYTES);
 
-    x->body_most = !takes ? 0 : route->body_bytes ? route->body_bytes : x->s->opts.body_bytes;
+    x->body_most = !takes ? EMPTY_OBJECT : route->body_bytes ? route->body_bytes : x->s->opts.body_bytes;
     if (length && coding) {
-        exchange_refuse(x, 400, "two_lengths", "both Content-Length and Transfer-Encoding were sent");
+        serve_exchange_refuse(x, 400, "two_lengths", "both Content-Length and Transfer-Encoding were sent");
         return;
     }
     if (length) {
         if (!*length || strspn(length, "0123456789") != strlen(length) || strlen(length) > 18) {
-            exchange_refuse(x, 400, "wrong_length", "Content-Length is no number");
+            serve_exchange_refuse(x, 400, "wrong_length", "Content-Length is no number");
             return;
         }
         x->body_told = (size_t)strtoull(length, NULL, 10);
     }
     if (x->body_told > x->body_most)
-        exchange_refuse(x, 413, "too_large",
-                        takes ? "the body has %zu bytes, at most %zu are taken"
-                              : "%zu bytes of body where %zu are taken",
-                        x->body_told, x->body_most);
+        serve_exchange_refuse(x, 413, "too_large",
+                              takes ? "the body has %zu bytes, at most %zu are taken"
+                                    : "%zu bytes of body where %zu are taken",
+                              x->body_told, x->body_most);
 }
 
 static void look_at_head(exchange *x, const exchange_head *head)
@@ -491,20 +493,20 @@ static void look_at_head(exchange *x, const exchange_head *head)
     char allowed[64] = "";
 
     if (repeats(head)) {
-        exchange_refuse(x, 400, "repeated_header", "a header that may come once came twice");
+        serve_exchange_refuse(x, 400, "repeated_header", "a header that may come once came twice");
         return;
     }
-    if (!session_host_is_ours(s, header_of(head, "Host"), head->local)) {
-        exchange_refuse(x, 421, "wrong_host", "this server does not answer for the host \"%.80s\"",
-                        header_of(head, "Host") ? header_of(head, "Host") : "");
+    if (!serve_guard_host_is_ours(s, header_of(head, "Host"), head->local)) {
+        serve_exchange_refuse(x, 421, "wrong_host", "this server does not answer for the host \"%.80s\"",
+                              header_of(head, "Host") ? header_of(head, "Host") : "");
         return;
     }
-    if (!session_origin_is_ours(s, header_of(head, "Origin"), header_of(head, "Host"))) {
-        exchange_refuse(x, 403, "wrong_origin", "another page may not ask this server");
+    if (!serve_guard_origin_is_ours(s, header_of(head, "Origin"), header_of(head, "Host"))) {
+        serve_exchange_refuse(x, 403, "wrong_origin", "another page may not ask this server");
         return;
     }
     if (strlen(x->target) > MAX_TARGET) {
-        exchange_refuse(x, 414, "too_long", "the address has more than %d bytes", MAX_TARGET);
+        serve_exchange_refuse(x, 414, "too_long", "the address has more than %d bytes", MAX_TARGET);
         return;
     }
     char *query = strchr(x->target, '?');
@@ -515,17 +517,17 @@ static void look_at_head(exchange *x, const exchange_head *head)
     if (strcmp(x->method, "OPTIONS") == 0 && strcmp(x->path, "*") == 0)
         snprintf(x->target, 2, "/");
     if (!decode(x->path, false) || !is_plain_path(x->path)) {
-        exchange_refuse(x, 400, "wrong_path", "the path holds what no path here does");
+        serve_exchange_refuse(x, 400, "wrong_path", "the path holds what no path here does");
         return;
     }
-    if (session_sign_in(x))
+    if (serve_guard_sign_in(x))
         return;
     const char *method = x->head_only ? "GET" : x->method;
     x->slot = serve_find_route(s, method, x->path, x->room, x->param, allowed);
     const bool open = x->slot && (x->slot->route->flags & SERVE_OPEN);
-    if (!open && !session_is_known(s, header_of(head, "Authorization"), header_of(head, "Cookie"),
-                                   header_of(head, "Sec-Fetch-Site"))) {
-        session_ask(x, header_of(head, "Accept"));
+    if (!open && !serve_guard_is_known(s, header_of(head, "Authorization"), header_of(head, "Cookie"),
+                                       header_of(head, "Sec-Fetch-Site"))) {
+        serve_guard_ask(x, header_of(head, "Accept"));
         return;
     }
     if (strcmp(x->method, "OPTIONS") == 0) {
@@ -538,25 +540,25 @@ static void look_at_head(exchange *x, const exchange_head *head)
     }
     if (!x->slot && allowed[0]) {
         serve_reply_header(&x->reply, "Allow", allowed);
-        exchange_refuse(x, 405, "wrong_method", "%.80s takes %s, not %.20s", x->path, allowed, x->method);
+        serve_exchange_refuse(x, 405, "wrong_method", "%.80s takes %s, not %.20s", x->path, allowed, x->method);
         return;
     }
     if (!x->slot) {
         x->slot = &s->slot[s->n_slots];
         if (strcmp(method, "GET") == 0)
-            assets_answer(x);
-        exchange_refuse(x, 404, "no_such_path", "nothing is at %.200s", x->path);
+            serve_assets_answer(x);
+        serve_exchange_refuse(x, 404, "no_such_path", "nothing is at %.200s", x->path);
         return;
     }
     if (x->head_only && (x->slot->route->flags & SERVE_STREAM)) {
         serve_reply_header(&x->reply, "Allow", "GET");
-        exchange_refuse(x, 405, "wrong_method", "%.80s is a stream and has no HEAD", x->path);
+        serve_exchange_refuse(x, 405, "wrong_method", "%.80s is a stream and has no HEAD", x->path);
         return;
     }
     look_at_body(x, head);
 }
 
-exchange *exchange_new(serve *s, const exchange_head *head)
+exchange *serve_exchange_new(serve *s, const exchange_head *head)
 {
     exchange *x = calloc(1, sizeof *x);
     if (!x)
@@ -580,25 +582,25 @@ exchange *exchange_new(serve *s, const exchange_head *head)
     for (int i = 0; i < head->n_headers && kept; i++)
         kept = keep_header(x, head->headers[i].name, head->headers[i].value);
     if (!kept) {
-        exchange_release(x);
+        serve_exchange_release(x);
         return NULL;
     }
     const char *content_type = header_of(head, "Content-Type"), *length = header_of(head, "Content-Length");
     x->has_body = header_of(head, "Transfer-Encoding") || (length && strcmp(length, "0") != 0);
     snprintf(x->content_type, sizeof x->content_type, "%s", content_type ? content_type : "");
     if (s->stopping)
-        exchange_refuse(x, 503, "stopping", "the server is stopping");
+        serve_exchange_refuse(x, 503, "stopping", "the server is stopping");
     else
         look_at_head(x, head);
     return x;
 }
 
-void exchange_hold(exchange *x)
+void serve_exchange_hold(exchange *x)
 {
     x->holders++;
 }
 
-void exchange_release(exchange *x)
+void serve_exchange_release(exchange *x)
 {
     if (!x || --x->holders > 0)
         return;
@@ -608,7 +610,7 @@ void exchange_release(exchange *x)
     for (int i = 0; i < x->n_kept; i++)
         free(x->kept[i].value);
     if (x->reader)
-        events_leave(x);
+        serve_events_leave(x);
     pthread_mutex_destroy(&x->stream.lock);
     pthread_cond_destroy(&x->stream.room);
     free(x->stream.bytes);
@@ -618,19 +620,19 @@ void exchange_release(exchange *x)
     free(x);
 }
 
-bool exchange_answered(const exchange *x)
+bool serve_exchange_answered(const exchange *x)
 {
     return x->reply.kind != ANSWER_NONE;
 }
 
 /* ---- the body ---- */
 
-void exchange_body(exchange *x, const void *bytes, size_t n)
+void serve_exchange_body(exchange *x, const void *bytes, size_t n)
 {
     if (x->reply.kind != ANSWER_NONE)
         return;
     if (n > x->body_most - x->body_bytes) {
-        exchange_refuse(x, 413, "too_large", "the body has more than %zu bytes", x->body_most);
+        serve_exchange_refuse(x, 413, "too_large", "the body has more than %zu bytes", x->body_most);
         free(x->body);
         x->body = NULL;
         x->body_bytes = x->body_capacity = 0;
@@ -643,7 +645,7 @@ void exchange_body(exchange *x, const void *bytes, size_t n)
             capacity = x->body_told + 1;
         char *more = realloc(x->body, capacity);
         if (!more) {
-            exchange_refuse(x, 503, NULL, "out of memory for the body");
+            serve_exchange_refuse(x, 503, NULL, "out of memory for the body");
             return;
         }
         x->body = more;
@@ -670,7 +672,8 @@ static json_t *read_query(exchange *x, const serve_type *type)
         else
             value = at + strlen(at);
         if (++n > MAX_QUERY || !decode(at, true) || !decode(value, true) || !is_utf8(at) || !is_utf8(value)) {
-            exchange_refuse(x, 400, "wrong_query", "the query %s", n > MAX_QUERY ? "has too many parts" : "is no text");
+            serve_exchange_refuse(x, 400, "wrong_query", "the query %s",
+                                  n > MAX_QUERY ? "has too many parts" : "is no text");
             break;
         }
         const serve_type *of = NULL;
@@ -678,7 +681,7 @@ static json_t *read_query(exchange *x, const serve_type *type)
             if (strcmp(type->field[i].name, at) == 0)
                 of = type->field[i].type;
         if (json_object_get(all, at)) {
-            exchange_refuse(x, 400, "wrong_query", "the query has two values for \"%.60s\"", at);
+            serve_exchange_refuse(x, 400, "wrong_query", "the query has two values for \"%.60s\"", at);
             break;
         }
         if (json_object_set_new(all, at, of ? serve_type_read_text(of, x->s->types, value) : json_string(value)) != 0) {
@@ -687,7 +690,7 @@ static json_t *read_query(exchange *x, const serve_type *type)
         }
     }
     if (!all)
-        exchange_refuse(x, 503, NULL, "out of memory for the query");
+        serve_exchange_refuse(x, 503, NULL, "out of memory for the query");
     return all;
 }
 
@@ -705,7 +708,7 @@ double serve_query_number(const serve_request *r, const char *name, double witho
 static void misfits(exchange *x, const serve_misfit *misfit, const sg_error *err)
 {
     snprintf(x->reply.param, sizeof x->reply.param, "%s", misfit->path);
-    exchange_refuse(x, 400, misfit->code, "%s", err->text);
+    serve_exchange_refuse(x, 400, misfit->code, "%s", err->text);
 }
 
 static json_t *read_body(exchange *x)
@@ -715,20 +718,25 @@ static json_t *read_body(exchange *x)
     serve_misfit misfit;
     json_t *body = NULL;
 
-    if (!slot->input || (slot->route->flags & SERVE_BYTES))
+    if (slot->route->flags & SERVE_BYTES)
         return NULL;
+    if (!slot->input) {
+        if (x->body_bytes && (x->body[0] != '{' || x->body[strspn(x->body + 1, " \r\n") + 1] != '}'))
+            serve_exchange_refuse(x, 400, "unwanted_body", "%.80s takes no body", x->path);
+        return NULL;
+    }
     if (x->body_bytes == 0) {
         if (!(slot->route->flags & SERVE_OPTIONAL))
-            exchange_refuse(x, 400, "no_body", "the body is empty, wanted JSON of type %s", slot->route->input);
+            serve_exchange_refuse(x, 400, "no_body", "the body is empty, wanted JSON of type %s", slot->route->input);
         return NULL;
     }
     if (strncasecmp(x->content_type, "application/json", 16) != 0) {
-        exchange_refuse(x, 415, "wrong_content_type", "the body is %.60s, wanted application/json",
-                        x->content_type[0] ? x->content_type : "of no type");
+        serve_exchange_refuse(x, 415, "wrong_content_type", "the body is %.60s, wanted application/json",
+                              x->content_type[0] ? x->content_type : "of no type");
         return NULL;
     }
     if (serve_json_read(&body, x->body, x->body_bytes, MAX_DEPTH, MAX_VALUES, &err) != SG_OK) {
-        exchange_refuse(x, serve_http_code(err.status), "wrong_json", "%s", err.text);
+        serve_exchange_refuse(x, serve_http_code(err.status), "wrong_json", "%s", err.text);
         return NULL;
     }
     if (serve_type_check(slot->input, x->s->types, body, &misfit, &err) != SG_OK)
@@ -736,7 +744,7 @@ static json_t *read_body(exchange *x)
     return body;
 }
 
-void exchange_run(exchange *x)
+void serve_exchange_run(exchange *x)
 {
     sg_error err = {SG_OK, ""};
     json_t *query = NULL, *body = NULL;
@@ -775,7 +783,7 @@ void exchange_run(exchange *x)
             const char *type = (size_t)status < SG_COUNT_OF(http_of) ? http_of[status].type : "server_error";
             set_error(&x->reply, serve_http_code(status), type, err.text);
         } else if (x->reply.kind == ANSWER_NONE) {
-            exchange_refuse(x, 500, NULL, "%s %s gave no answer", route->method, route->path);
+            serve_exchange_refuse(x, 500, NULL, "%s %s gave no answer", route->method, route->path);
         }
     }
     json_decref(query);
@@ -785,7 +793,7 @@ void exchange_run(exchange *x)
     /* An error that a handler returned after a stream began is told by its end being missing. */
 }
 
-void exchange_finish(exchange *x)
+void serve_exchange_finish(exchange *x)
 {
     if (x->counted)
         return;

@@ -1,8 +1,8 @@
 /* Exchanges: one request and its answer, whether they come over a socket or from a test.
  *
- * A life: exchange_new looks at the head (it may answer at once), exchange_body takes the body's bytes, exchange_run
- * reads the JSON and calls the handler, and the answer is then either whole or a stream that is read as it grows. Two
- * hold it, the connection and the thread that answers, and the last one to let go frees it. */
+ * A life: serve_exchange_new looks at the head (it may answer at once), serve_exchange_body takes the body's bytes,
+ * serve_exchange_run reads the JSON and calls the handler, and the answer is then either whole or a stream that is read
+ * as it grows. Two hold it, the connection and the thread that answers, and the last one to let go frees it. */
 #ifndef SG_SERVE_EXCHANGE_H
 #define SG_SERVE_EXCHANGE_H
 
@@ -90,36 +90,36 @@ struct exchange {
     bool reply_sent; /* its head went out, so that waking means reading on */
 };
 
-/* NULL: no memory. Otherwise it may have been answered already, see exchange_answered. */
-exchange *exchange_new(serve *s, const exchange_head *head);
-void exchange_hold(exchange *x);
-void exchange_release(exchange *x); /* NULL is fine */
+/* NULL: no memory. Otherwise it may have been answered already, see serve_exchange_answered. */
+exchange *serve_exchange_new(serve *s, const exchange_head *head);
+void serve_exchange_hold(exchange *x);
+void serve_exchange_release(exchange *x); /* NULL is fine */
 
-bool exchange_answered(const exchange *x);
-void exchange_body(exchange *x, const void *bytes, size_t n);
+bool serve_exchange_answered(const exchange *x);
+void serve_exchange_body(exchange *x, const void *bytes, size_t n);
 /* Reads the body and runs the handler: the answer is then complete, or its stream has ended. */
-void exchange_run(exchange *x);
+void serve_exchange_run(exchange *x);
 /* The client is not there any more, or is not waited for: handlers see it, streams fail. */
-void exchange_leave(exchange *x);
+void serve_exchange_leave(exchange *x);
 /* Answers with an error instead, where nothing was answered. */
-void exchange_refuse(exchange *x, int code, const char *error_code, const char *fmt, ...) SG_PRINTF(4, 5);
+void serve_exchange_refuse(exchange *x, int code, const char *error_code, const char *fmt, ...) SG_PRINTF(4, 5);
 /* Counts it once; after this the answer's size is known. */
-void exchange_finish(exchange *x);
+void serve_exchange_finish(exchange *x);
 
 /* Tells the connection that there is more to read. The stream's lock is not held. */
-void exchange_wake(exchange *x);
+void serve_exchange_wake(exchange *x);
 /* There is no connection any more. */
-void exchange_detach(exchange *x);
+void serve_exchange_detach(exchange *x);
 /* Reads what a stream holds: bytes, 0 where there is nothing yet, -1 at its end, -2 where it broke off. The stream's
  * lock is held. */
-long exchange_read(exchange *x, char *to, size_t most);
+long serve_exchange_read(exchange *x, char *to, size_t most);
 
 /* Headers that every answer carries. */
-extern const exchange_pair exchange_headers_always[];
-extern const int exchange_n_headers_always;
+extern const exchange_pair serve_exchange_headers_always[];
+extern const int serve_exchange_n_headers_always;
 
 /* The cookie's name, which carries the port since cookies do not tell ports apart. */
-const char *exchange_cookie_name(const serve *s, char buf[40]);
+const char *serve_exchange_cookie_name(const serve *s, char buf[40]);
 
 int serve_http_code(sg_status status);
 

@@ -191,7 +191,7 @@ static ssize_t read_answer(void *context, uint64_t at, char *to, size_t most)
     (void)at;
 
     pthread_mutex_lock(&x->stream.lock);
-    const long n = exchange_read(x, to, most);
+    const long n = serve_exchange_read(x, to, most);
     if (n == 0)
         suspend(c);
     pthread_mutex_unlock(&x->stream.lock);
@@ -204,7 +204,7 @@ static ssize_t read_answer(void *context, uint64_t at, char *to, size_t most)
 
 static void free_answer(void *context)
 {
-    exchange_release(context);
+    serve_exchange_release(context);
 }
 
 static void free_nothing(void *context)
@@ -221,11 +221,11 @@ static enum MHD_Result send_answer(call *c)
     pthread_mutex_lock(&x->stream.lock); /* what the worker wrote is seen from here on */
     serve_reply *reply = &x->reply;
     if (reply->kind == ANSWER_BYTES) {
-        exchange_hold(x);
+        serve_exchange_hold(x);
         response = h->mhd.MHD_create_response_from_buffer_with_free_callback_cls(
             reply->n_bytes, reply->n_bytes ? reply->bytes : (void *)(uintptr_t) "", free_answer, x);
         if (!response)
-            exchange_release(x);
+            serve_exchange_release(x);
         x->s->bytes_out += reply->n_bytes;
     } else {
         response =
@@ -235,8 +235,9 @@ static enum MHD_Result send_answer(call *c)
     pthread_mutex_unlock(&x->stream.lock);
     if (!response)
         return MHD_NO;
-    for (int i = 0; i < exchange_n_headers_always; i++)
-        h->mhd.MHD_add_response_header(response, exchange_headers_always[i].name, exchange_headers_always[i].value);
+    for (int i = 0; i < serve_exchange_n_headers_always; i++)
+        h->mhd.MHD_add_response_header(response, serve_exchange_headers_always[i].name,
+                                       serve_exchange_headers_always[i].value);
     bool caching = false;
     for (int i = 0; i < reply->n_headers; i++) {
         h->mhd.MHD_add_response_header(response, reply->header[i].name, reply->header[i].value);
@@ -312,16 +313,16 @@ static enum MHD_Result on_head(call *c, const char *method)
         return MHD_NO;
     h->mhd.MHD_get_connection_values(c->connection, MHD_HEADER_KIND, on_header, &lines);
     const exchange_head head = {method, c->target, lines.n, lines.pair, local_address(l->fd, local)};
-    c->x = exchange_new(h->s, &head);
+    c->x = serve_exchange_new(h->s, &head);
     if (!c->x)
         return MHD_NO;
     c->x->wake = wake;
     c->x->waker = c;
     if (lines.too_many)
-        exchange_refuse(c->x, 431, "too_many_headers", "the request has more than %d headers", MAX_HEADERS);
+        serve_exchange_refuse(c->x, 431, "too_many_headers", "the request has more than %d headers", MAX_HEADERS);
     /* Before a body an answer ends the connection, so that the body need not be read; else it waits for the next call.
      */
-    if (exchange_answered(c->x) && c->x->has_body)
+    if (serve_exchange_answered(c->x) && c->x->has_body)
         return send_answer(c);
     set_wait(h, l, h->s->opts.read_seconds + (double)c->x->body_told / BYTES_PER_SECOND);
     return MHD_YES;
@@ -342,14 +343,14 @@ static enum MHD_Result on_call(void *context, struct MHD_Connection *connection,
         return on_head(c, method);
     if (*n_bytes) {
         c->x->s->bytes_in += *n_bytes;
-        exchange_body(c->x, bytes, *n_bytes);
-        if (exchange_answered(c->x))
+        serve_exchange_body(c->x, bytes, *n_bytes);
+        if (serve_exchange_answered(c->x))
             c->dropped += *n_bytes;
         *n_bytes = 0;
         /* A body whose length was not told is refused at its end, but not for ever. */
         return c->dropped > 1 << 20 ? MHD_NO : MHD_YES;
     }
-    if (c->submitted || exchange_answered(c->x))
+    if (c->submitted || serve_exchange_answered(c->x))
         return send_answer(c);
     c->submitted = true;
     peer *l = peer_of(c->h, connection);
@@ -360,8 +361,8 @@ static enum MHD_Result on_call(void *context, struct MHD_Connection *connection,
     pthread_mutex_unlock(&c->x->stream.lock);
     if (serve_submit(c->h->s, c->x) != SG_OK) {
         serve_reply_header(&c->x->reply, "Retry-After", "1");
-        exchange_refuse(c->x, 503, "busy", "%d requests wait already", c->h->s->opts.n_waiting);
-        exchange_wake(c->x);
+        serve_exchange_refuse(c->x, 503, "busy", "%d requests wait already", c->h->s->opts.n_waiting);
+        serve_exchange_wake(c->x);
     }
     return MHD_YES;
 }
@@ -378,9 +379,9 @@ static void on_end(void *context, struct MHD_Connection *connection, void **own,
     set_exchange(h, l, NULL);
     set_wait(h, l, h->s->opts.read_seconds);
     if (c->x) {
-        exchange_detach(c->x);
-        exchange_finish(c->x);
-        exchange_release(c->x);
+        serve_exchange_detach(c->x);
+        serve_exchange_finish(c->x);
+        serve_exchange_release(c->x);
     }
     free(c->target);
     free(c);
@@ -404,10 +405,10 @@ static bool look(http *h)
         any = true;
         struct pollfd p = {.fd = l->fd, .events = POLLRDHUP};
         if (poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR))) {
-            exchange_leave(l->x);
+            serve_exchange_leave(l->x);
             /* A stream is looked at again and closed; a handler that computes is left to find out. */
             if (l->x->reply_sent)
-                exchange_wake(l->x);
+                serve_exchange_wake(l->x);
         }
     }
     return any;
@@ -427,7 +428,7 @@ static void *watch(void *context)
         until.tv_nsec %= 1000000000;
         pthread_cond_timedwait(&h->tick, &h->lock, &until);
         if (h->s->events)
-            events_tick(h->s->events);
+            serve_events_tick(h->s->events);
     }
     pthread_mutex_unlock(&h->lock);
     return NULL;
@@ -465,7 +466,7 @@ static sg_status listen_at(http *h, sg_error *err)
     return SG_OK;
 }
 
-sg_status http_start(http **out, serve *s, sg_error *err)
+sg_status serve_http_start(http **out, serve *s, sg_error *err)
 {
     http *h = calloc(1, sizeof *h);
     sigset_t all, before;
@@ -478,7 +479,7 @@ sg_status http_start(http **out, serve *s, sg_error *err)
     pthread_cond_init(&h->tick, NULL);
     sg_status status = load(h, err) ? listen_at(h, err) : err ? err->status : SG_ENOTFOUND;
     if (status != SG_OK) {
-        http_stop(h);
+        serve_http_stop(h);
         return status;
     }
     /* Its threads take no signals. */
@@ -496,14 +497,14 @@ sg_status http_start(http **out, serve *s, sg_error *err)
         h->watching = pthread_create(&h->watcher, NULL, watch, h) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (!h->daemon || !h->watching) {
-        http_stop(h);
+        serve_http_stop(h);
         return sg_fail(err, SG_EIO, "the server's thread could not be started");
     }
     *out = h;
     return SG_OK;
 }
 
-int http_n_connections(http *h)
+int serve_http_n_connections(http *h)
 {
     pthread_mutex_lock(&h->lock);
     const int n = h->n_links;
@@ -511,7 +512,7 @@ int http_n_connections(http *h)
     return n;
 }
 
-void http_quiesce(http *h)
+void serve_http_quiesce(http *h)
 {
     if (h->daemon && !h->quiet) {
         h->quiet = true;
@@ -521,19 +522,19 @@ void http_quiesce(http *h)
     for (peer *l = h->links; l; l = l->next) {
         if (!l->x)
             continue;
-        exchange_leave(l->x);
+        serve_exchange_leave(l->x);
         if (l->x->reply_sent)
-            exchange_wake(l->x);
+            serve_exchange_wake(l->x);
     }
     pthread_mutex_unlock(&h->lock);
 }
 
-void http_stop(http *h)
+void serve_http_stop(http *h)
 {
     if (!h)
         return;
     if (h->watching) {
-        http_quiesce(h);
+        serve_http_quiesce(h);
         pthread_mutex_lock(&h->lock);
         h->ending = true;
         pthread_cond_signal(&h->tick);

@@ -5,11 +5,11 @@
 #include "serve/exchange.h"
 
 /* Loads the library, binds and listens; s->port is then known. */
-sg_status http_start(http **out, serve *s, sg_error *err) SG_MUST_CHECK;
+sg_status serve_http_start(http **out, serve *s, sg_error *err) SG_MUST_CHECK;
 /* No new connections; every handler and stream is told that nobody waits for it. */
-void http_quiesce(http *h);
+void serve_http_quiesce(http *h);
 /* Ends the thread. No handler runs any more. NULL is fine. */
-void http_stop(http *h);
-int http_n_connections(http *h);
+void serve_http_stop(http *h);
+int serve_http_n_connections(http *h);
 
 #endif

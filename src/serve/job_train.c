@@ -43,7 +43,7 @@ static void on_step(void *context, const sg_train_progress *at)
     if (now - w->told > 0.1 || at->steps_done == w->steps) {
         w->told = now;
         if (isfinite(at->loss))
-            serve_publish(job_server(w->job), "run.scalar",
+            serve_publish(serve_job_server(w->job), "run.scalar",
                           json_pack("{s:s, s:s, s:I, s:f}", "run", sg_job_id(w->job), "tag", "loss", "step",
                                     (json_int_t)at->steps_done, "value", at->loss),
                           true);
@@ -141,7 +141,7 @@ static sg_status train(work *w, sg_error *err)
         sg_error saving;
         SG_TRY(sg_learner_save(w->learner, w->folder, 2, status == SG_OK ? err : &saving));
         serve_publish(
-            job_server(w->job), "run.checkpoint",
+            serve_job_server(w->job), "run.checkpoint",
             json_pack("{s:s, s:I}", "run", sg_job_id(w->job), "step", (json_int_t)sg_learner_step(w->learner)), true);
         if (status != SG_OK)
             return status;
@@ -178,7 +178,7 @@ static sg_status run(sg_server_job *job, const char *spec, char **result, sg_err
     return status;
 }
 
-const sg_job_kind jobs_own_kinds[] = {
+const sg_job_kind serve_jobs_own_kinds[] = {
     {"train", "Trains a language model from nothing on a world's sequences.", spec_type, true, run},
     {0},
 };

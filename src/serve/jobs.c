@@ -99,11 +99,11 @@ static void dress(const jobs *j, json_t *row)
     json_object_set_new(row, "eta", eta >= 0 ? json_real(eta) : json_null());
 }
 
-sg_status jobs_get(jobs *j, const char *id, json_t **job, sg_error *err)
+sg_status serve_jobs_get(jobs *j, const char *id, json_t **job, sg_error *err)
 {
     json_t *rows = NULL;
-    SG_TRY(workspace_rows(j->s->workspace, &rows, err, "SELECT " COLUMNS ", result AS result_json FROM jobs WHERE id=?",
-                          "s", id));
+    SG_TRY(serve_workspace_rows(j->s->workspace, &rows, err,
+                                "SELECT " COLUMNS ", result AS result_json FROM jobs WHERE id=?", "s", id));
     json_t *row = json_incref(json_array_get(rows, 0));
     json_decref(rows);
     if (!row)
@@ -115,12 +115,13 @@ sg_status jobs_get(jobs *j, const char *id, json_t **job, sg_error *err)
     return SG_OK;
 }
 
-sg_status jobs_list(jobs *j, const char *state, const char *kind, int64_t n, json_t **list, sg_error *err)
+sg_status serve_jobs_list(jobs *j, const char *state, const char *kind, int64_t n, json_t **list, sg_error *err)
 {
-    SG_TRY(workspace_rows(j->s->workspace, list, err,
-                          "SELECT " COLUMNS " FROM jobs WHERE (?1 IS NULL OR state=?1) AND (?2 IS NULL OR kind=?2)"
-                          " ORDER BY created DESC, rowid DESC LIMIT ?3",
-                          "??i", state, kind, n));
+    SG_TRY(serve_workspace_rows(j->s->workspace, list, err,
+                                "SELECT " COLUMNS
+                                " FROM jobs WHERE (?1 IS NULL OR state=?1) AND (?2 IS NULL OR kind=?2)"
+                                " ORDER BY created DESC, rowid DESC LIMIT ?3",
+                                "??i", state, kind, n));
     pthread_mutex_lock(&j->lock);
     for (size_t i = 0; i < json_array_size(*list); i++)
         dress(j, json_array_get(*list, i));
@@ -128,11 +129,11 @@ sg_status jobs_list(jobs *j, const char *state, const char *kind, int64_t n, jso
     return SG_OK;
 }
 
-json_t *jobs_count(jobs *j)
+json_t *serve_jobs_count(jobs *j)
 {
     json_t *rows = NULL, *all = json_object();
-    if (workspace_rows(j->s->workspace, &rows, NULL, "SELECT state, count(*) AS n FROM jobs GROUP BY state", "") ==
-        SG_OK)
+    if (serve_workspace_rows(j->s->workspace, &rows, NULL, "SELECT state, count(*) AS n FROM jobs GROUP BY state",
+                             "") == SG_OK)
         for (size_t i = 0; i < json_array_size(rows); i++)
             json_object_set(all, json_string_value(json_object_get(json_array_get(rows, i), "state")),
                             json_object_get(json_array_get(rows, i), "n"));
@@ -176,8 +177,9 @@ void sg_job_progress(sg_server_job *job, double done, double total, const char *
                       total > 0 && step > 0 ? json_real((now - job->began) * (total - done) / step) : json_null(),
                       "phase", job->phase),
             false);
-        const sg_status kept = workspace_do(s->workspace, NULL, "UPDATE jobs SET done=?, total=?, phase=? WHERE id=?",
-                                            "ddss", done, total, job->phase, job->id);
+        const sg_status kept =
+            serve_workspace_do(s->workspace, NULL, "UPDATE jobs SET done=?, total=?, phase=? WHERE id=?", "ddss", done,
+                               total, job->phase, job->id);
         (void)kept; /* of a full disk the end of the job will tell */
     }
     serve_let_people_go_first(s, step_aside_seconds);
@@ -190,7 +192,7 @@ const char *sg_job_id(const sg_server_job *job)
     return job->id;
 }
 
-serve *job_server(sg_server_job *job)
+serve *serve_job_server(sg_server_job *job)
 {
     return job->j->s;
 }
@@ -219,7 +221,7 @@ void sg_job_ran_on(sg_server_job *job, const char *backend, uint64_t seed)
 
 static bool folder_of(const jobs *j, const char *id, char *path, size_t most)
 {
-    const char *root = workspace_path(j->s->workspace);
+    const char *root = serve_workspace_path(j->s->workspace);
     return root && (size_t)snprintf(path, most, "%s/runs/%s", root, id) < most;
 }
 
@@ -231,7 +233,7 @@ sg_status sg_job_folder(sg_server_job *job, const char **out, sg_error *err)
         if (!folder_of(job->j, job->id, job->folder, sizeof job->folder))
             return sg_fail(err, SG_EUNSUPPORTED, "a job of kind %s needs a workspace, and this server has none",
                            job->kind->name);
-        snprintf(runs, sizeof runs, "%s/runs", workspace_path(job->j->s->workspace));
+        snprintf(runs, sizeof runs, "%s/runs", serve_workspace_path(job->j->s->workspace));
         if ((mkdir(runs, 0700) != 0 && errno != EEXIST) || (mkdir(job->folder, 0700) != 0 && errno != EEXIST)) {
             job->folder[0] = '\0';
             return sg_fail(err, SG_EIO, "%s: cannot be made: %s", runs, strerror(errno));
@@ -255,12 +257,12 @@ static void end_job(jobs *j, sg_server_job *job, sg_status status, const char *r
 
     if (job->has_seed)
         snprintf(seed, sizeof seed, "%llu", (unsigned long long)job->seed);
-    if (workspace_do_synced(j->s->workspace, &err,
-                            "UPDATE jobs SET state=?, result=?, error=?, done=?, total=?, phase=?, backend=?,"
-                            " seed=CAST(? AS INTEGER), ended=? WHERE id=?",
-                            "s??dds??ds", state, status == SG_OK ? result : NULL, text, job->done, job->total,
-                            job->phase, job->backend[0] ? job->backend : NULL, job->has_seed ? seed : NULL,
-                            wall_clock(), job->id) != SG_OK) {
+    if (serve_workspace_do_synced(j->s->workspace, &err,
+                                  "UPDATE jobs SET state=?, result=?, error=?, done=?, total=?, phase=?, backend=?,"
+                                  " seed=CAST(? AS INTEGER), ended=? WHERE id=?",
+                                  "s??dds??ds", state, status == SG_OK ? result : NULL, text, job->done, job->total,
+                                  job->phase, job->backend[0] ? job->backend : NULL, job->has_seed ? seed : NULL,
+                                  wall_clock(), job->id) != SG_OK) {
         state = "failed";
         text = err.text;
     }
@@ -294,10 +296,10 @@ static void run_one(jobs *j, const json_t *row)
         return;
     }
     sg_status status =
-        workspace_do_synced(j->s->workspace, &err,
-                            "UPDATE jobs SET state='running', runs=runs+1, started=?, ended=NULL, error=NULL,"
-                            " code_version=? WHERE id=? AND state='queued'",
-                            "dss", wall_clock(), j->s->opts.commit, job->id);
+        serve_workspace_do_synced(j->s->workspace, &err,
+                                  "UPDATE jobs SET state='running', runs=runs+1, started=?, ended=NULL, error=NULL,"
+                                  " code_version=? WHERE id=? AND state='queued'",
+                                  "dss", wall_clock(), j->s->opts.commit, job->id);
     if (status == SG_OK && !job->kind)
         status = sg_fail(&err, SG_EUNSUPPORTED, "this server knows no jobs of kind %s", kind);
     if (status == SG_OK) {
@@ -323,7 +325,7 @@ static void run_one(jobs *j, const json_t *row)
 static json_t *next_job(jobs *j)
 {
     json_t *rows = NULL;
-    if (workspace_rows(
+    if (serve_workspace_rows(
             j->s->workspace, &rows, NULL,
             "SELECT id, kind, spec, runs, done FROM jobs WHERE state='queued' ORDER BY created, rowid LIMIT 1",
             "") != SG_OK)
@@ -401,11 +403,11 @@ static sg_status check_spec(jobs *j, const char *kind, const json_t *spec, int *
                    nearest ? nearest : "none");
 }
 
-sg_status jobs_add(jobs *j, const char *kind, const json_t *spec, json_t **job, int *code, serve_misfit *misfit,
-                   sg_error *err)
+sg_status serve_jobs_add(jobs *j, const char *kind, const json_t *spec, json_t **job, int *code, serve_misfit *misfit,
+                         sg_error *err)
 {
     char id[24], hash[SERVE_SHA256];
-    json_t *counts = jobs_count(j);
+    json_t *counts = serve_jobs_count(j);
     const json_int_t queued = json_integer_value(json_object_get(counts, "queued"));
 
     json_decref(counts);
@@ -422,15 +424,15 @@ sg_status jobs_add(jobs *j, const char *kind, const json_t *spec, json_t **job, 
         return sg_fail(err, SG_ENOMEM, "out of memory for a job");
     serve_sha256(hash, text, strlen(text));
     const sg_status status =
-        workspace_do_synced(j->s->workspace, err,
-                            "INSERT INTO jobs(id, kind, spec, spec_hash, state, code_version, created)"
-                            " VALUES(?,?,?,?,'queued',?,?)",
-                            "sssssd", id, kind, text, hash, j->s->opts.commit, wall_clock());
+        serve_workspace_do_synced(j->s->workspace, err,
+                                  "INSERT INTO jobs(id, kind, spec, spec_hash, state, code_version, created)"
+                                  " VALUES(?,?,?,?,'queued',?,?)",
+                                  "sssssd", id, kind, text, hash, j->s->opts.commit, wall_clock());
     free(text);
     SG_TRY(status);
     tell(j, "job.queued", id, kind, NULL);
     /* Before the thread looks, so that the answer says what was asked for: a job that waits. */
-    SG_TRY(jobs_get(j, id, job, err));
+    SG_TRY(serve_jobs_get(j, id, job, err));
     wake_thread(j);
     return SG_OK;
 }
@@ -453,26 +455,26 @@ static bool stop_running(jobs *j, const char *id)
     return found;
 }
 
-sg_status jobs_halt(jobs *j, const char *id, json_t **job, int *code, sg_error *err)
+sg_status serve_jobs_halt(jobs *j, const char *id, json_t **job, int *code, sg_error *err)
 {
     *code = 0;
-    SG_TRY(jobs_get(j, id, job, err));
+    SG_TRY(serve_jobs_get(j, id, job, err));
     if (!stop_running(j, id) && is_state(*job, "queued")) {
-        SG_TRY(workspace_do_synced(j->s->workspace, err,
-                                   "UPDATE jobs SET state='stopped', ended=? WHERE id=? AND state='queued'", "ds",
-                                   wall_clock(), id));
+        SG_TRY(serve_workspace_do_synced(j->s->workspace, err,
+                                         "UPDATE jobs SET state='stopped', ended=? WHERE id=? AND state='queued'", "ds",
+                                         wall_clock(), id));
         /* It may have begun in between. */
         if (!stop_running(j, id))
             tell(j, "job.stopped", id, json_string_value(json_object_get(*job, "kind")), NULL);
     }
     json_decref(*job);
-    return jobs_get(j, id, job, err);
+    return serve_jobs_get(j, id, job, err);
 }
 
-sg_status jobs_resume(jobs *j, const char *id, json_t **job, int *code, sg_error *err)
+sg_status serve_jobs_resume(jobs *j, const char *id, json_t **job, int *code, sg_error *err)
 {
     *code = 0;
-    SG_TRY(jobs_get(j, id, job, err));
+    SG_TRY(serve_jobs_get(j, id, job, err));
     if (!json_is_true(json_object_get(*job, "resumable"))) {
         const char *kind = json_string_value(json_object_get(*job, "kind"));
         const sg_job_kind *of = find_kind(j, kind);
@@ -484,11 +486,12 @@ sg_status jobs_resume(jobs *j, const char *id, json_t **job, int *code, sg_error
         return SG_EARG;
     }
     json_decref(*job);
-    SG_TRY(workspace_do_synced(j->s->workspace, err,
-                               "UPDATE jobs SET state='queued', ended=NULL, error=NULL WHERE id=? AND state NOT IN"
-                               " ('queued','running','done')",
-                               "s", id));
-    SG_TRY(jobs_get(j, id, job, err));
+    SG_TRY(
+        serve_workspace_do_synced(j->s->workspace, err,
+                                  "UPDATE jobs SET state='queued', ended=NULL, error=NULL WHERE id=? AND state NOT IN"
+                                  " ('queued','running','done')",
+                                  "s", id));
+    SG_TRY(serve_jobs_get(j, id, job, err));
     tell(j, "job.queued", id, json_string_value(json_object_get(*job, "kind")), NULL);
     wake_thread(j);
     return SG_OK;
@@ -502,21 +505,21 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
     return remove(path);
 }
 
-sg_status jobs_delete(jobs *j, const char *id, int *code, sg_error *err)
+sg_status serve_jobs_delete(jobs *j, const char *id, int *code, sg_error *err)
 {
     json_t *job = NULL;
     char folder[4200];
 
     *code = 0;
-    SG_TRY(jobs_get(j, id, &job, err));
+    SG_TRY(serve_jobs_get(j, id, &job, err));
     const bool busy = is_state(job, "running") || is_state(job, "queued");
     json_decref(job);
     if (busy) {
         *code = 409;
         return sg_fail(err, SG_EARG, "job %s is not over; stop it first", id);
     }
-    SG_TRY(workspace_do_synced(j->s->workspace, err,
-                               "DELETE FROM jobs WHERE id=? AND state NOT IN ('queued','running')", "s", id));
+    SG_TRY(serve_workspace_do_synced(j->s->workspace, err,
+                                     "DELETE FROM jobs WHERE id=? AND state NOT IN ('queued','running')", "s", id));
     /* The id is from a row that we wrote, so that the folder is one of ours; links in it are removed, not followed. */
     if (folder_of(j, id, folder, sizeof folder))
         nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
@@ -525,12 +528,12 @@ sg_status jobs_delete(jobs *j, const char *id, int *code, sg_error *err)
 
 /* ---- begin and end ---- */
 
-int jobs_n_kinds(const jobs *j)
+int serve_jobs_n_kinds(const jobs *j)
 {
     return j->n_kinds;
 }
 
-const sg_job_kind *jobs_kind(const jobs *j, int i)
+const sg_job_kind *serve_jobs_kind(const jobs *j, int i)
 {
     return j->kind[i];
 }
@@ -546,7 +549,7 @@ static sg_status add_kind(jobs *j, const sg_job_kind *kind, sg_error *err)
     return SG_OK;
 }
 
-sg_status jobs_new(jobs **out, serve *s, sg_error *err)
+sg_status serve_jobs_new(jobs **out, serve *s, sg_error *err)
 {
     jobs *j = calloc(1, sizeof *j);
     if (!j)
@@ -556,22 +559,22 @@ sg_status jobs_new(jobs **out, serve *s, sg_error *err)
     pthread_cond_init(&j->more, NULL);
     pthread_cond_init(&j->idle, NULL);
     sg_status status = SG_OK;
-    for (const sg_job_kind *k = jobs_own_kinds; k->name && status == SG_OK; k++)
+    for (const sg_job_kind *k = serve_jobs_own_kinds; k->name && status == SG_OK; k++)
         status = add_kind(j, k, err);
     for (int i = 0; i < s->opts.n_kinds && status == SG_OK; i++)
         status = add_kind(j, &s->opts.kinds[i], err);
     if (status == SG_OK)
-        status = workspace_do_synced(
+        status = serve_workspace_do_synced(
             s->workspace, err, "UPDATE jobs SET state='interrupted', ended=? WHERE state='running'", "d", wall_clock());
     if (status != SG_OK) {
-        jobs_free(j);
+        serve_jobs_free(j);
         return status;
     }
     *out = j;
     return SG_OK;
 }
 
-sg_status jobs_start(jobs *j, sg_error *err)
+sg_status serve_jobs_start(jobs *j, sg_error *err)
 {
     sigset_t all, before;
 
@@ -582,7 +585,7 @@ sg_status jobs_start(jobs *j, sg_error *err)
     return j->started ? SG_OK : sg_fail(err, SG_EIO, "the thread of jobs could not be started");
 }
 
-bool jobs_stop(jobs *j, double seconds)
+bool serve_jobs_stop(jobs *j, double seconds)
 {
     struct timespec until;
     int rc = 0;
@@ -611,7 +614,7 @@ bool jobs_stop(jobs *j, double seconds)
     return true;
 }
 
-void jobs_free(jobs *j)
+void serve_jobs_free(jobs *j)
 {
     if (!j)
         return;

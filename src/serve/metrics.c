@@ -114,16 +114,16 @@ sg_status serve_metrics_text(serve *s, sg_str *out)
     pthread_mutex_unlock(&s->lock);
     gauge(out, "sightglass_requests_waiting", "Requests that wait for a thread.", waiting);
     gauge(out, "sightglass_requests_in_flight", "Handlers that run.", s->n_answering);
-    gauge(out, "sightglass_event_clients", "Clients of GET /api/v1/events.", events_n_readers(s->events));
-    gauge(out, "sightglass_connections", "Open connections.", s->http ? http_n_connections(s->http) : 0);
+    gauge(out, "sightglass_event_clients", "Clients of GET /api/v1/events.", serve_events_n_readers(s->events));
+    gauge(out, "sightglass_connections", "Open connections.", s->http ? serve_http_n_connections(s->http) : 0);
     head(out, "sightglass_jobs", "gauge", "Jobs in the workspace, by state.");
-    json_t *jobs = jobs_count(s->jobs), *n;
+    json_t *count = serve_jobs_count(s->jobs), *n;
     const char *state;
-    json_object_foreach(jobs, state, n)
+    json_object_foreach(count, state, n)
     {
         sg_str_printf(out, "sightglass_jobs{state=\"%s\"} %lld\n", state, (long long)json_integer_value(n));
     }
-    json_decref(jobs);
+    json_decref(count);
     gauge(out, "process_resident_memory_bytes", "Memory of this process.", (double)serve_resident());
     gauge(out, "sightglass_uptime_seconds", "Since the server began.", sg_now() - s->began);
     return SG_OK;

@@ -24,10 +24,10 @@ static sg_status list(serve *s, const serve_request *r, serve_reply *reply, sg_e
 {
     json_t *all = NULL, *kinds = json_array();
 
-    SG_TRY(jobs_list(s->jobs, serve_query(r, "state"), serve_query(r, "kind"), (int64_t)serve_query_number(r, "n", 100),
-                     &all, err));
-    for (int i = 0; i < jobs_n_kinds(s->jobs); i++) {
-        const sg_job_kind *k = jobs_kind(s->jobs, i);
+    SG_TRY(serve_jobs_list(s->jobs, serve_query(r, "state"), serve_query(r, "kind"),
+                           (int64_t)serve_query_number(r, "n", 100), &all, err));
+    for (int i = 0; i < serve_jobs_n_kinds(s->jobs); i++) {
+        const sg_job_kind *k = serve_jobs_kind(s->jobs, i);
         json_array_append_new(kinds, json_pack("{s:s, s:s, s:s, s:b}", "name", k->name, "what", k->what, "spec",
                                                k->spec, "resumable", k->resumable));
     }
@@ -40,8 +40,8 @@ static sg_status add(serve *s, const serve_request *r, serve_reply *reply, sg_er
     json_t *job = NULL;
     int code;
     serve_misfit misfit = {.code = NULL};
-    const sg_status status = jobs_add(s->jobs, json_string_value(json_object_get(r->body, "kind")),
-                                      json_object_get(r->body, "spec"), &job, &code, &misfit, err);
+    const sg_status status = serve_jobs_add(s->jobs, json_string_value(json_object_get(r->body, "kind")),
+                                            json_object_get(r->body, "spec"), &job, &code, &misfit, err);
     if (status != SG_OK) {
         if (misfit.path[0])
             serve_reply_param(reply, "%s", misfit.path);
@@ -58,7 +58,7 @@ static sg_status add(serve *s, const serve_request *r, serve_reply *reply, sg_er
 static sg_status get(serve *s, const serve_request *r, serve_reply *reply, sg_error *err)
 {
     json_t *job = NULL;
-    SG_TRY(jobs_get(s->jobs, r->param[0], &job, err));
+    SG_TRY(serve_jobs_get(s->jobs, r->param[0], &job, err));
     serve_reply_json(reply, job);
     return SG_OK;
 }
@@ -67,7 +67,7 @@ static sg_status stop(serve *s, const serve_request *r, serve_reply *reply, sg_e
 {
     json_t *job = NULL;
     int code;
-    const sg_status status = jobs_halt(s->jobs, r->param[0], &job, &code, err);
+    const sg_status status = serve_jobs_halt(s->jobs, r->param[0], &job, &code, err);
     if (status != SG_OK)
         return refused(reply, code, NULL, status, err);
     serve_reply_json(reply, job);
@@ -78,7 +78,7 @@ static sg_status resume(serve *s, const serve_request *r, serve_reply *reply, sg
 {
     json_t *job = NULL;
     int code;
-    const sg_status status = jobs_resume(s->jobs, r->param[0], &job, &code, err);
+    const sg_status status = serve_jobs_resume(s->jobs, r->param[0], &job, &code, err);
     if (status != SG_OK)
         return refused(reply, code, "not_resumable", status, err);
     serve_reply_json(reply, job);
@@ -88,7 +88,7 @@ static sg_status resume(serve *s, const serve_request *r, serve_reply *reply, sg
 static sg_status forget(serve *s, const serve_request *r, serve_reply *reply, sg_error *err)
 {
     int code;
-    const sg_status status = jobs_delete(s->jobs, r->param[0], &code, err);
+    const sg_status status = serve_jobs_delete(s->jobs, r->param[0], &code, err);
     if (status != SG_OK)
         return refused(reply, code, "job_runs", status, err);
     serve_reply_code(reply, 204);
@@ -110,7 +110,7 @@ static sg_status listen_to(serve *s, const serve_request *r, serve_reply *reply,
             return sg_fail(err, SG_EARG, "Last-Event-ID is \"%.40s\", wanted the number of an event", header);
     }
     serve_reply_header(reply, "X-Accel-Buffering", "no");
-    return events_answer(s->events, reply->exchange, topics ? topics : "", (int64_t)last, err);
+    return serve_events_answer(s->events, reply->exchange, topics ? topics : "", (int64_t)last, err);
 }
 
 /* ---- snapshots ---- */
@@ -132,8 +132,9 @@ static sg_status keep_view(serve *s, const serve_request *r, serve_reply *reply,
     serve_sha256(hash, view, strlen(view));
     clock_gettime(CLOCK_REALTIME, &now);
     const double created = (double)now.tv_sec + (double)(now.tv_nsec / 1000000) * 1e-3;
-    const sg_status status = workspace_do_synced(s->workspace, err, "INSERT INTO snapshots VALUES(?,?,?,?,?)", "ssssd",
-                                                 id, name ? json_string_value(name) : "", view, hash, created);
+    const sg_status status =
+        serve_workspace_do_synced(s->workspace, err, "INSERT INTO snapshots VALUES(?,?,?,?,?)", "ssssd", id,
+                                  name ? json_string_value(name) : "", view, hash, created);
     free(view);
     SG_TRY(status);
     serve_reply_code(reply, 201);
@@ -147,8 +148,8 @@ static sg_status list_views(serve *s, const serve_request *r, serve_reply *reply
 {
     json_t *rows = NULL;
     (void)r;
-    SG_TRY(workspace_rows(s->workspace, &rows, err,
-                          "SELECT id, name, hash, created FROM snapshots ORDER BY created DESC LIMIT 500", ""));
+    SG_TRY(serve_workspace_rows(s->workspace, &rows, err,
+                                "SELECT id, name, hash, created FROM snapshots ORDER BY created DESC LIMIT 500", ""));
     serve_reply_json(reply, json_pack("{s:o}", "snapshots", rows));
     return SG_OK;
 }
@@ -156,9 +157,9 @@ static sg_status list_views(serve *s, const serve_request *r, serve_reply *reply
 static sg_status get_view(serve *s, const serve_request *r, serve_reply *reply, sg_error *err)
 {
     json_t *rows = NULL;
-    SG_TRY(workspace_rows(s->workspace, &rows, err,
-                          "SELECT id, name, hash, created, view AS view_json FROM snapshots WHERE id=?", "s",
-                          r->param[0]));
+    SG_TRY(serve_workspace_rows(s->workspace, &rows, err,
+                                "SELECT id, name, hash, created, view AS view_json FROM snapshots WHERE id=?", "s",
+                                r->param[0]));
     json_t *row = json_incref(json_array_get(rows, 0));
     json_decref(rows);
     if (!row)
@@ -169,7 +170,7 @@ static sg_status get_view(serve *s, const serve_request *r, serve_reply *reply, 
 
 static sg_status forget_view(serve *s, const serve_request *r, serve_reply *reply, sg_error *err)
 {
-    SG_TRY(workspace_do_synced(s->workspace, err, "DELETE FROM snapshots WHERE id=?", "s", r->param[0]));
+    SG_TRY(serve_workspace_do_synced(s->workspace, err, "DELETE FROM snapshots WHERE id=?", "s", r->param[0]));
     serve_reply_code(reply, 204);
     serve_reply_bytes(reply, "application/json", NULL, 0, NULL);
     return SG_OK;

@@ -9,9 +9,9 @@
 
 #include "serve/events.h"
 #include "serve/exchange.h"
+#include "serve/guard.h"
 #include "serve/http.h"
 #include "serve/jobs.h"
-#include "serve/session.h"
 #include "serve/workspace.h"
 
 #define SERVE_ROUTES(name) extern const serve_route serve_routes_##name[];
@@ -142,7 +142,7 @@ sg_status serve_submit(serve *s, exchange *x)
     pthread_mutex_lock(&s->lock);
     const bool room = s->n_waiting < s->opts.n_waiting && !s->stopping;
     if (room) {
-        exchange_hold(x);
+        serve_exchange_hold(x);
         if (s->last)
             s->last->next = x;
         else
@@ -174,9 +174,9 @@ static void *work(void *context)
         if (s->stopping)
             x->gone = true;
         pthread_mutex_unlock(&s->lock);
-        exchange_run(x);
-        exchange_wake(x);
-        exchange_release(x);
+        serve_exchange_run(x);
+        serve_exchange_wake(x);
+        serve_exchange_release(x);
         pthread_mutex_lock(&s->lock);
         if (--s->n_answering == 0)
             pthread_cond_broadcast(&s->idle);
@@ -256,12 +256,12 @@ static sg_status make(serve *s, sg_error *err)
     SG_TRY(copy_text(s, &o->studies, err));
     SG_TRY(copy_texts(s, o->n_models, &o->models, err));
     SG_TRY(copy_texts(s, o->n_hosts, &o->hosts, err));
-    SG_TRY(session_begin(s, err));
+    SG_TRY(serve_guard_begin(s, err));
     SG_TRY(serve_types_new(&s->types, err));
     SG_TRY(add_routes(s, err));
-    SG_TRY(workspace_open(&s->workspace, o->workspace, err));
-    SG_TRY(events_new(&s->events, s, err));
-    SG_TRY(jobs_new(&s->jobs, s, err));
+    SG_TRY(serve_workspace_open(&s->workspace, o->workspace, err));
+    SG_TRY(serve_events_new(&s->events, s, err));
+    SG_TRY(serve_jobs_new(&s->jobs, s, err));
     for (size_t i = 0; parts[i]; i++)
         SG_TRY(parts[i]->make(&s->part[i], s, err));
     return SG_OK;
@@ -305,9 +305,9 @@ sg_status sg_server_start(sg_server *s, sg_error *err)
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (status == SG_OK)
-        status = jobs_start(s->jobs, err);
+        status = serve_jobs_start(s->jobs, err);
     if (status == SG_OK)
-        status = http_start(&s->http, s, err);
+        status = serve_http_start(&s->http, s, err);
     if (status != SG_OK)
         return status;
     const bool any = strcmp(s->opts.host, "0.0.0.0") == 0 || strcmp(s->opts.host, "::") == 0;
@@ -344,18 +344,19 @@ bool sg_server_stop(sg_server *s, double seconds)
     pthread_cond_broadcast(&s->idle);
     pthread_mutex_unlock(&s->lock);
     if (s->http)
-        http_quiesce(s->http);
-    const bool jobs_ended = !s->jobs || jobs_stop(s->jobs, 0); /* what runs is told before anything is waited for */
+        serve_http_quiesce(s->http);
+    const bool jobs_ended =
+        !s->jobs || serve_jobs_stop(s->jobs, 0); /* what runs is told before anything is waited for */
     pthread_mutex_lock(&s->lock);
     while ((s->n_answering || s->first) && s->n_workers && rc == 0)
         rc = pthread_cond_timedwait(&s->idle, &s->lock, &until);
     const bool all = !s->n_answering && !s->first;
     pthread_mutex_unlock(&s->lock);
-    if (!all || (!jobs_ended && !jobs_stop(s->jobs, seconds)))
+    if (!all || (!jobs_ended && !serve_jobs_stop(s->jobs, seconds)))
         return false;
     while (s->n_workers)
         pthread_join(s->worker[--s->n_workers], NULL);
-    http_stop(s->http);
+    serve_http_stop(s->http);
     s->http = NULL;
     return true;
 }
@@ -369,9 +370,9 @@ void sg_server_free(sg_server *s)
     for (int i = (int)SG_COUNT_OF(parts) - 2; i >= 0; i--)
         if (s->part[i])
             parts[i]->end(s->part[i]);
-    jobs_free(s->jobs);
-    events_free(s->events);
-    workspace_close(s->workspace);
+    serve_jobs_free(s->jobs);
+    serve_events_free(s->events);
+    serve_workspace_close(s->workspace);
     serve_types_free(s->types);
     sg_arena_free(s->arena);
     pthread_mutex_destroy(&s->lock);

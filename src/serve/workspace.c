@@ -78,7 +78,7 @@ static sg_status do_one(workspace *w, sg_error *err, const char *sql, const char
     return status;
 }
 
-sg_status workspace_do(workspace *w, sg_error *err, const char *sql, const char *kinds, ...)
+sg_status serve_workspace_do(workspace *w, sg_error *err, const char *sql, const char *kinds, ...)
 {
     va_list args;
     va_start(args, kinds);
@@ -89,7 +89,7 @@ sg_status workspace_do(workspace *w, sg_error *err, const char *sql, const char 
     return status;
 }
 
-sg_status workspace_do_synced(workspace *w, sg_error *err, const char *sql, const char *kinds, ...)
+sg_status serve_workspace_do_synced(workspace *w, sg_error *err, const char *sql, const char *kinds, ...)
 {
     va_list args;
     va_start(args, kinds);
@@ -141,7 +141,7 @@ static json_t *row_of(sqlite3_stmt *st)
     return row;
 }
 
-sg_status workspace_rows(workspace *w, json_t **out, sg_error *err, const char *sql, const char *kinds, ...)
+sg_status serve_workspace_rows(workspace *w, json_t **out, sg_error *err, const char *sql, const char *kinds, ...)
 {
     sqlite3_stmt *st = NULL;
     va_list args;
@@ -182,7 +182,7 @@ static int64_t meta(workspace *w, const char *name)
     return value;
 }
 
-sg_status workspace_event_numbers(workspace *w, int64_t *from, int64_t *to, sg_error *err)
+sg_status serve_workspace_event_numbers(workspace *w, int64_t *from, int64_t *to, sg_error *err)
 {
     pthread_mutex_lock(&w->lock);
     const int64_t top = meta(w, "events");
@@ -197,14 +197,14 @@ sg_status workspace_event_numbers(workspace *w, int64_t *from, int64_t *to, sg_e
     return status;
 }
 
-void workspace_keep_event(workspace *w, int64_t id, const char *name, const char *data)
+void serve_workspace_keep_event(workspace *w, int64_t id, const char *name, const char *data)
 {
     /* A disk that is full costs the memory of an event, not the work that it tells of. */
-    const sg_status status = workspace_do(w, NULL, "INSERT INTO events VALUES(?,?,?)", "iss", id, name, data);
+    const sg_status status = serve_workspace_do(w, NULL, "INSERT INTO events VALUES(?,?,?)", "iss", id, name, data);
     (void)status;
 }
 
-void workspace_drop_events(workspace *w, int64_t keep)
+void serve_workspace_drop_events(workspace *w, int64_t keep)
 {
     char sql[400];
     snprintf(sql, sizeof sql,
@@ -217,7 +217,7 @@ void workspace_drop_events(workspace *w, int64_t keep)
     pthread_mutex_unlock(&w->lock);
 }
 
-int64_t workspace_dropped_events(workspace *w)
+int64_t serve_workspace_dropped_events(workspace *w)
 {
     pthread_mutex_lock(&w->lock);
     const int64_t id = meta(w, "events_dropped");
@@ -225,8 +225,9 @@ int64_t workspace_dropped_events(workspace *w)
     return id;
 }
 
-void workspace_kept_events(workspace *w, int64_t from, int64_t to,
-                           bool (*each)(void *context, int64_t id, const char *name, const char *data), void *context)
+void serve_workspace_kept_events(workspace *w, int64_t from, int64_t to,
+                                 bool (*each)(void *context, int64_t id, const char *name, const char *data),
+                                 void *context)
 {
     sqlite3_stmt *st = NULL;
     pthread_mutex_lock(&w->lock);
@@ -309,7 +310,7 @@ static sg_status set_up(workspace *w, sg_error *err)
     return SG_OK;
 }
 
-sg_status workspace_open(workspace **out, const char *path, sg_error *err)
+sg_status serve_workspace_open(workspace **out, const char *path, sg_error *err)
 {
     char file[4200] = ":memory:";
     workspace *w = calloc(1, sizeof *w);
@@ -331,19 +332,19 @@ sg_status workspace_open(workspace **out, const char *path, sg_error *err)
     if (status == SG_OK)
         status = set_up(w, err);
     if (status != SG_OK) {
-        workspace_close(w);
+        serve_workspace_close(w);
         return status;
     }
     *out = w;
     return SG_OK;
 }
 
-const char *workspace_path(const workspace *w)
+const char *serve_workspace_path(const workspace *w)
 {
     return w->path;
 }
 
-void workspace_close(workspace *w)
+void serve_workspace_close(workspace *w)
 {
     if (!w)
         return;

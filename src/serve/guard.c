@@ -3,7 +3,7 @@
  * Programs send "Authorization: Bearer TOKEN". A browser opens the address that was printed, and its token becomes a
  * cookie that scripts cannot read and other sites cannot send. Cookies do not tell ports apart, so a cookie counts only
  * where the browser says that the request comes from our own page or from the person. */
-#include "serve/session.h"
+#include "serve/guard.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 
 enum { TOKEN_BYTES = 24 };
 
-sg_status session_begin(serve *s, sg_error *err)
+sg_status serve_guard_begin(serve *s, sg_error *err)
 {
     const char *given = s->opts.token;
 
@@ -77,7 +77,7 @@ static bool is_name(const char *name, const char *address)
     return strcasecmp(name, bracketed) == 0;
 }
 
-bool session_host_is_ours(const serve *s, const char *host, const char *local)
+bool serve_guard_host_is_ours(const serve *s, const char *host, const char *local)
 {
     static const char *const loopback[] = {"127.0.0.1", "localhost", "[::1]"};
     char name[128];
@@ -103,14 +103,14 @@ bool session_host_is_ours(const serve *s, const char *host, const char *local)
     return any && gethostname(machine, sizeof machine) == 0 && strcasecmp(name, machine) == 0;
 }
 
-bool session_origin_is_ours(const serve *s, const char *origin, const char *host)
+bool serve_guard_origin_is_ours(const serve *s, const char *origin, const char *host)
 {
     (void)s;
     /* The Host was found to be ours, and the page of an origin is ours exactly when it was fetched from that Host. */
     return !origin || (host && strncasecmp(origin, "http://", 7) == 0 && strcasecmp(origin + 7, host) == 0);
 }
 
-const char *exchange_cookie_name(const serve *s, char buf[40])
+const char *serve_exchange_cookie_name(const serve *s, char buf[40])
 {
     snprintf(buf, 40, "sightglass_%d", s->port);
     return buf;
@@ -119,7 +119,7 @@ const char *exchange_cookie_name(const serve *s, char buf[40])
 static bool has_cookie(const serve *s, const char *cookie)
 {
     char name[40];
-    const size_t n = strlen(exchange_cookie_name(s, name));
+    const size_t n = strlen(serve_exchange_cookie_name(s, name));
 
     while (*cookie) {
         cookie += strspn(cookie, " ;");
@@ -132,7 +132,7 @@ static bool has_cookie(const serve *s, const char *cookie)
     return false;
 }
 
-bool session_is_known(const serve *s, const char *authorization, const char *cookie, const char *fetch_site)
+bool serve_guard_is_known(const serve *s, const char *authorization, const char *cookie, const char *fetch_site)
 {
     if (authorization && strncasecmp(authorization, "Bearer ", 7) == 0) {
         const char *text = authorization + 7 + strspn(authorization + 7, " ");
@@ -142,7 +142,7 @@ bool session_is_known(const serve *s, const char *authorization, const char *coo
     return own && cookie && has_cookie(s, cookie);
 }
 
-bool session_sign_in(exchange *x)
+bool serve_guard_sign_in(exchange *x)
 {
     const serve *s = x->s;
     char name[40], cookie[256];
@@ -153,7 +153,7 @@ bool session_sign_in(exchange *x)
     const char *token = x->query + 6;
     if (!is_token(s, token, strcspn(token, "&")))
         return false;
-    snprintf(cookie, sizeof cookie, "%s=%s; Path=/; HttpOnly; SameSite=Strict", exchange_cookie_name(s, name),
+    snprintf(cookie, sizeof cookie, "%s=%s; Path=/; HttpOnly; SameSite=Strict", serve_exchange_cookie_name(s, name),
              s->token);
     serve_reply_header(&x->reply, "Set-Cookie", cookie);
     serve_reply_header(&x->reply, "Location", "/");
@@ -163,7 +163,7 @@ bool session_sign_in(exchange *x)
     return true;
 }
 
-void session_ask(exchange *x, const char *accept)
+void serve_guard_ask(exchange *x, const char *accept)
 {
     static const char page[] = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" "
                                "content=\"width=device-width\"><title>Sightglass</title>"
@@ -180,5 +180,6 @@ void session_ask(exchange *x, const char *accept)
         x->reply.code = 401;
         return;
     }
-    exchange_refuse(x, 401, "no_token", "the token is missing or wrong: send the header Authorization: Bearer TOKEN");
+    serve_exchange_refuse(x, 401, "no_token",
+                          "the token is missing or wrong: send the header Authorization: Bearer TOKEN");
 }
