@@ -13,7 +13,8 @@
 typedef struct entry {
     char *id, *path;
     pthread_mutex_t opening;
-    sg_model *model; /* written once, under both locks */
+    sg_model *model; /* written once, under both locks; so is sizes */
+    sg_model *sizes; /* without its weights' numbers */
     uint64_t hash;
 } entry;
 
@@ -77,6 +78,7 @@ static void end_entry(entry *e)
     if (!e)
         return;
     sg_model_close(e->model);
+    sg_model_close(e->sizes);
     free(e->id);
     free(e->path);
     pthread_mutex_destroy(&e->opening);
@@ -240,31 +242,66 @@ static sg_status not_there(const serve_models *models, const char *id, sg_error 
     return status;
 }
 
+static sg_model *measured(serve_models *models, const entry *e)
+{
+    pthread_mutex_lock(&models->lock);
+    sg_model *m = e->model ? e->model : e->sizes;
+    pthread_mutex_unlock(&models->lock);
+    return m;
+}
+
+static sg_status open_entry(sg_model **out, serve_models *models, entry *e, bool sizes, sg_error *err)
+{
+    sg_model *(*look)(serve_models *, const entry *) = sizes ? measured : opened;
+    sg_model_opts opts = sg_model_defaults();
+    sg_model *m = look(models, e);
+
+    if (!m) {
+        pthread_mutex_lock(&e->opening);
+        m = look(models, e); /* another may have been faster */
+        sg_status status = SG_OK;
+        if (!m) {
+            opts.only_sizes = sizes;
+            status = sg_model_open(&m, e->path, opts, err);
+            const uint64_t hash = status == SG_OK && !sizes ? sg_model_hash(m) : 0;
+            pthread_mutex_lock(&models->lock);
+            if (status == SG_OK && sizes)
+                e->sizes = m;
+            else if (status == SG_OK) {
+                e->model = m;
+                e->hash = hash;
+            }
+            pthread_mutex_unlock(&models->lock);
+        }
+        pthread_mutex_unlock(&e->opening);
+        SG_TRY(status);
+    }
+    *out = m;
+    return SG_OK;
+}
+
 sg_status serve_models_open(const sg_model **out, serve_models *models, const char *id, sg_error *err)
 {
     entry *e = find(models, id);
-    sg_status status = SG_OK;
+    sg_model *m = NULL;
 
     if (!e)
         return not_there(models, id, err);
-    sg_model *m = opened(models, e);
-    if (!m) {
-        pthread_mutex_lock(&e->opening);
-        m = opened(models, e); /* another may have been faster */
-        if (!m)
-            status = sg_model_open(&m, e->path, sg_model_defaults(), err);
-        const uint64_t hash = status == SG_OK ? sg_model_hash(m) : 0;
-        pthread_mutex_lock(&models->lock);
-        if (status == SG_OK && !e->model) {
-            e->model = m;
-            e->hash = hash;
-        }
-        pthread_mutex_unlock(&models->lock);
-        pthread_mutex_unlock(&e->opening);
-    }
-    if (status == SG_OK)
-        *out = m;
-    return status;
+    SG_TRY(open_entry(&m, models, e, false, err));
+    *out = m;
+    return SG_OK;
+}
+
+sg_status serve_models_measure(const sg_model **out, serve_models *models, const char *id, sg_error *err)
+{
+    entry *e = find(models, id);
+    sg_model *m = NULL;
+
+    if (!e)
+        return not_there(models, id, err);
+    SG_TRY(open_entry(&m, models, e, true, err));
+    *out = m;
+    return SG_OK;
 }
 
 uint64_t serve_models_hash(serve_models *models, const char *id)

@@ -42,6 +42,8 @@ const char *serve_models_path(const serve_models *models, int i); /* as it was g
 bool serve_models_is_open(serve_models *models, int i);
 /* The model, opened if it was not; shared, and open until serve_models_free. SG_ENOTFOUND says which there are. */
 sg_status serve_models_open(const sg_model **out, serve_models *models, const char *id, sg_error *err) SG_MUST_CHECK;
+/* For its sizes alone, which a large model tells at once: the numbers of its weights may not have been read. */
+sg_status serve_models_measure(const sg_model **out, serve_models *models, const char *id, sg_error *err) SG_MUST_CHECK;
 uint64_t serve_models_hash(serve_models *models, const char *id); /* sg_model_hash, computed once; 0 if not open */
 /* What its glasses run on. */
 sg_exec_opts serve_models_exec(const serve_models *models, const sg_model *m);
@@ -68,16 +70,22 @@ sg_status serve_glass_take(serve_glass **out, serve_models *models, serve_glass_
 /* `keep`: false after a failure, which ends it. NULL is fine. */
 void serve_glass_give(serve_glass *g, bool keep);
 
-/* What waits now. */
+/* What waits now, and what was done so far. */
 typedef struct serve_glass_count {
     int n;
     size_t bytes;
-    int made, reused; /* since the beginning */
+    int made, reused;
 } serve_glass_count;
 serve_glass_count serve_glass_counted(serve_models *models);
 
 /* Whether edits from outside may be run: a list of at most SERVE_MOST_EDITS, none of which names a file. */
 enum { SERVE_MOST_EDITS = 64 };
 sg_status serve_check_edits(const json_t *edits, sg_error *err) SG_MUST_CHECK;
+
+/* ---- of a server ---- */
+
+/* The part "models": the folders that the server was started with. */
+struct sg_server;
+serve_models *serve_models_of(const struct sg_server *s);
 
 #endif

@@ -1,0 +1,151 @@
+/* What there is to run, over HTTP's bytes. */
+#include <string.h>
+
+#include "check.h"
+#include "serve/call.h"
+#include "serve/models.h"
+
+static serve *open_server(bool stories)
+{
+    static char path[1024];
+    const char *const models[] = {SG_SOURCE_DIR "/models", path};
+    sg_server_opts opts = sg_server_defaults();
+    sg_error err;
+    sg_server *s;
+
+    opts.check_replies = true;
+    opts.token = "test-token";
+    opts.models = models;
+    opts.n_models = stories && sg_test_shared(path, "models/stories260K") ? 2 : 1;
+    CHECK_OK(sg_server_new(&s, &opts, &err), &err);
+    return s;
+}
+
+static json_int_t number(const json_t *j, const char *key)
+{
+    return json_integer_value(json_object_get(j, key));
+}
+
+static void models_are_listed_with_their_sizes(void **state)
+{
+    (void)state;
+    serve *s = open_server(false);
+    serve_answer a = serve_call(s, "GET", "/api/v1/models", NULL);
+    const json_t *list = json_object_get(a.json, "models"), *first = json_array_get(list, 0);
+
+    CHECK(a.code == 200);
+    CHECK(json_array_size(list) == 2);
+    assert_string_equal(json_string_value(json_object_get(first, "id")), "othello6");
+    /* config.json of models/othello6 */
+    CHECK(number(first, "layers") == 4 && number(first, "width") == 128 && number(first, "heads") == 4);
+    CHECK(number(first, "vocabulary") == 33 && number(first, "context") == 32);
+    assert_string_equal(json_string_value(json_object_get(first, "prompt")), "othello6");
+    CHECK(json_is_false(json_object_get(first, "open")) && !json_object_get(first, "hash"));
+    CHECK_TEXT(json_string_value(json_object_get(first, "from")), "/models/othello6");
+    json_t *listed = json_deep_copy(first);
+    serve_answer_free(&a);
+    a = serve_call(s, "GET", "/api/v1/models/othello6", NULL);
+    CHECK(strlen(json_string_value(json_object_get(a.json, "hash"))) == 16);
+    serve_answer opened = serve_call(s, "GET", "/api/v1/models", NULL);
+    CHECK(json_equal(a.json, json_array_get(json_object_get(opened.json, "models"), 0)));
+    CHECK(json_is_false(json_object_get(json_array_get(json_object_get(opened.json, "models"), 1), "open")));
+    json_object_del(a.json, "hash");
+    json_object_set_new(a.json, "open", json_false());
+    CHECK(json_equal(a.json, listed));
+    json_decref(listed);
+    serve_answer_free(&opened);
+    serve_answer_free(&a);
+    a = serve_call(s, "GET", "/api/v1/models/davinci", NULL);
+    CHECK(a.code == 404);
+    CHECK_TEXT(a.body, "there are othello6, othello8");
+    serve_answer_free(&a);
+    sg_server_free(s);
+}
+
+static void every_value_is_named(void **state)
+{
+    (void)state;
+    serve *s = open_server(false);
+    serve_answer a = serve_call(s, "GET", "/api/v1/models/othello6/names", NULL);
+    const json_t *names = json_object_get(a.json, "names"), *one;
+    bool found = false;
+    size_t i;
+
+    CHECK(a.code == 200);
+    json_array_foreach(names, i, one)
+    {
+        if (strcmp(json_string_value(json_object_get(one, "name")), "blocks.3.attn.hook_pattern") != 0)
+            continue;
+        json_t *wanted = json_pack("[s, i, s, s]", "batch", 4, "time", "time");
+        CHECK(json_equal(json_object_get(one, "shape"), wanted));
+        assert_string_equal(json_string_value(json_object_get(one, "axes")), "bhts");
+        assert_string_equal(json_string_value(json_object_get(one, "dtype")), "f32");
+        json_decref(wanted);
+        found = true;
+    }
+    CHECK(found);
+    serve_answer_free(&a);
+    sg_server_free(s);
+}
+
+static void text_becomes_tokens_and_back(void **state)
+{
+    (void)state;
+    char path[1024];
+    SKIP_WITHOUT(sg_test_shared(path, "models/stories260K"), "models/stories260K");
+    serve *s = open_server(true);
+    serve_answer a = serve_call(s, "POST", "/api/v1/models/stories260K/tokenize", "{\"text\": \"Once upon a time\"}");
+    /* golden/stories260K.json, of the original implementation */
+    json_t *wanted = json_pack("[i, i, i, i, i]", 1, 403, 407, 261, 378);
+
+    CHECK(a.code == 200);
+    CHECK(json_equal(json_object_get(a.json, "tokens"), wanted));
+    assert_string_equal(json_string_value(json_array_get(json_object_get(a.json, "texts"), 2)), " upon");
+    serve_answer_free(&a);
+    json_decref(wanted);
+    a = serve_call(s, "POST", "/api/v1/models/stories260K/tokenize",
+                   "{\"text\": \"Once upon a time\", \"special\": false}");
+    CHECK(json_array_size(json_object_get(a.json, "tokens")) == 4);
+    serve_answer_free(&a);
+    a = serve_call(s, "POST", "/api/v1/models/stories260K/detokenize", "{\"tokens\": [1, 403, 407, 261, 378]}");
+    assert_string_equal(json_string_value(json_object_get(a.json, "text")), "Once upon a time");
+    serve_answer_free(&a);
+    sg_server_free(s);
+}
+
+static void squares_are_tokens_of_othello(void **state)
+{
+    (void)state;
+    serve *s = open_server(false);
+    serve_answer a = serve_call(s, "POST", "/api/v1/models/othello6/tokenize", "{\"text\": \"d2 c5 b2\"}");
+
+    CHECK(a.code == 200);
+    char *tokens = json_dumps(json_object_get(a.json, "tokens"), JSON_COMPACT), body[128];
+    CHECK(json_array_size(json_object_get(a.json, "tokens")) == 3);
+    snprintf(body, sizeof body, "{\"tokens\": %s}", tokens);
+    serve_answer_free(&a);
+    a = serve_call(s, "POST", "/api/v1/models/othello6/detokenize", body);
+    assert_string_equal(json_string_value(json_object_get(a.json, "text")), "d2 c5 b2");
+    serve_answer_free(&a);
+    free(tokens);
+    a = serve_call(s, "POST", "/api/v1/models/othello6/detokenize", "{\"tokens\": [3, 33]}");
+    CHECK(a.code == 400);
+    CHECK_TEXT(a.body, "\"param\":\"tokens[1]\"");
+    serve_answer_free(&a);
+    a = serve_call(s, "POST", "/api/v1/models/othello6/tokenize", "{\"text\": \"once\"}");
+    CHECK(a.code == 400);
+    CHECK_TEXT(a.body, "no square");
+    serve_answer_free(&a);
+    sg_server_free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(models_are_listed_with_their_sizes),
+        cmocka_unit_test(every_value_is_named),
+        cmocka_unit_test(text_becomes_tokens_and_back),
+        cmocka_unit_test(squares_are_tokens_of_othello),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
