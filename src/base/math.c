@@ -19,6 +19,13 @@ static two sum_of(double a, double b)
     return (two){sum, (a - (sum - back)) + (b - back)};
 }
 
+#ifdef __FMA__
+static two product(double a, double b) /* the same numbers, since what is lost is itself a double */
+{
+    const double p = a * b;
+    return (two){p, __builtin_fma(a, b, -p)};
+}
+#else
 /* A double as two with 26 bits each: products of such are exact. */
 static two split(double x)
 {
@@ -32,6 +39,7 @@ static two product(double a, double b)
     const double p = a * b;
     return (two){p, ((x.high * y.high - p) + x.high * y.low + x.low * y.high) + x.low * y.low};
 }
+#endif
 
 static two times(two a, two b)
 {

@@ -6,7 +6,7 @@
 #define SG_LN2_0 0x1.62e42fefa4000p-1
 #define SG_LN2_1 -0x1.8432a1b0e2634p-43
 
-#define SG_LOG2E 0x1.71547652b82fep+0
+#define SG_LOG2E       0x1.71547652b82fep+0
 #define SG_TWO_OVER_PI 0x1.45f306dc9c883p-1
 
 /* pi / 2 in parts, of 33, 33, 33 bits and the rest */
@@ -85,16 +85,16 @@
 #define SG_LN2_LONG_2 0x1.f97b57a079a19p-103
 
 /* erf(x) / x - 1 in x^2, on 0.0 to 0.5625: off by 2^-56.16 */
-#define SG_ERF_0 0x1.06eba8214db69p-3
-#define SG_ERF_1 -0x1.812746b0379e7p-2
-#define SG_ERF_2 0x1.ce2f21a042be1p-4
-#define SG_ERF_3 -0x1.b82ce31288b15p-6
-#define SG_ERF_4 0x1.565bcd0e69235p-8
-#define SG_ERF_5 -0x1.c02db3ffcd5edp-11
-#define SG_ERF_6 0x1.f9a326ddab89bp-14
-#define SG_ERF_7 -0x1.f4d257aadcd6fp-17
-#define SG_ERF_8 0x1.b9e646f15d720p-20
-#define SG_ERF_9 -0x1.5f6a1cb9cac3bp-23
+#define SG_ERF_0  0x1.06eba8214db69p-3
+#define SG_ERF_1  -0x1.812746b0379e7p-2
+#define SG_ERF_2  0x1.ce2f21a042be1p-4
+#define SG_ERF_3  -0x1.b82ce31288b15p-6
+#define SG_ERF_4  0x1.565bcd0e69235p-8
+#define SG_ERF_5  -0x1.c02db3ffcd5edp-11
+#define SG_ERF_6  0x1.f9a326ddab89bp-14
+#define SG_ERF_7  -0x1.f4d257aadcd6fp-17
+#define SG_ERF_8  0x1.b9e646f15d720p-20
+#define SG_ERF_9  -0x1.5f6a1cb9cac3bp-23
 #define SG_ERF_10 0x1.fbb883616d4a1p-27
 #define SG_ERF_11 -0x1.48b588d516d45p-30
 #define SG_ERF_12 0x1.3fda42ac13d26p-34
@@ -104,16 +104,16 @@
 #define SG_ERF_OF_1_1 -0x1.c97f778122797p-56
 
 /* (erf(1 + d) - erf(1)) / d, on -0.25 to 0.25: off by 2^-57.57 */
-#define SG_ERF_1_0 0x1.a911f096fbc26p-2
-#define SG_ERF_1_1 -0x1.a911f096fbc26p-2
-#define SG_ERF_1_2 0x1.1b614b0f5281ap-3
-#define SG_ERF_1_3 0x1.1b614b0f52819p-4
-#define SG_ERF_1_4 -0x1.1b614b0f5293cp-4
-#define SG_ERF_1_5 0x1.2e45a565ad2bcp-8
-#define SG_ERF_1_6 0x1.f096fd7077cb0p-7
-#define SG_ERF_1_7 -0x1.391146bb82787p-8
-#define SG_ERF_1_8 -0x1.ee30da24fc2b4p-10
-#define SG_ERF_1_9 0x1.4176c4220f241p-10
+#define SG_ERF_1_0  0x1.a911f096fbc26p-2
+#define SG_ERF_1_1  -0x1.a911f096fbc26p-2
+#define SG_ERF_1_2  0x1.1b614b0f5281ap-3
+#define SG_ERF_1_3  0x1.1b614b0f52819p-4
+#define SG_ERF_1_4  -0x1.1b614b0f5293cp-4
+#define SG_ERF_1_5  0x1.2e45a565ad2bcp-8
+#define SG_ERF_1_6  0x1.f096fd7077cb0p-7
+#define SG_ERF_1_7  -0x1.391146bb82787p-8
+#define SG_ERF_1_8  -0x1.ee30da24fc2b4p-10
+#define SG_ERF_1_9  0x1.4176c4220f241p-10
 #define SG_ERF_1_10 0x1.66b7e14a5a376p-14
 #define SG_ERF_1_11 -0x1.a38bb36379cb4p-13
 #define SG_ERF_1_12 0x1.39a8d4f3647ecp-16
@@ -122,16 +122,16 @@
 #define SG_ERF_1_15 -0x1.132fc5471624cp-19
 
 /* e^(x^2) erfc(x) in (x - 2.5) / (x + 2.5), x from 1.25 to 6, on -0.333333 to 0.411765: off by 2^-57.55 */
-#define SG_ERFC_0 0x1.afbb3f3b7343bp-3
-#define SG_ERFC_1 -0x1.7ca88dec217a7p-2
-#define SG_ERFC_2 0x1.01c11a735ce07p-2
-#define SG_ERFC_3 -0x1.0011543716baep-3
-#define SG_ERFC_4 0x1.470ba1f661848p-5
-#define SG_ERFC_5 -0x1.05bb2fe65e168p-8
-#define SG_ERFC_6 -0x1.5a571671913dcp-9
-#define SG_ERFC_7 0x1.cb3b6247ddd7dp-11
-#define SG_ERFC_8 0x1.def23a9074450p-13
-#define SG_ERFC_9 -0x1.0e467a948009ap-13
+#define SG_ERFC_0  0x1.afbb3f3b7343bp-3
+#define SG_ERFC_1  -0x1.7ca88dec217a7p-2
+#define SG_ERFC_2  0x1.01c11a735ce07p-2
+#define SG_ERFC_3  -0x1.0011543716baep-3
+#define SG_ERFC_4  0x1.470ba1f661848p-5
+#define SG_ERFC_5  -0x1.05bb2fe65e168p-8
+#define SG_ERFC_6  -0x1.5a571671913dcp-9
+#define SG_ERFC_7  0x1.cb3b6247ddd7dp-11
+#define SG_ERFC_8  0x1.def23a9074450p-13
+#define SG_ERFC_9  -0x1.0e467a948009ap-13
 #define SG_ERFC_10 -0x1.1ea0a9a59bfcfp-15
 #define SG_ERFC_11 0x1.38472d077087bp-16
 #define SG_ERFC_12 0x1.f47c4031f4ae3p-18
@@ -140,11 +140,11 @@
 
 /* 2 / pi: the first 1280 bits behind the point, 32 to a word */
 #define SG_TWO_OVER_PI_WORDS 40
-#define SG_TWO_OVER_PI_BITS \
-    0xA2F9836Eu, 0x4E441529u, 0xFC2757D1u, 0xF534DDC0u, 0xDB629599u, 0x3C439041u, 0xFE5163ABu, 0xDEBBC561u, \
-    0xB7246E3Au, 0x424DD2E0u, 0x06492EEAu, 0x09D1921Cu, 0xFE1DEB1Cu, 0xB129A73Eu, 0xE88235F5u, 0x2EBB4484u, \
-    0xE99C7026u, 0xB45F7E41u, 0x3991D639u, 0x835339F4u, 0x9C845F8Bu, 0xBDF9283Bu, 0x1FF897FFu, 0xDE05980Fu, \
-    0xEF2F118Bu, 0x5A0A6D1Fu, 0x6D367ECFu, 0x27CB09B7u, 0x4F463F66u, 0x9E5FEA2Du, 0x7527BAC7u, 0xEBE5F17Bu, \
-    0x3D0739F7u, 0x8A5292EAu, 0x6BFB5FB1u, 0x1F8D5D08u, 0x56033046u, 0xFC7B6BABu, 0xF0CFBC20u, 0x9AF4361Du
+#define SG_TWO_OVER_PI_BITS                                                                                            \
+    0xA2F9836Eu, 0x4E441529u, 0xFC2757D1u, 0xF534DDC0u, 0xDB629599u, 0x3C439041u, 0xFE5163ABu, 0xDEBBC561u,            \
+        0xB7246E3Au, 0x424DD2E0u, 0x06492EEAu, 0x09D1921Cu, 0xFE1DEB1Cu, 0xB129A73Eu, 0xE88235F5u, 0x2EBB4484u,        \
+        0xE99C7026u, 0xB45F7E41u, 0x3991D639u, 0x835339F4u, 0x9C845F8Bu, 0xBDF9283Bu, 0x1FF897FFu, 0xDE05980Fu,        \
+        0xEF2F118Bu, 0x5A0A6D1Fu, 0x6D367ECFu, 0x27CB09B7u, 0x4F463F66u, 0x9E5FEA2Du, 0x7527BAC7u, 0xEBE5F17Bu,        \
+        0x3D0739F7u, 0x8A5292EAu, 0x6BFB5FB1u, 0x1F8D5D08u, 0x56033046u, 0xFC7B6BABu, 0xF0CFBC20u, 0x9AF4361Du
 
 #endif

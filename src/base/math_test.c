@@ -186,6 +186,27 @@ static void powers_of_special_numbers_come_out_as_c_says(void **state)
         }
 }
 
+static void powers_in_f32_are_rounded_from_more(void **state)
+{
+    (void)state;
+    static const float v[] = {0.0f, -0.0f, 1,        -1,        2,       -2,          3,       -3,
+                              0.5f, -0.5f, INFINITY, -INFINITY, NAN,     1e-45f,      -1e-45f, 3e38f,
+                              1.5f, -1.5f, 33,       -33,       0x1p24f, 0x1p23f + 1, 0x1p127f};
+    uint64_t seed = 3;
+    for (size_t i = 0; i < SG_COUNT_OF(v); i++)
+        for (size_t j = 0; j < SG_COUNT_OF(v); j++) {
+            const double y = (double)sg_math_powf(v[i], v[j]), wanted = (double)(float)pow((double)v[i], (double)v[j]);
+            if (!same(y, wanted) && !(fabs(y - wanted) <= 0x1p-23 * fabs(wanted) && wanted != 0))
+                fail_msg("powf(%a, %a) is %a, wanted %a", (double)v[i], (double)v[j], y, wanted);
+        }
+    int off = 0;
+    for (int i = 0; i < 100000; i++) {
+        const float x = (float)between(&seed, 0.001, 50), y = (float)between(&seed, -20, 20);
+        off += sg_math_powf(x, y) != (float)powl((long double)x, (long double)y);
+    }
+    CHECK(off < 5); /* a double's error next to the middle of two f32 */
+}
+
 static void arrays_have_the_bytes_of_single_numbers(void **state)
 {
     (void)state;
@@ -233,6 +254,7 @@ int main(void)
         cmocka_unit_test(sine_and_cosine_are_right_next_to_multiples_of_half_pi),
         cmocka_unit_test(zeros_infinities_and_nan_come_out_as_c_says),
         cmocka_unit_test(powers_of_special_numbers_come_out_as_c_says),
+        cmocka_unit_test(powers_in_f32_are_rounded_from_more),
         cmocka_unit_test(arrays_have_the_bytes_of_single_numbers),
         cmocka_unit_test(the_bytes_of_many_results_are_what_they_always_were),
     };

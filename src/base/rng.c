@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/base.h"
+#include "base/math.h"
 
 #define MULTIPLIER_0 0xD2511F53u
 #define MULTIPLIER_1 0xCD9E8D57u
@@ -48,9 +49,11 @@ void sg_words_normal(uint32_t a, uint32_t b, double *x, double *y)
 {
     const double u = ((double)a + 1.0) * 0x1p-32; /* (0,1]: the logarithm stays finite */
     const double angle = 6.283185307179586477 * ((double)b * 0x1p-32);
-    const double radius = sqrt(-2.0 * log(u));
-    *x = radius * cos(angle);
-    *y = radius * sin(angle);
+    const double radius = sqrt(-2.0 * sg_math_log(u));
+    double sine, cosine;
+    sg_math_sincos(angle, &sine, &cosine);
+    *x = radius * cosine;
+    *y = radius * sine;
 }
 
 sg_rng sg_rng_new(uint64_t seed, uint32_t stream)

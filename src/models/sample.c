@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/base.h"
+#include "base/math.h"
 #include "sightglass/sample.h"
 
 sg_sample_opts sg_sample_defaults(void)
@@ -30,7 +31,7 @@ int32_t sg_sample_next(const float *logits, int32_t n, sg_sample_opts opts, sg_r
         return best;
     double total = 0, most = (double)logits[best];
     for (int32_t i = 0; i < n; i++) {
-        const double w = exp(((double)logits[i] - most) / opts.temperature);
+        const double w = sg_math_exp(((double)logits[i] - most) / opts.temperature);
         if (w > 0) /* not NaN either */
             scratch[count++] = (sg_sample_pair){w, i};
     }

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/math.h"
 #include "graph/op.h"
 #include "models/arch.h"
 
@@ -180,7 +181,7 @@ static sg_value *rotary_frequencies(build *b)
     if (!f)
         return sg_graph_fail(b->g, SG_ENOMEM, "out of memory for rotary frequencies");
     for (sg_dim k = 0; k < n; k++)
-        f[k] = pow(b->m->arch.rope_theta, -2.0 * (double)k / (double)b->m->arch.rotary);
+        f[k] = sg_math_pow(b->m->arch.rope_theta, -2.0 * (double)k / (double)b->m->arch.rotary);
     sg_tensor t = sg_tensor_of(SG_F64, 1, &n, f);
     return sg_cast(b->g, sg_const(b->g, &t), b->m->opts.dtype);
 }

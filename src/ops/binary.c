@@ -1,6 +1,7 @@
 /* Operations on two numbers, element by element, broadcast. */
 #include <math.h>
 
+#include "base/math.h"
 #include "ops/iter.h"
 
 static sg_status infer_types(sg_infer *s, bool with_i32, sg_error *err)
@@ -162,7 +163,7 @@ LOOP(int32_t, div_i32, b == -1 ? (int32_t)(0u - (uint32_t)a) : a / b)
 BINARY(add, 1, a + b, a + b, infer, add_i32)
 BINARY(sub, 1, a - b, a - b, infer, sub_i32)
 BINARY(mul, 1, a *b, a *b, infer, mul_i32)
-BINARY(pow, 16, powf(a, b), pow(a, b), infer_float, NULL)
+BINARY(pow, 16, sg_math_powf(a, b), sg_math_pow(a, b), infer_float, NULL)
 BINARY(maximum, 1, a != a || a >= b ? a : b, a != a || a >= b ? a : b, infer, maximum_i32)
 BINARY(minimum, 1, a != a || a <= b ? a : b, a != a || a <= b ? a : b, infer, minimum_i32)
 

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/math.h"
 #include "ops/iter.h"
 
 static sg_status infer(sg_infer *s, sg_error *err)
@@ -136,8 +137,8 @@ static sg_status adam_run(const sg_kernel_args *k, sg_error *err)
 
     if (!(step >= 1))
         return sg_fail(err, SG_EARG, "adam: step %g, steps count from 1", step);
-    j.scale_m = 1 / (1 - pow(k->f[0], step));
-    j.scale_v = 1 / (1 - pow(k->f[1], step));
+    j.scale_m = 1 / (1 - sg_math_pow(k->f[0], step));
+    j.scale_v = 1 / (1 - sg_math_pow(k->f[1], step));
     return apply(k, &j);
 }
 

@@ -2,6 +2,7 @@
  * angle p * frequency. Attributes: layout, inverse. A rotation's gradient is the rotation back. */
 #include <math.h>
 
+#include "base/math.h"
 #include "ops/iter.h"
 
 static sg_status infer(sg_infer *s, sg_error *err)
@@ -46,7 +47,9 @@ typedef struct job {
             for (sg_dim r = 0; r < j->half; r++) {                                                                     \
                 const double f = (double)((const type *)frequencies->data)[r * frequencies->strides[0]];               \
                 const double angle = p * f * j->sign;                                                                  \
-                const type c = (type)cos(angle), s = (type)sin(angle);                                                 \
+                double sine, cosine;                                                                                   \
+                sg_math_sincos(angle, &sine, &cosine);                                                                 \
+                const type c = (type)cosine, s = (type)sine;                                                           \
                 const type *u = from + r * j->step * sk;                                                               \
                 type *v = to + r * j->step;                                                                            \
                 for (sg_dim h = 0; h < j->heads; h++, u += x->strides[2], v += j->width) {                             \

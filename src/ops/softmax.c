@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/math.h"
 #include "ops/exp.h"
 #include "ops/lines.h"
 
@@ -118,7 +119,7 @@ typedef struct job {
                     y[i] *= scale;                                                                                     \
                 continue;                                                                                              \
             }                                                                                                          \
-            const T total = (T)((double)shift + log(sum));                                                             \
+            const T total = (T)((double)shift + sg_math_log(sum));                                                     \
             if (j->kind == LOGSUMEXP)                                                                                  \
                 *y = total;                                                                                            \
             else                                                                                                       \
@@ -159,7 +160,7 @@ typedef struct job {
             }                                                                                                          \
             for (sg_dim c = 0; c < width; c++)                                                                         \
                 after[c] = j->kind == SOFTMAX ? (sum[c] == 0 ? (T)0 : (T)(1.0 / sum[c]))                               \
-                                              : (T)((double)shift[c] + log(sum[c]));                                   \
+                                              : (T)((double)shift[c] + sg_math_log(sum[c]));                           \
             if (j->kind == LOGSUMEXP)                                                                                  \
                 memcpy(y, after, (size_t)width * sizeof after[0]);                                                     \
             for (sg_dim i = 0; i < n && j->kind == SOFTMAX; i++)                                                       \
@@ -173,7 +174,7 @@ typedef struct job {
     }
 
 LINES(float, sg_expf, INFINITY)
-LINES(double, exp, (double)INFINITY)
+LINES(double, sg_math_exp, (double)INFINITY)
 
 static sg_status apply(const sg_kernel_args *k, kind what)
 {

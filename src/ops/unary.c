@@ -2,6 +2,7 @@
  * f32 and f64 and, above it, its gradient. */
 #include <math.h>
 
+#include "base/math.h"
 #include "ops/exp.h"
 #include "ops/iter.h"
 
@@ -103,7 +104,7 @@ static sg_value *gelu_slope(sg_graph *g, sg_value *x)
         return s + x * s * (1 - s) * ((T)(2 * GELU_A) + (T)(6 * GELU_A * GELU_B) * square);                            \
     }
 GELU_SLOPE(float, gelu_tanh_slope_32, sg_expf)
-GELU_SLOPE(double, gelu_tanh_slope_64, exp)
+GELU_SLOPE(double, gelu_tanh_slope_64, sg_math_exp)
 
 /* y'' = 2 s' + x s'', with s' = s (1 - s) v' and s'' = s' (1 - 2 s) v' + s (1 - s) v''. */
 static sg_value *gelu_tanh_curvature(sg_graph *g, sg_value *x)
@@ -134,26 +135,28 @@ static sg_value *zero_scalar(sg_graph *g, sg_value *x)
 
 UNARY(neg, 1, -x, -x, sg_neg(g, dy))
 UNARY(abs, 1, fabsf(x), fabs(x), times(g, dy, sg_sign(g, x)))
-UNARY(exp, 4, sg_expf(x), exp(x), times(g, dy, y))
-UNARY(log, 16, logf(x), log(x), sg_div(g, dy, x))
+UNARY(exp, 4, sg_expf(x), sg_math_exp(x), times(g, dy, y))
+UNARY(log, 16, (float)sg_math_log((double)x), sg_math_log(x), sg_div(g, dy, x))
 UNARY(sqrt, 2, sqrtf(x), sqrt(x), sg_div(g, sg_mul_scalar(g, dy, 0.5), y))
 UNARY(rsqrt, 2, 1.0f / sqrtf(x), 1.0 / sqrt(x), times(g, dy, sg_mul_scalar(g, times(g, y, sg_square(g, y)), -0.5)))
 UNARY(reciprocal, 1, 1.0f / x, 1.0 / x, sg_neg(g, times(g, dy, sg_square(g, y))))
 UNARY(square, 1, x *x, x *x, times(g, dy, sg_mul_scalar(g, x, 2)))
-UNARY(sin, 16, sinf(x), sin(x), times(g, dy, sg_cos(g, x)))
-UNARY(cos, 16, cosf(x), cos(x), sg_neg(g, times(g, dy, sg_sin(g, x))))
-UNARY(erf, 16, erff(x), erf(x), times(g, dy, sg_mul_scalar(g, sg_exp(g, sg_neg(g, sg_square(g, x))), M_2_SQRTPI)))
-UNARY(tanh, 4, sg_tanhf(x), tanh(x), times(g, dy, one_minus(g, sg_square(g, y))))
-UNARY(sigmoid, 4, 1.0f / (1.0f + sg_expf(-x)), 1.0 / (1.0 + exp(-x)), times(g, dy, times(g, y, one_minus(g, y))))
+UNARY(sin, 16, (float)sg_math_sin((double)x), sg_math_sin(x), times(g, dy, sg_cos(g, x)))
+UNARY(cos, 16, (float)sg_math_cos((double)x), sg_math_cos(x), sg_neg(g, times(g, dy, sg_sin(g, x))))
+UNARY(erf, 16, (float)sg_math_erf((double)x), sg_math_erf(x),
+      times(g, dy, sg_mul_scalar(g, sg_exp(g, sg_neg(g, sg_square(g, x))), M_2_SQRTPI)))
+UNARY(tanh, 4, sg_tanhf(x), sg_math_tanh(x), times(g, dy, one_minus(g, sg_square(g, y))))
+UNARY(sigmoid, 4, 1.0f / (1.0f + sg_expf(-x)), sg_math_sigmoid(x), times(g, dy, times(g, y, one_minus(g, y))))
 UNARY(relu, 1, x < 0.0f ? 0.0f : x, x < 0.0 ? 0.0 : x,
       sg_where(g, sg_greater(g, x, zero_scalar(g, x)), dy, zero_scalar(g, x)))
-UNARY(gelu, 16, 0.5f * x * (1.0f + erff(x * (float)M_SQRT1_2)), 0.5 * x * (1.0 + erf(x * M_SQRT1_2)),
-      times(g, dy, gelu_slope(g, x)))
+UNARY(gelu, 16, 0.5f * x * (1.0f + (float)sg_math_erf((double)x * M_SQRT1_2)),
+      0.5 * x * (1.0 + sg_math_erf(x * M_SQRT1_2)), times(g, dy, gelu_slope(g, x)))
 UNARY(gelu_tanh, 4, x / (1.0f + sg_expf(-2.0f * (float)GELU_A * (x + (float)GELU_B * x * x * x))),
-      x / (1.0 + exp(-2.0 * GELU_A * (x + GELU_B * x * x * x))), times(g, dy, sg_gelu_tanh_slope(g, x)))
+      x / (1.0 + sg_math_exp(-2.0 * GELU_A * (x + GELU_B * x * x * x))), times(g, dy, sg_gelu_tanh_slope(g, x)))
 UNARY(gelu_tanh_slope, 4, gelu_tanh_slope_32(x), gelu_tanh_slope_64(x), times(g, dy, gelu_tanh_curvature(g, x)))
-UNARY(silu, 4, x / (1.0f + sg_expf(-x)), x / (1.0 + exp(-x)), times(g, dy, silu_slope(g, x)))
-UNARY(softplus, 4, sg_softplusf(x), (x > 0.0 ? x : 0.0) + log1p(exp(-fabs(x))), times(g, dy, sg_sigmoid(g, x)))
+UNARY(silu, 4, x / (1.0f + sg_expf(-x)), x / (1.0 + sg_math_exp(-x)), times(g, dy, silu_slope(g, x)))
+UNARY(softplus, 4, sg_softplusf(x), (x > 0.0 ? x : 0.0) + sg_math_log1p(sg_math_exp(-sg_math_abs(x))),
+      times(g, dy, sg_sigmoid(g, x)))
 
 /* sign: -1, 0 or 1, NaN for NaN; nothing flows back */
 LOOP(float, sign_f32, x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x)

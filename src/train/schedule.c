@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/math.h"
 
 static const char *const words[] = {[SG_SCHEDULE_CONSTANT] = "constant",
                                     [SG_SCHEDULE_LINEAR] = "linear",
@@ -46,7 +47,7 @@ double sg_schedule_lr(const sg_schedule *s, sg_dim step)
     const sg_dim start = s->kind == SG_SCHEDULE_WSD ? s->n_steps - s->decay : s->warmup;
     const double length = (double)(s->n_steps - start);
     const double done = length > 0 ? fmin(fmax((double)(step - start), 0) / length, 1) : step >= start;
-    const double left = s->kind == SG_SCHEDULE_COSINE ? (1 + cos(pi * done)) / 2 : 1 - done;
+    const double left = s->kind == SG_SCHEDULE_COSINE ? (1 + sg_math_cos(pi * done)) / 2 : 1 - done;
     return s->lr * (s->end + (1 - s->end) * left);
 }
 

@@ -11,6 +11,7 @@
 #include <math.h>
 
 #include "base/base.h"
+#include "base/math.h"
 #include "sightglass/rng.h"
 #include "worlds/worlds.h"
 
@@ -126,7 +127,7 @@ sg_value *sg_features_value(sg_graph *g, const sg_features *f, sg_value *p, sg_d
 void sg_features_importance(float *importance, const sg_features *f)
 {
     for (sg_dim i = 0; i < f->n; i++)
-        importance[i] = (float)pow(f->decay, (double)i);
+        importance[i] = (float)sg_math_pow(f->decay, (double)i);
 }
 
 /* ---- as a world ---- */

@@ -8,11 +8,16 @@
 
 #include "sightglass/error.h"
 
-/* Defines a function that JavaScript calls by this name. Numbers come and go as i32 (pointers, counts) and f64; an
- * int64_t would be a BigInt there. */
+/* Defines a function that JavaScript calls by this name; elsewhere, where a native test calls it, it is a function.
+ * Numbers come and go as i32 (pointers, counts) and f64; an int64_t would be a BigInt there. */
+#ifdef __wasm__
+#define SG_EXPORTED(name) __attribute__((export_name(name)))
+#else
+#define SG_EXPORTED(name)
+#endif
 #define SG_EXPORT(type, name, ...)                                                                                     \
     type name(__VA_ARGS__);                                                                                            \
-    __attribute__((export_name(#name))) type name(__VA_ARGS__)
+    SG_EXPORTED(#name) type name(__VA_ARGS__)
 
 /* Where exports put their errors, always the same one. */
 sg_error *engine_error(void);
