@@ -49,25 +49,26 @@ function classicScript(): Plugin {
 }
 
 export default defineConfig(({ mode }) => {
-    const site = mode === 'site';
+    const site = mode === 'site',
+        gallery = mode === 'gallery'; /* all components on one page, for tests */
     const server = process.env['SIGHTGLASS']; /* SIGHTGLASS=http://127.0.0.1:PORT npm run dev: on a server that runs */
     return {
         base: './',
-        define: { __SITE__: JSON.stringify(site) },
+        define: { __SITE__: JSON.stringify(site || gallery) },
         plugins: [svelte(), engine(), ...(site ? [classicScript()] : [])],
         server: {
             host: '127.0.0.1',
             proxy: server ? { '^/(api|v1|health|metrics)': { target: server, headers: { origin: server } } } : undefined,
         },
         build: {
-            outDir: path(site ? '../build/site' : '../build/page'),
+            outDir: path(`../build/${site ? 'site' : gallery ? 'gallery' : 'page'}`),
             emptyOutDir: true,
             target: 'es2022',
             modulePreload: { polyfill: false },
             reportCompressedSize: false,
             assetsInlineLimit: 0,
             chunkSizeWarningLimit: 600,
-            rollupOptions: site ? { output: { format: 'iife', inlineDynamicImports: true } } : {},
+            rollupOptions: site ? { output: { format: 'iife', inlineDynamicImports: true } } : gallery ? { input: path('test/gallery/index.html') } : {},
         },
         worker: { format: 'iife' },
     };

@@ -4,6 +4,8 @@
  *
  * A name is a KeyboardEvent.key, with Ctrl+ (⌘ on a Mac), Alt+ and Shift+ before it. Plain keys do nothing while a text is
  * being typed, and Space and Enter stay with the control that has the focus. */
+import { untrack } from 'svelte';
+
 export interface Shortcut {
     keys: string[];
     what: string;
@@ -21,9 +23,10 @@ class Keys {
     }
 
     add(...shortcuts: Shortcut[]): () => void {
-        this.list = [...this.list, ...shortcuts];
+        /* Called in an effect, which must not run again because of what it adds. */
+        this.list = [...untrack(() => this.list), ...shortcuts];
         return () => {
-            this.list = this.list.filter((s) => !shortcuts.includes(s));
+            this.list = untrack(() => this.list).filter((s) => !shortcuts.includes(s));
         };
     }
 
