@@ -164,6 +164,12 @@ void sg_play_fields(sg_play *p, int resolution, double *out);
  * the points. Together with the state they are the run: training goes on from them to the same bytes. Borrowed until
  * the next change or reset. False past the last. */
 bool sg_play_tensor(sg_play *p, int i, const char **name, sg_tensor *out);
+/* A run whose tensors are then filled in that way: of a state with a seed, with its points in their order, of which the
+ * first n_train are trained on. */
+sg_status sg_play_restore(sg_play **out, const sg_play_state *state, int n, const sg_play_point *points, int n_train,
+                          bool own, sg_error *err) SG_MUST_CHECK;
+/* After tensors were filled in from outside: SG_EFORMAT where one holds what no run could have. */
+sg_status sg_play_check(const sg_play *p, sg_error *err) SG_MUST_CHECK;
 
 /* A folder with config.json and model.safetensors, which sg_play_load and `sightglass inspect` open. */
 sg_status sg_play_save(sg_play *p, const char *dir, sg_error *err) SG_MUST_CHECK;

@@ -89,7 +89,4 @@ struct sg_play {
     char names[SG_PLAY_LAYERS + 1][2][32]; /* of weights and biases */
 };
 
-/* Puts points in that order and parts them; takes the points. */
-sg_status play_take_points(sg_play *p, sg_play_point *points, int n, int n_train, bool own, sg_error *err);
-
 #endif

@@ -47,7 +47,8 @@ static int part_of(int n, double percent)
     return (int)floor(n * percent / 100);
 }
 
-sg_status play_take_points(sg_play *p, sg_play_point *points, int n, int n_train, bool own, sg_error *err)
+/* Puts points in that order and parts them; takes the points. */
+static sg_status take_points(sg_play *p, sg_play_point *points, int n, int n_train, bool own, sg_error *err)
 {
     const sg_status status = arrange(p, &p->state, points, n, n_train, err);
     if (status != SG_OK) {
@@ -76,7 +77,7 @@ static sg_status draw_points(sg_play *p, const sg_play_state *s, sg_error *err)
     play_shuffle(points, n, &stream);
     const sg_play_state before = p->state;
     p->state = *s;
-    const sg_status status = play_take_points(p, points, n, n_train, false, err);
+    const sg_status status = take_points(p, points, n, n_train, false, err);
     p->state = before;
     if (status == SG_OK)
         p->stream = stream;
@@ -222,7 +223,7 @@ sg_status sg_play_own(sg_play *p, int n, const sg_play_point *points, sg_error *
     sg_play_stream stream;
     sg_play_stream_seed(&stream, p->state.seed);
     play_shuffle(copy, n, &stream);
-    SG_TRY(play_take_points(p, copy, n, part_of(n, p->state.train_percent), true, err));
+    SG_TRY(take_points(p, copy, n, part_of(n, p->state.train_percent), true, err));
     p->stream = stream;
     return draw_net(p, &p->state, err);
 }
@@ -406,4 +407,44 @@ bool sg_play_tensor(sg_play *p, int i, const char **name, sg_tensor *out)
         }
     }
     return false;
+}
+
+sg_status sg_play_restore(sg_play **out, const sg_play_state *state, int n, const sg_play_point *points, int n_train,
+                          bool own, sg_error *err)
+{
+    sg_play *p = NULL;
+    *out = NULL;
+    if (n < 1 || n > PLAY_OWN_MOST || n_train < 0 || n_train > n)
+        return sg_fail(err, SG_EFORMAT, "%d of %d points to train on; at most %d points were wanted", n_train, n,
+                       PLAY_OWN_MOST);
+    sg_play_point *copy = malloc((size_t)n * sizeof *copy);
+    if (!copy)
+        return sg_fail(err, SG_ENOMEM, "out of memory for %d points", n);
+    memcpy(copy, points, (size_t)n * sizeof *copy);
+    sg_status status = sg_play_new(&p, state, err);
+    if (status != SG_OK)
+        free(copy);
+    else
+        status = take_points(p, copy, n, n_train, own, err);
+    if (status != SG_OK) {
+        sg_play_free(p);
+        return status;
+    }
+    *out = p;
+    return SG_OK;
+}
+
+sg_status sg_play_check(const sg_play *p, sg_error *err)
+{
+    const double counts[] = {p->epoch, p->net.n_summed, p->net.n_updates};
+    for (int i = 0; i < 256; i++)
+        if (p->stream.s[i] < 0 || p->stream.s[i] > 255)
+            return sg_fail(err, SG_EFORMAT, "the random stream holds %d, which is no byte", (int)p->stream.s[i]);
+    if (p->stream.i < 0 || p->stream.i > 255 || p->stream.j < 0 || p->stream.j > 255)
+        return sg_fail(err, SG_EFORMAT, "the random stream stands at %d and %d, which are no bytes", (int)p->stream.i,
+                       (int)p->stream.j);
+    for (size_t i = 0; i < SG_COUNT_OF(counts); i++)
+        if (!(counts[i] >= 0 && counts[i] <= 0x1p53))
+            return sg_fail(err, SG_EFORMAT, "%g is no count of epochs, points or updates", counts[i]);
+    return SG_OK;
 }

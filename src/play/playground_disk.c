@@ -105,30 +105,23 @@ static sg_status read_config(saved *out, const char *path, sg_error *err)
 }
 
 /* The points first, since the rest of the run is built round them. */
-static sg_status take_points(sg_play *p, const saved *was, const sg_safetensors *st, const char *path, sg_error *err)
+static sg_status begin(sg_play **out, const saved *was, const sg_safetensors *st, const char *path, sg_error *err)
 {
     const sg_tensor *t = NULL;
     SG_TRY(sg_safetensors_get(&t, st, "points", err));
-    if (t->dtype != SG_F64 || t->n_dims != 2 || t->dims[1] != 3 || t->dims[0] < was->n_train || t->dims[0] < 1 ||
-        t->dims[0] > PLAY_OWN_MOST)
-        return sg_fail(err, SG_EFORMAT, "%s: points: f64 [n,3] was wanted, with n from %d to %d", path, was->n_train,
-                       PLAY_OWN_MOST);
-    const int n = (int)t->dims[0];
-    sg_play_point *points = malloc((size_t)n * sizeof *points);
-    if (!points)
-        return sg_fail(err, SG_ENOMEM, "%s: out of memory", path);
-    memcpy(points, t->data, (size_t)n * sizeof *points);
-    return play_take_points(p, points, n, was->n_train, was->own, err);
+    if (t->dtype != SG_F64 || t->n_dims != 2 || t->dims[1] != 3 || t->dims[0] > PLAY_OWN_MOST)
+        return sg_fail(err, SG_EFORMAT, "%s: points: f64 [n,3] was wanted, with n up to %d", path, PLAY_OWN_MOST);
+    return sg_play_restore(out, &was->state, (int)t->dims[0], t->data, was->n_train, was->own, err);
 }
 
-static sg_status take_tensors(sg_play *p, const saved *was, const char *path, sg_error *err)
+static sg_status read_tensors(sg_play **out, const saved *was, const char *path, sg_error *err)
 {
     sg_safetensors *st = NULL;
     const char *name = NULL;
     sg_tensor own;
     SG_TRY(sg_safetensors_open(&st, path, err));
-    sg_status status = take_points(p, was, st, path, err);
-    for (int i = 0; status == SG_OK && sg_play_tensor(p, i, &name, &own); i++) {
+    sg_status status = begin(out, was, st, path, err);
+    for (int i = 0; status == SG_OK && sg_play_tensor(*out, i, &name, &own); i++) {
         const sg_tensor *t = NULL;
         char found[SG_SHAPE_TEXT], wanted[SG_SHAPE_TEXT];
         status = sg_safetensors_get(&t, st, name, err);
@@ -143,17 +136,7 @@ static sg_status take_tensors(sg_play *p, const saved *was, const char *path, sg
             memcpy(own.data, t->data, sg_tensor_bytes(t));
     }
     sg_safetensors_close(st);
-    /* What is an index or a count has to be one. */
-    for (int i = 0; status == SG_OK && i < 256; i++)
-        if (p->stream.s[i] < 0 || p->stream.s[i] > 255)
-            status = sg_fail(err, SG_EFORMAT, "%s: stream: %d is no byte", path, (int)p->stream.s[i]);
-    if (status == SG_OK && (p->stream.i < 0 || p->stream.i > 255 || p->stream.j < 0 || p->stream.j > 255))
-        status = sg_fail(err, SG_EFORMAT, "%s: stream: its places are no bytes", path);
-    const double counts[] = {p->epoch, p->net.n_summed, p->net.n_updates};
-    for (size_t i = 0; status == SG_OK && i < SG_COUNT_OF(counts); i++)
-        if (!(counts[i] >= 0 && counts[i] <= 0x1p53))
-            status = sg_fail(err, SG_EFORMAT, "%s: progress: %g is no count", path, counts[i]);
-    return status;
+    return status == SG_OK ? sg_play_check(*out, err) : status;
 }
 
 sg_status sg_play_load(sg_play **out, const char *dir, sg_error *err)
@@ -166,9 +149,7 @@ sg_status sg_play_load(sg_play **out, const char *dir, sg_error *err)
     if (status == SG_OK)
         status = read_config(&was, config, err);
     if (status == SG_OK)
-        status = sg_play_new(&p, &was.state, err);
-    if (status == SG_OK)
-        status = take_tensors(p, &was, tensors, err);
+        status = read_tensors(&p, &was, tensors, err);
     free(config);
     free(tensors);
     if (status != SG_OK) {
