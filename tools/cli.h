@@ -27,6 +27,7 @@ int cmd_serve(int argc, char **argv);
 int cmd_study(int argc, char **argv);
 int cmd_train(int argc, char **argv);
 int cmd_world(int argc, char **argv);
+int cmd_net(int argc, char **argv);
 int cmd_othello(int argc, char **argv);
 int cmd_worldmodel(int argc, char **argv);
 int cmd_heads(int argc, char **argv);

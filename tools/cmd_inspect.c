@@ -3,17 +3,18 @@
 #include <string.h>
 
 #include "cli.h"
+#include "sightglass/playground.h"
 
 static const char help[] = "usage: sightglass inspect MODEL [--json]\n\n"
                            "Shows a model's sizes and the name, type and shape of every value in it.\n"
-                           "MODEL is a folder with config.json, model.safetensors and tokenizer.json.\n\n"
+                           "MODEL is a folder with config.json, model.safetensors and tokenizer.json, or one that\n"
+                           "`sightglass net run --save` wrote.\n\n"
                            "  --json   for machines\n";
 
-static int as_json(const sg_model *m, const sg_graph *g)
+static json_t *values_json(const sg_graph *g)
 {
-    const sg_model_info *in = sg_model_get_info(m);
     char shape[SG_SHAPE_TEXT];
-    json_t *values = json_array(), *warnings = json_array();
+    json_t *values = json_array();
 
     for (int i = 0; i < sg_graph_n_names(g); i++) {
         const sg_value *v = sg_graph_named(g, i);
@@ -26,6 +27,14 @@ static int as_json(const sg_model *m, const sg_graph *g)
                                                 sg_dtype_name(sg_value_dtype(v)), "shape", dims, "axes",
                                                 sg_value_axes(v), "kind", sg_value_op(v)));
     }
+    return values;
+}
+
+static int as_json(const sg_model *m, const sg_graph *g)
+{
+    const sg_model_info *in = sg_model_get_info(m);
+    json_t *values = values_json(g), *warnings = json_array();
+
     for (int i = 0; sg_model_warning(m, i); i++)
         json_array_append_new(warnings, json_string(sg_model_warning(m, i)));
     return cli_print_json(json_pack(
@@ -38,21 +47,11 @@ static int as_json(const sg_model *m, const sg_graph *g)
         sg_model_tokenizer(m) != NULL, "values", values, "warnings", warnings));
 }
 
-static int for_people(const sg_model *m, const sg_graph *g)
+static void print_values(const sg_graph *g)
 {
-    const sg_model_info *in = sg_model_get_info(m);
     const cli_paint c = cli_colours();
     char shape[SG_SHAPE_TEXT];
 
-    printf("%s%s%s  %s, family %s\n", c.bold, in->path, c.off, in->architecture, in->family);
-    printf("  %lld parameters, %.1f MB of %s, %s\n", (long long)in->n_parameters, (double)in->weight_bytes / 1e6,
-           sg_dtype_name(in->stored), in->tied ? "unembedding tied to the embedding" : "its own unembedding");
-    printf("  %lld layers, width %lld, %lld heads of %lld", (long long)in->n_layers, (long long)in->d_model,
-           (long long)in->n_heads, (long long)in->d_head);
-    if (in->n_kv_heads != in->n_heads)
-        printf(" over %lld key/value heads", (long long)in->n_kv_heads);
-    printf(", hidden width %lld\n  vocabulary %lld%s, context %lld\n\n", (long long)in->d_mlp, (long long)in->n_vocab,
-           sg_model_tokenizer(m) ? "" : " (no tokenizer)", (long long)in->n_context);
     printf("%svalues%s (axes: b batch, t position, s key position, h head, d the rest)\n", c.bold, c.off);
     for (int i = 0; i < sg_graph_n_names(g); i++) {
         const sg_value *v = sg_graph_named(g, i);
@@ -67,7 +66,69 @@ static int for_people(const sg_model *m, const sg_graph *g)
             printf("  %-50s %-5s %s\n", sg_value_name(v), sg_dtype_name(sg_value_dtype(v)),
                    sg_value_shape_text(v, shape));
     }
+}
+
+static int for_people(const sg_model *m, const sg_graph *g)
+{
+    const sg_model_info *in = sg_model_get_info(m);
+    const cli_paint c = cli_colours();
+
+    printf("%s%s%s  %s, family %s\n", c.bold, in->path, c.off, in->architecture, in->family);
+    printf("  %lld parameters, %.1f MB of %s, %s\n", (long long)in->n_parameters, (double)in->weight_bytes / 1e6,
+           sg_dtype_name(in->stored), in->tied ? "unembedding tied to the embedding" : "its own unembedding");
+    printf("  %lld layers, width %lld, %lld heads of %lld", (long long)in->n_layers, (long long)in->d_model,
+           (long long)in->n_heads, (long long)in->d_head);
+    if (in->n_kv_heads != in->n_heads)
+        printf(" over %lld key/value heads", (long long)in->n_kv_heads);
+    printf(", hidden width %lld\n  vocabulary %lld%s, context %lld\n\n", (long long)in->d_mlp, (long long)in->n_vocab,
+           sg_model_tokenizer(m) ? "" : " (no tokenizer)", (long long)in->n_context);
+    print_values(g);
     return 0;
+}
+
+/* A net of the Playground is no transformer: it brings its own graph. */
+static bool is_play(const char *dir)
+{
+    char path[4096];
+    json_error_t at;
+    if ((size_t)snprintf(path, sizeof path, "%s/config.json", dir) >= sizeof path)
+        return false;
+    json_t *config = json_load_file(path, 0, &at);
+    const char *type = json_string_value(json_object_get(config, "model_type"));
+    const bool is = type && strcmp(type, "playground") == 0;
+    json_decref(config);
+    return is;
+}
+
+static int inspect_play(const char *dir, bool json)
+{
+    sg_error err = {SG_OK, ""};
+    char state[SG_PLAY_TEXT];
+    sg_play *p = NULL;
+    sg_graph *g = NULL;
+    int code = 0;
+
+    if (sg_play_load(&p, dir, &err) != SG_OK || sg_play_graph(&g, p, SG_F32, &err) != SG_OK) {
+        code = cli_fail(&err);
+    } else {
+        sg_play_state_write(sg_play_get_state(p), state);
+        if (json) {
+            code = cli_print_json(json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:o}", "path", dir, "family", "playground",
+                                            "architecture", "PlaygroundNet", "state", state, "n_parameters",
+                                            (json_int_t)sg_play_n_parameters(p), "epoch", (json_int_t)sg_play_epoch(p),
+                                            "values", values_json(g)));
+        } else {
+            const cli_paint c = cli_colours();
+            printf(
+                "%s%s%s  PlaygroundNet, family playground\n  %d parameters, epoch %lld, losses %.6f and %.6f\n  %s\n\n",
+                c.bold, dir, c.off, sg_play_n_parameters(p), (long long)sg_play_epoch(p),
+                sg_play_loss(p, SG_PLAY_TRAIN), sg_play_loss(p, SG_PLAY_TEST), state);
+            print_values(g);
+        }
+    }
+    sg_graph_free(g);
+    sg_play_free(p);
+    return code;
 }
 
 int cmd_inspect(int argc, char **argv)
@@ -89,6 +150,8 @@ int cmd_inspect(int argc, char **argv)
     }
     if (optind + 1 != argc)
         return cli_usage("inspect", "wanted one MODEL, got %d", argc - optind);
+    if (is_play(argv[optind]))
+        return inspect_play(argv[optind], json);
     if (sg_model_open(&m, argv[optind], sg_model_defaults(), &err) != SG_OK)
         return cli_fail(&err);
     int status;

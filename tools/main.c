@@ -17,6 +17,7 @@ static const struct {
     {"probe", "what can be read off inner values, beside what an untrained network gives: fit, eval, show", cmd_probe},
     {"saliency", "on which discs of the board inside a model a move rests", cmd_saliency},
     {"gan", "train a generator and a discriminator on points of the plane; open GAN Lab's model files", cmd_gan},
+    {"net", "train a net of the Playground, whose addresses it reads; its losses, weights and field", cmd_net},
     {"generate", "write on from a text, with edits in place", cmd_generate},
     {"study", "ask one paper's question again: list, run", cmd_study},
     {"train", "train a language model from nothing, on files or on a world", cmd_train},

@@ -25,6 +25,7 @@
 #include "sightglass/othello.h"
 #include "sightglass/othello_cases.h"
 #include "sightglass/patch.h"
+#include "sightglass/playground.h"
 #include "sightglass/probe.h"
 #include "sightglass/ranks.h"
 #include "sightglass/report.h"
