@@ -32,7 +32,7 @@ void gan_sample_real(float *x, sg_dim n, const sg_gan_opts *opts)
                 point(x, 0.7, 0.4, 0.05, 0.2, &r);
             break;
         case SG_GAN_RING:
-            point(x, 0.5 + 0.3 * gan_cos(2 * PI * u), 0.45 + 0.25 * gan_sin(2 * PI * u), 0.025, 0.025, &r);
+            point(x, 0.5 + 0.3 * sg_math_cos(2 * PI * u), 0.45 + 0.25 * sg_math_sin(2 * PI * u), 0.025, 0.025, &r);
             break;
         case SG_GAN_DISJOINT: {
             const double *m = middle[u < 0.333 ? 0 : u < 0.666 ? 1 : 2];
@@ -83,7 +83,7 @@ sg_dim gan_lattice(float *z, int noise_dims)
 static double density(int i, int j)
 {
     const double x = (i + 0.5) / SG_GAN_CELLS - 0.5, y = (j + 0.5) / SG_GAN_CELLS - 0.5, variance = 0.25 * 0.25;
-    return gan_exp(-(x * x + y * y) / (2 * variance)) / (2 * PI * variance);
+    return sg_math_exp(-(x * x + y * y) / (2 * variance)) / (2 * PI * variance);
 }
 
 void gan_cells(float *area, float *opacity, float (*const manifold)[2], sg_gan_noise noise)

@@ -2,29 +2,10 @@
 #ifndef SG_PLAY_GAN_INTERNAL_H
 #define SG_PLAY_GAN_INTERNAL_H
 
-#include <math.h>
-
 #include "base/base.h"
+#include "base/math.h"
 #include "sightglass/gan.h"
 #include "sightglass/ops.h"
-
-/* The only mathematics beside the engine's. */
-static inline double gan_exp(double x)
-{
-    return exp(x);
-}
-static inline double gan_log2(double x)
-{
-    return log(x) * 1.442695040888963407;
-}
-static inline double gan_sin(double x)
-{
-    return sin(x);
-}
-static inline double gan_cos(double x)
-{
-    return cos(x);
-}
 
 enum { GAN_MOST_PARAMS = 2 * (SG_GAN_MOST_LAYERS + 2) };
 

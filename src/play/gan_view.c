@@ -25,6 +25,11 @@ static int densities(double *share, const float *x, sg_dim n)
     return outside;
 }
 
+static double log2_of(double x)
+{
+    return sg_math_log(x) * 1.442695040888963407;
+}
+
 void sg_gan_compare(double *kl, double *js, int outside[2], const float *real, sg_dim n_real, const float *fake,
                     sg_dim n_fake)
 {
@@ -35,9 +40,9 @@ void sg_gan_compare(double *kl, double *js, int outside[2], const float *real, s
     *kl = 0;
     for (int c = 0; c < CELLS; c++) {
         const double m = 0.5 * (p[c] + q[c]) + e;
-        *kl += (p[c] + e) * gan_log2((p[c] + e) / (q[c] + e));
-        left += (p[c] + e) * gan_log2((p[c] + e) / m);
-        right += (q[c] + e) * gan_log2((q[c] + e) / m);
+        *kl += (p[c] + e) * log2_of((p[c] + e) / (q[c] + e));
+        left += (p[c] + e) * log2_of((p[c] + e) / m);
+        right += (q[c] + e) * log2_of((q[c] + e) / m);
     }
     *js = 0.5 * (left + right);
 }
