@@ -41,16 +41,16 @@ static sg_status read_edits(look *l, sg_error *err)
     free(text);
     if (status != SG_OK)
         return status;
-    /* Once: what edits take from other runs stays in this glass, and later ones borrow it. */
+    /* Once: what edits take from other runs stays in the list. */
+    sg_glass *glass = NULL;
     sg_glass_opts opts = sg_glass_defaults();
     opts.exec = l->of.exec;
-    status = sg_glass_new(&l->values, l->of.model, opts, err);
+    status = sg_glass_new(&glass, l->of.model, opts, err);
     if (status == SG_OK)
-        status = sg_glass_edit_list(l->values, l->list, err);
+        status = sg_glass_sources(glass, l->list, err);
+    sg_glass_free(glass);
     if (status != SG_OK) {
-        sg_glass_free(l->values);
         sg_edit_list_free(l->list);
-        l->values = NULL;
         l->list = NULL;
     }
     return status;
@@ -135,7 +135,6 @@ void look_free(look *l)
         free(l->bands[i].rows);
     free(l->scans);
     free(l->entering);
-    sg_glass_free(l->values);
     sg_edit_list_free(l->list);
     json_decref(l->edits);
     free(l->tokens);

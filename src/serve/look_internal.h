@@ -29,8 +29,7 @@ struct look {
     look_of of;
     int32_t *tokens;
     json_t *edits;      /* NULL: none */
-    sg_edit_list *list; /* its edits' values are whole once `values` is there */
-    sg_glass *values;   /* owns values that came from other runs; never run itself */
+    sg_edit_list *list; /* NULL until it is needed */
     pthread_mutex_t lock;
     float *entering;   /* [L+1,T,D]: what enters each block, and what leaves the last */
     look_scan **scans; /* [L] */

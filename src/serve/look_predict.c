@@ -140,13 +140,18 @@ static void give(look_glasses *g, kept *k)
     }
 }
 
-/* The structure of what is asked: everything but strengths. */
+/* The structure of what is asked: everything but strengths and bounds. */
 static char *key_of(const look_of *of, const look_question *q, const json_t *edits)
 {
     json_t *shape = edits ? json_deep_copy(edits) : json_array(), *e;
     size_t i;
     sg_str s = {0};
-    json_array_foreach(shape, i, e) json_object_del(e, "strength");
+    json_array_foreach(shape, i, e)
+    {
+        json_object_del(e, "strength");
+        json_object_del(e, "low");
+        json_object_del(e, "high");
+    }
     char *text = shape ? json_dumps(shape, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(shape);
     sg_str_printf(&s, "%" PRId64 ",%" PRId64 ",%" PRId64 ",%d", of->n, q->first, q->n, q->k);
@@ -315,6 +320,36 @@ static sg_status check(const look_of *of, look_question *q, int n_rows, sg_error
     return look_check_edits(of->edits, err);
 }
 
+static sg_status read_number(const json_t *edit, size_t i, const char *key, double *out, sg_error *err)
+{
+    const json_t *v = json_object_get(edit, key);
+    if (v && !json_is_number(v))
+        return sg_fail(err, SG_EFORMAT, "edits: edit %zu: %s is not a number", i, key);
+    if (v)
+        *out = json_number_value(v);
+    return SG_OK;
+}
+
+/* The request's strengths and bounds, in the place of those that the glass was made or last run with. */
+static sg_status numbers_of(kept *k, const json_t *edits, sg_error *err)
+{
+    const int n = sg_edit_list_count(k->list);
+    for (int i = 0; i < n; i++) {
+        const json_t *edit = json_array_get(edits, (size_t)i);
+        const sg_edit usual = sg_edit_defaults();
+        sg_edit *e = sg_edit_list_at(k->list, i);
+        e->strength = usual.strength;
+        e->low = usual.low;
+        e->high = usual.high;
+        SG_TRY(read_number(edit, (size_t)i, "strength", &e->strength, err));
+        SG_TRY(read_number(edit, (size_t)i, "low", &e->low, err));
+        SG_TRY(read_number(edit, (size_t)i, "high", &e->high, err));
+        if (e->low > e->high)
+            return sg_fail(err, SG_EFORMAT, "edits: edit %d: low %g is above high %g", i, e->low, e->high);
+    }
+    return sg_edits_replace(sg_glass_edits(k->glass), n, sg_edit_list_at(k->list, 0), err);
+}
+
 sg_status look_predict(look_glasses *glasses, look_of of, look_question q, look_prediction **out, sg_error *err)
 {
     const int n_rows = json_array_size(of.edits) ? 2 : 1;
@@ -335,13 +370,8 @@ sg_status look_predict(look_glasses *glasses, look_of of, look_question q, look_
             status = build(k, &of, &q, n_rows, err);
         }
     }
-    for (size_t i = 0; n_rows == 2 && i < json_array_size(of.edits) && status == SG_OK; i++) {
-        const json_t *s = json_object_get(json_array_get(of.edits, i), "strength");
-        if (s && !json_is_number(s))
-            status = sg_fail(err, SG_EFORMAT, "edits: edit %zu: strength is not a number", i);
-        else
-            status = sg_edits_strength(sg_glass_edits(k->glass), (int)i, s ? json_number_value(s) : 1, err);
-    }
+    if (status == SG_OK && n_rows == 2)
+        status = numbers_of(k, of.edits, err);
     if (status == SG_OK)
         status = run_pair(k, &of, &q, p, fresh, err);
     if (status == SG_OK)

@@ -10,8 +10,6 @@ typedef struct entry {
     struct entry *next;
     look *look;
     char *model;
-    void (*release)(void *);
-    void *holder;
     int held;
 } entry;
 
@@ -25,8 +23,6 @@ struct looks {
 static void end(entry *e)
 {
     look_free(e->look);
-    if (e->release)
-        e->release(e->holder);
     free(e->model);
     free(e);
 }
@@ -105,8 +101,7 @@ static void end_all(entry *gone)
     }
 }
 
-sg_status looks_open(looks *s, look_of of, const char *model, void (*release)(void *), void *holder, look **out,
-                     sg_error *err)
+sg_status looks_open(looks *s, look_of of, const char *model, look **out, sg_error *err)
 {
     entry *e = calloc(1, sizeof *e);
     sg_status status = e ? look_new(&e->look, of, err) : sg_fail(err, SG_ENOMEM, "out of memory for a look");
@@ -116,12 +111,8 @@ sg_status looks_open(looks *s, look_of of, const char *model, void (*release)(vo
         if (e)
             look_free(e->look);
         free(e);
-        if (release)
-            release(holder);
         return status;
     }
-    e->release = release;
-    e->holder = holder;
     pthread_mutex_lock(&s->lock);
     entry *had = find(s, look_id(e->look), model);
     if (!had) {
