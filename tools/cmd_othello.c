@@ -386,7 +386,7 @@ static sg_status do_saliency(app *a, int n, char **words, sg_error *err)
     SG_TRY(asked(a, n, words, &move, err));
     SG_TRY(session_saliency(&a->s, move, &e, err));
     if (!a->json) {
-        board_saliency(stdout, &a->s, move, &e, a->style);
+        board_show_saliency(stdout, &a->s, move, &e, a->style);
         return SG_OK;
     }
     const uint64_t lines = session_lines(&a->s, move);

@@ -493,7 +493,7 @@ void board_layers(FILE *to, const session *s, board_style style)
 
 /* ---- saliency ---- */
 
-void board_saliency(FILE *to, const session *s, int move, const session_effects *e, board_style style)
+void board_show_saliency(FILE *to, const session *s, int move, const session_effects *e, board_style style)
 {
     static const int for_it[] = {FELT, 64, 100, 136, 172, 208}, against[] = {FELT, 30, 31, 32, 33, 39};
     const uint64_t lines = session_lines(s, move);

@@ -22,7 +22,7 @@ void board_moves(FILE *to, const session *s, board_style style);
 /* How every layer reads this position, beside what its probe was worth when it was judged. */
 void board_layers(FILE *to, const session *s, board_style style);
 /* What each disc does for a move. */
-void board_saliency(FILE *to, const session *s, int move, const session_effects *e, board_style style);
+void board_show_saliency(FILE *to, const session *s, int move, const session_effects *e, board_style style);
 
 /* Text in lines of at most 79 columns, the first beginning where the cursor is. */
 void board_say(FILE *to, board_style style, const char *fmt, ...) SG_PRINTF(3, 4);
