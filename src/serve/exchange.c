@@ -200,7 +200,7 @@ void serve_reply_json(serve_reply *reply, json_t *value)
     if (reply->kind == ANSWER_NONE) {
         /* Numbers of graphs may be NaN or infinite, which JSON has no words for: jansson never makes them, so neither
          * do handlers (json_real refuses them, which shows as NULL here). */
-        char *text = value ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(9) | JSON_ENCODE_ANY) : NULL;
+        char *text = value ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(15) | JSON_ENCODE_ANY) : NULL;
         if (text)
             serve_reply_bytes(reply, "application/json", text, strlen(text), free);
         else

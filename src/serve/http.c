@@ -547,7 +547,5 @@ void serve_http_stop(http *h)
         close(h->listener);
     pthread_mutex_destroy(&h->lock);
     pthread_cond_destroy(&h->tick);
-    if (h->library)
-        dlclose(h->library);
     free(h);
 }

@@ -35,7 +35,8 @@ sg_status serve_json_read(json_t **out, const char *bytes, size_t n, int depth, 
     *out = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &at);
     if (*out)
         return SG_OK;
-    if (json_error_code(&at) == json_error_out_of_memory)
+    /* Jansson says why it gives up, except where it has no memory even for that. */
+    if (json_error_code(&at) == json_error_out_of_memory || !at.text[0])
         return sg_fail(err, SG_ENOMEM, "out of memory for the JSON");
     return sg_fail(err, SG_EFORMAT, "no JSON: line %d, column %d: %s", at.line, at.column, at.text);
 }

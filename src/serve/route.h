@@ -94,6 +94,9 @@ typedef struct serve_route {
     size_t body_bytes; /* of the body; 0: the server's bound for JSON */
 } serve_route;
 
+/* More routes for one server, before it is started: for tests. The list ends with a route without a path. */
+sg_status serve_add_routes(serve *s, const serve_route *routes, sg_error *err) SG_MUST_CHECK;
+
 /* ---- the server, for handlers ---- */
 
 const sg_server_opts *serve_opts(const serve *s);

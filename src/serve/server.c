@@ -127,11 +127,17 @@ static sg_status add_route(serve *s, const serve_route *r, sg_error *err)
     return SG_OK;
 }
 
-static sg_status add_routes(serve *s, sg_error *err)
+sg_status serve_add_routes(serve *s, const serve_route *routes, sg_error *err)
+{
+    for (const serve_route *r = routes; r->path; r++)
+        SG_TRY(add_route(s, r, err));
+    return SG_OK;
+}
+
+static sg_status add_lists(serve *s, sg_error *err)
 {
     for (size_t k = 0; k < SG_COUNT_OF(lists); k++)
-        for (const serve_route *r = lists[k]; r->path; r++)
-            SG_TRY(add_route(s, r, err));
+        SG_TRY(serve_add_routes(s, lists[k], err));
     return SG_OK;
 }
 
@@ -258,7 +264,7 @@ static sg_status make(serve *s, sg_error *err)
     SG_TRY(copy_texts(s, o->n_hosts, &o->hosts, err));
     SG_TRY(serve_guard_begin(s, err));
     SG_TRY(serve_types_new(&s->types, err));
-    SG_TRY(add_routes(s, err));
+    SG_TRY(add_lists(s, err));
     SG_TRY(serve_workspace_open(&s->workspace, o->workspace, err));
     SG_TRY(serve_events_new(&s->events, s, err));
     SG_TRY(serve_jobs_new(&s->jobs, s, err));
