@@ -2,9 +2,11 @@
 #   CC=clang       another compiler          JOBS=2     how many jobs at once
 #   WERROR=ON|OFF  warnings as errors        V=1        show the commands
 #   MODEL=DIR, PROMPT="..."                  for `make run`; MODEL also for `make bench`
+#   SERVE="--port 8000 ..."                  options of `sightglass serve`, for `make run`
 
 MODEL  ?=
-PROMPT ?= Once upon a time
+PROMPT ?=
+SERVE  ?=
 WERROR ?=
 V      ?=
 JOBS   ?=
@@ -21,21 +23,29 @@ endif
 OPTIONS := $(if $(WERROR),-DSG_WERROR=$(WERROR))
 SOURCES  = find include src studies tools bench fuzz test web/engine -name '*.[ch]'
 
-.PHONY: all run test bench asan tsan fuzz format tidy clean help
+.PHONY: all run page site screenshots test bench asan tsan fuzz format tidy clean help
 
 all: ## build the library and the command into build/ (the default)
 	@scripts/build build $(OPTIONS) all
 
-run: ## install what is needed, build, and open a model of Othello; or MODEL=DIR's inspection and a continuation of PROMPT
-	@scripts/install-deps run
+run: page ## install what is needed, build, and serve the page on the shipped models, or on MODEL=DIR; Ctrl-C ends it
 	@scripts/build build $(OPTIONS) sightglass_cli
-	@if [ -n "$$MODEL" ]; then \
-	    build/sightglass inspect "$$MODEL" && build/sightglass generate "$$MODEL" --text "$$PROMPT" -n 64; \
-	elif [ -t 0 ] && [ -t 1 ]; then \
-	    build/sightglass othello; \
-	else \
-	    build/sightglass othello --seed 16 --script examples/othello.script; \
-	fi
+	@if [ -n "$$MODEL" ] && [ -n "$$PROMPT" ]; then build/sightglass generate "$$MODEL" --text "$$PROMPT" -n 64; fi
+	@if [ -n "$$MODEL" ]; then set -- "$$MODEL"; fi; exec build/sightglass serve "$$@" --open $(SERVE)
+
+page: ## the page, which the command carries, into build/page/
+	@scripts/install-deps run
+	@scripts/build-page
+
+site: ## the page for any web space, or for opening from a folder, without a server: build/site/
+	@scripts/install-deps run
+	@scripts/build-page site
+
+screenshots: ## pictures of all places, light and dark, into docs/screenshots/
+	@scripts/install-deps test
+	@scripts/build-page
+	@scripts/build build $(OPTIONS) sightglass_cli
+	@scripts/screenshots
 
 test: ## everything that decides whether the tree is good; the last line is the verdict
 	@scripts/test
@@ -64,4 +74,4 @@ clean: ## remove what was built
 	@rm -rf build build-asan build-tsan build-plain build-fuzz
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
