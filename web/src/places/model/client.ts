@@ -96,12 +96,22 @@ const npy = { Accept: 'application/x-npy' };
 
 export const client = {
     async models(options?: Options): Promise<string[]> {
-        const { data } = await api.get<{ data: { id: string }[] }>('/v1/models', options);
-        return data.map((m) => m.id);
+        const { models } = await api.get<{ models: { id: string; error?: string }[] }>('/api/v1/models', options);
+        return models.filter((m) => m.error === undefined).map((m) => m.id);
     },
-    sites: (model: string, options?: Options): Promise<ModelSites> => api.get(`${at(model)}/sites`, options),
-    async tokens(model: string, prompt: Prompt, options?: Options): Promise<Token[]> {
-        return (await api.post<{ tokens: Token[] }>(`${at(model)}/tokens`, prompt, options)).tokens;
+    async sites(model: string, options?: Options): Promise<ModelSites> {
+        const [info, { names }] = await Promise.all([
+            api.get<Omit<ModelSites, 'sites' | 'units'> & { id: string; hidden_width: number; error?: string }>(at(model), options),
+            api.get<{ names: { name: string; dtype: string; axes: string; shape: (number | string)[] }[] }>(`${at(model)}/names`, options),
+        ]);
+        if (info.error !== undefined) throw new Error(info.error);
+        /* Values of a run have rows first; without the row they are what is read here. */
+        const sites = names.filter((n) => n.axes.startsWith('b') && /^(f|bf)/.test(n.dtype)).map((n) => ({ name: n.name, axes: n.axes.slice(1), shape: n.shape.slice(1) }));
+        return { ...info, model: info.id, units: info.hidden_width, sites };
+    },
+    async tokens(model: string, text: string, options?: Options): Promise<Token[]> {
+        const t = await api.post<{ tokens: number[]; texts: string[] }>(`${at(model)}/tokenize`, { text }, options);
+        return t.tokens.map((id, i) => ({ id, text: t.texts[i] }));
     },
     run: (model: string, body: { prompt: Prompt; edits?: Edit[]; first?: number; n?: number; top?: number; track?: number[] }, options?: Options): Promise<Run> =>
         api.post(`${at(model)}/run`, body, options),

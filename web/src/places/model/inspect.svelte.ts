@@ -256,7 +256,7 @@ export class Inspect {
                 const key = `${this.model} ${text}`;
                 let ids = keptTokens.get(key);
                 if (!ids) {
-                    ids = (await client.tokens(this.model, { text })).map((t) => t.id);
+                    ids = (await client.tokens(this.model, text)).map((t) => t.id);
                     keptTokens.set(key, ids);
                 }
                 return { ...e, value: { run: { tokens: ids }, position: value?.position } };
