@@ -22,12 +22,13 @@ export function colour(name: string): string {
     return text;
 }
 
-export type Scale = 'playground' | 'page' | 'purple-green' | 'blue';
+export type Scale = 'playground' | 'page' | 'purple-green' | 'blue' | 'board';
 
 const ends: Record<Scale, [string, string, string]> = {
     playground: ['below', 'zero', 'above'],
     page: ['below', 'zero-page', 'above'],
     'purple-green': ['purple', 'zero-page', 'green'],
+    board: ['purple', 'felt', 'above'], /* over the felt of a board */
     blue: ['zero-page', 'zero-page', 'above'], /* for what is never below zero; value -1..0 is zero */
 };
 
