@@ -571,10 +571,9 @@ static void memory_that_runs_out_is_an_answer(void **state)
                 CHECK(n > 2);
                 break;
             }
-            /* Or what was missing was not needed, as the test's own copy of the answer. */
-            if (!(last.code == 503 || last.code == 500 || last.code == good || last.code == 401))
-                print_message("%s %s at %ld: %d %s\n", requests[i][0], requests[i][1], n, last.code, last.body);
-            CHECK(last.code == 503 || last.code == 500 || last.code == good || last.code == 401);
+            /* Or what was missing was not needed; and jansson takes a name that it has no memory for as no name. */
+            CHECK(last.code == 503 || last.code == 500 || last.code == good || last.code == 401 ||
+                  (last.code == 400 && strcmp(error_text("code"), "wrong_json") == 0));
         }
     }
     sg_server_free(s);
