@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import OpenAI, { AuthenticationError, BadRequestError, NotFoundError } from 'openai';
-import { build, models, root, serve } from './place.mjs';
+import { build, model, serve, shared } from './server.mjs';
 
-const stories = models().find((m) => m.endsWith('stories260K'));
-const goldenPath = join(root, '../shared/golden/stories260K.json');
+const stories = model('models/stories260K');
+const goldenPath = join(shared, 'golden/stories260K.json');
 const golden = existsSync(goldenPath) ? JSON.parse(readFileSync(goldenPath, 'utf8')) : null;
 const skip = stories ? false : 'skipped: models/stories260K is not here';
 
@@ -17,12 +17,12 @@ let server, client, folder;
 
 before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'sightglass-openai-'));
-    server = await serve({ args: ['--no-page'] });
+    server = await serve([model('models/othello6'), model('models/othello8'), stories].filter(Boolean), ['--no-page']);
     client = new OpenAI({ baseURL: `${server.base}v1`, apiKey: server.token, maxRetries: 0 });
 });
 
 after(async () => {
-    await server?.stop();
+    assert.equal(await server?.stop(), 0);
     rmSync(folder, { recursive: true, force: true });
 });
 
