@@ -88,6 +88,18 @@ static sg_status read_spans(reader *r, const json_t *object, const char *key, sg
     return SG_OK;
 }
 
+/* How many things that are no lists a nest holds, looking no deeper than a tensor has axes. */
+static sg_dim count_leaves(const json_t *v, int depth)
+{
+    sg_dim n = 0;
+
+    if (!json_is_array(v) || depth > SG_MAX_DIMS)
+        return 1;
+    for (size_t i = 0; i < json_array_size(v); i++)
+        n += count_leaves(json_array_get(v, i), depth + 1);
+    return n;
+}
+
 /* Nested lists of numbers of one shape. */
 static sg_status read_array(reader *r, const json_t *v, const char *key, sg_tensor *out)
 {
@@ -101,6 +113,9 @@ static sg_status read_array(reader *r, const json_t *v, const char *key, sg_tens
         if (__builtin_mul_overflow(count, dims[n_dims - 1], &count) || count > ((sg_dim)1 << 32))
             return sg_fail(r->err, SG_EFORMAT, "%s: %s is too large", r->key, key);
     }
+    /* Before memory is taken: a few lists can claim to be the first of very many. */
+    if (count_leaves(v, 0) != count)
+        return sg_fail(r->err, SG_EFORMAT, "%s: %s has rows of different lengths", r->key, key);
     double *numbers = sg_arena_array(r->list->arena, (size_t)count, sizeof *numbers);
     if (!numbers)
         return no_memory(r);

@@ -890,6 +890,26 @@ static void json_that_is_wrong_is_refused(void **state)
     }
 }
 
+/* [[[0, ..1500..], 0, ..1500..], 0, ..1500..] says that it is 1500 times 1500 lists of 1500. */
+static void few_bytes_do_not_claim_much_memory(void **state)
+{
+    (void)state;
+    sg_edit_list *list = NULL;
+    sg_error err;
+    sg_str json = {0};
+
+    sg_str_puts(&json, "[{\"site\": \"x\", \"op\": \"set\", \"value\": [[[0");
+    for (int depth = 0; depth < 3; depth++) {
+        for (int i = 1; i < 1500; i++)
+            sg_str_puts(&json, ",0");
+        sg_str_puts(&json, "]");
+    }
+    sg_str_puts(&json, "}]");
+    CHECK_STATUS(sg_edit_list_parse(&list, json.text, json.bytes, "edits.json", &err), SG_EFORMAT);
+    CHECK_TEXT(err.text, "rows of different lengths");
+    sg_str_free(&json);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -908,6 +928,7 @@ int main(void)
         cmocka_unit_test(a_condition_gates_by_position),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(json_that_is_wrong_is_refused),
+        cmocka_unit_test(few_bytes_do_not_claim_much_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -432,7 +432,7 @@ static void values_come_back_beside_the_text(void **state)
     json_decref(shape);
     /* The logits that came back are those that chose. */
     const json_t *numbers = json_object_get(logits, "numbers");
-    double most = -INFINITY, sum = 0;
+    double most = -(double)INFINITY, sum = 0;
     for (size_t i = 0; i < 512; i++)
         most = fmax(most, json_number_value(json_array_get(numbers, 3 * 512 + i)));
     for (size_t i = 0; i < 512; i++)
