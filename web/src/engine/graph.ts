@@ -416,6 +416,9 @@ export interface TrainOptions {
     beta2?: number; /* 0.999 */
     eps?: number; /* 1e-7 */
     weightDecay?: number; /* 0, decoupled */
+    /** adam: the powers of the betas are kept as f32 and multiplied once a step, as TensorFlow.js does, whose first steps differ by some
+     * 1e-5 of themselves from those with exact powers (false). */
+    runningPowers?: boolean;
 }
 
 export class Graph {
@@ -613,6 +616,7 @@ export class Graph {
             return params.map((p, i) => this.op('momentum', [p, beside('m', p), grads[i], rateFor(p)], [o.momentum ?? 0.9]));
         if (rule === 'rmsprop')
             return params.map((p, i) => this.op('rmsprop', [p, beside('v', p), grads[i], rateFor(p)], [o.rho ?? 0.9, o.eps ?? 1e-7]));
+        if (o.runningPowers) return this.trainRunning(params, grads, rateFor, o);
         const steps = new Map<DType, Value>();
         const updates = params.map((p, i) => {
             let step = steps.get(p.dtype);
@@ -624,6 +628,23 @@ export class Graph {
             return this.op('adam', [p, beside('m', p), beside('v', p), grads[i], rateFor(p), step], numbers);
         });
         return [...updates, ...steps.values()];
+    }
+
+    private trainRunning(params: Value[], grads: Value[], rateFor: (p: Value) => Value, o: TrainOptions): Value[] {
+        const betas = [o.beta1 ?? 0.9, o.beta2 ?? 0.999],
+            powers = betas.map((b, k) => this.variable(`adam.power${k + 1}`, [], b)),
+            rest = powers.map((p) => this.scalar(1).sub(p));
+        const updates = params.flatMap((p, i) => {
+            const moments = [grads[i], grads[i].square()].map((g, k) => {
+                const m = this.variable(`adam.${'mv'[k]}.${p.name}`, p.dims);
+                return m.assign(m.mul(betas[k]).add(g.mul(1 - betas[k])));
+            });
+            const [m, v] = moments.map((x, k) => x.div(rest[k]));
+            const by = m.div(v.sqrt().add(o.eps ?? 1e-7)).mul(rateFor(p));
+            const decayed = o.weightDecay ? p.sub(p.mul(rateFor(p)).mul(o.weightDecay)) : p;
+            return [p.assign(decayed.sub(by)), ...moments];
+        });
+        return [...updates, ...powers.map((p, k) => p.assign(p.mul(betas[k])))];
     }
 
     /** Numbers for the variables, and runs. Nothing may be added to the graph after. */
