@@ -149,7 +149,8 @@ typedef struct sg_gan_view {
     float area[SG_GAN_CELLS * SG_GAN_CELLS];    /* [j * 20 + i], shares of their sum; 2D noise only, as is */
     float opacity[SG_GAN_CELLS * SG_GAN_CELLS]; /* uniform: max(0.9 - 0.4 * 400 area, 0.1); normal: min(0.1 + 0.2 p /
                                                  * (400 area), 0.9), p the density in the cell's middle, untruncated */
-    double cost[SG_N_GAN_NETS]; /* loss of the last batch learnt from, before the update; NaN: none yet */
+    double cost[SG_N_GAN_NETS]; /* loss of the last batch learnt from, before the update; while there is none, of the next one
+                                 * (NaN until predictions were seen) */
     double bar[SG_N_GAN_NETS];  /* length of its bar: log (cost_D/2)^2 * 50, cost_G^2 * 50; squares cost_D * 50, cost_G * 100 */
     double norm[SG_N_GAN_NETS]; /* Euclidean, of the gradient by all parameters, in slow motion; NaN: none yet */
     /* Over 30 x 30 cells, e = 1e-4: KL = sum (p + e) log2((p + e)/(q + e)); with m = (p + q)/2, JS = half of sum (p + e)

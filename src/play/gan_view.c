@@ -93,6 +93,8 @@ sg_status sg_gan_look(sg_gan *gan, unsigned parts, sg_error *err)
     sg_tensor out;
     view->iteration = gan->iteration;
     for (int net = 0; net < SG_N_GAN_NETS; net++) {
+        if (isnan(gan->cost[net]) && (parts & SG_GAN_SEE_PREDICTIONS))
+            SG_TRY(gan_peek(gan, (sg_gan_net)net, &gan->cost[net], NULL, err));
         view->cost[net] = gan->cost[net];
         view->bar[net] = bar(gan->opts.loss, (sg_gan_net)net, gan->cost[net]);
     }
