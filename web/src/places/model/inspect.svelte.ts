@@ -16,16 +16,16 @@ export const LAYER_MEASURES = ['resid', 'attn', 'mlp'] as const;
 export type Which = 'plain' | 'edited' | 'change';
 
 const examples: Record<string, string> = {
-    text: 'Once upon a time, there was a little girl named Lily. She had a red ball. Lily gave the ball to her friend',
+    text: 'Once upon a time, there was a little girl who wanted to play. Every day,',
     othello8: 'f5 d6 c3 d3 c4 f4 f6 f3 e6 e7',
-    othello6: 'c2 b4 e4 d2 c5 b2',
+    othello6: 'c2 b4 a5 d2 e3 f4 e4 b2',
     othello4: 'b1 a1',
     numbers: '1 2 3 4',
 };
 const contrasts: Record<string, string> = {
-    text: 'Once upon a time, there was a little girl named Lily. She had a big dog. Lily gave the ball to her friend',
+    text: 'Once upon a time, there was a little boy who wanted to play. Every day,',
     othello8: 'f5 d6 c3 d3 c4 f4 f6 f3 e6 c6',
-    othello6: 'c2 b4 e4 d2 c5 d5',
+    othello6: 'c2 b4 a5 d2 e3 f4 e4 d5',
 };
 
 /** A small cache: what was used least recently goes. */
@@ -86,6 +86,7 @@ export class Inspect {
     private busy = false;
     private resting: ReturnType<typeof setTimeout> | null = null;
     private closed = false;
+    private opened = $state(false);
 
     readonly siteOf = $derived(new Map<string, Site>((this.info?.sites ?? []).map((s) => [s.name, s])));
     private readonly asked = $derived(JSON.stringify([this.model, this.text, this.wire, this.track.map((t) => t.id)]));
@@ -136,8 +137,9 @@ export class Inspect {
             this.layer = Math.max(0, number('layer', (this.info?.layers ?? 1) - 1) ?? this.layer);
             this.head = Math.max(0, number('head', (this.info?.heads ?? 1) - 1) ?? this.head);
             this.position = number('at', 1e6) ?? this.position;
-            if (s['site'] && this.siteOf.has(s['site'])) this.site = s['site'];
+            this.site = s['site'] && this.siteOf.has(s['site']) ? s['site'] : `blocks.${this.layer}.hook_resid_post`;
             this.unit = number('unit', 1e6);
+            this.opened = true;
         });
     }
 
@@ -170,7 +172,7 @@ export class Inspect {
 
     /** What a reader would share. Called by an effect, so that every change arrives in the link. */
     toAddress(): void {
-        if (!this.info) return;
+        if (!this.info || !this.opened) return;
         address.set({
             model: this.model,
             text: this.text,
