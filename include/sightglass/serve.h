@@ -82,6 +82,7 @@ typedef struct sg_server_opts {
     int n_hosts;
     const char *const *hosts; /* "name:port", more values of Host that it answers to, as behind a tunnel */
     int n_workers;            /* 2; threads that answer requests */
+    int n_streams;            /* 4; more, for answers that take long, such as streams */
     int n_threads;            /* 2; that one answer may compute with */
     double idle_seconds;      /* 30; a connection that does nothing is closed */
     double read_seconds;      /* 60; a request that is not whole by then is dropped (bodies: and 64 KiB/s) */

@@ -109,11 +109,8 @@ sg_status serve_metrics_text(serve *s, sg_str *out)
     sg_str_printf(out, "sightglass_bytes_received_total %llu\n", s->bytes_in);
     head(out, "sightglass_bytes_sent_total", "counter", "Bytes of bodies sent.");
     sg_str_printf(out, "sightglass_bytes_sent_total %llu\n", s->bytes_out);
-    pthread_mutex_lock(&s->lock);
-    const int waiting = s->n_waiting;
-    pthread_mutex_unlock(&s->lock);
-    gauge(out, "sightglass_requests_waiting", "Requests that wait for a thread.", waiting);
-    gauge(out, "sightglass_requests_in_flight", "Handlers that run.", s->n_answering);
+    gauge(out, "sightglass_requests_waiting", "Requests that wait for a thread.", serve_n_waiting(s));
+    gauge(out, "sightglass_requests_in_flight", "Handlers that run.", serve_n_answering(s));
     gauge(out, "sightglass_event_clients", "Clients of GET /api/v1/events.", serve_events_n_readers(s->events));
     gauge(out, "sightglass_connections", "Open connections.", s->http ? serve_http_n_connections(s->http) : 0);
     head(out, "sightglass_jobs", "gauge", "Jobs in the workspace, by state.");

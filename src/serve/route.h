@@ -79,9 +79,10 @@ typedef sg_status serve_handler(serve *s, const serve_request *r, serve_reply *r
 enum {
     SERVE_OPEN = 1,     /* needs no token */
     SERVE_BYTES = 2,    /* the body is bytes, not JSON */
-    SERVE_STREAM = 4,   /* may answer as a stream */
+    SERVE_STREAM = 4,   /* may answer as a stream, and take long: has threads of its own */
     SERVE_OPTIONAL = 8, /* the body may be absent */
-    SERVE_FILE = 16     /* answers with bytes whatever `output` says, such as tensors */
+    SERVE_FILE = 16,    /* answers with bytes whatever `output` says, such as tensors */
+    SERVE_QUICK = 32    /* though a stream it takes no thread for longer than others */
 };
 
 typedef struct serve_route {

@@ -185,7 +185,7 @@ const serve_route serve_routes_jobs[] = {
     {"POST", "/api/v1/jobs/{job}/resume", resume, "", "Job", "", 0,
      "Goes on with a job that was stopped, interrupted or failed, where its kind allows.", 0},
     {"DELETE", "/api/v1/jobs/{job}", forget, "", "", "", 0, "Forgets a job that is over, with its folder.", 0},
-    {"GET", "/api/v1/events", listen_to, "", "", "topics?: string, last?: integer", SERVE_STREAM,
+    {"GET", "/api/v1/events", listen_to, "", "", "topics?: string, last?: integer", SERVE_STREAM | SERVE_QUICK,
      "Server-sent events of some topics (job,run.scalar; all without), from behind Last-Event-ID on.", 0},
     {"GET", "/api/v1/snapshots", list_views, "", "Snapshots", "", 0, "Views that were kept, newest first.", 0},
     {"POST", "/api/v1/snapshots", keep_view, "NewSnapshot", "Snapshot", "", 0, "Keeps the state of a view.", 1 << 20},

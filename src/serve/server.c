@@ -145,17 +145,20 @@ static sg_status add_lists(serve *s, sg_error *err)
 
 sg_status serve_submit(serve *s, exchange *x)
 {
+    const int flags = x->slot->route ? x->slot->route->flags : 0;
+    serve_lane *l = &s->lane[(flags & SERVE_STREAM) && !(flags & SERVE_QUICK) ? SERVE_LONG : SERVE_SHORT];
+
     pthread_mutex_lock(&s->lock);
-    const bool room = s->n_waiting < s->opts.n_waiting && !s->stopping;
+    const bool room = l->n_waiting < s->opts.n_waiting && !s->stopping;
     if (room) {
         serve_exchange_hold(x);
-        if (s->last)
-            s->last->next = x;
+        if (l->last)
+            l->last->next = x;
         else
-            s->first = x;
-        s->last = x;
-        s->n_waiting++;
-        pthread_cond_signal(&s->more);
+            l->first = x;
+        l->last = x;
+        l->n_waiting++;
+        pthread_cond_signal(&l->more);
     }
     pthread_mutex_unlock(&s->lock);
     return room ? SG_OK : SG_EUNSUPPORTED;
@@ -163,20 +166,21 @@ sg_status serve_submit(serve *s, exchange *x)
 
 static void *work(void *context)
 {
-    serve *s = context;
+    serve_lane *l = context;
+    serve *s = l->s;
 
     pthread_mutex_lock(&s->lock);
     for (;;) {
-        while (!s->first && !s->stopping)
-            pthread_cond_wait(&s->more, &s->lock);
-        exchange *x = s->first;
+        while (!l->first && !s->stopping)
+            pthread_cond_wait(&l->more, &s->lock);
+        exchange *x = l->first;
         if (!x)
             break;
-        s->first = x->next;
-        if (!s->first)
-            s->last = NULL;
-        s->n_waiting--;
-        s->n_answering++;
+        l->first = x->next;
+        if (!l->first)
+            l->last = NULL;
+        l->n_waiting--;
+        l->n_answering++;
         if (s->stopping)
             x->gone = true;
         pthread_mutex_unlock(&s->lock);
@@ -184,11 +188,47 @@ static void *work(void *context)
         serve_exchange_wake(x);
         serve_exchange_release(x);
         pthread_mutex_lock(&s->lock);
-        if (--s->n_answering == 0)
+        if (--l->n_answering == 0)
             pthread_cond_broadcast(&s->idle);
     }
     pthread_mutex_unlock(&s->lock);
     return NULL;
+}
+
+/* The lock is held. */
+static bool is_busy(const serve *s)
+{
+    bool busy = false;
+    for (int i = 0; i < SERVE_N_LANES; i++)
+        busy |= s->lane[i].n_answering > 0 || (s->lane[i].first && s->lane[i].n_threads);
+    return busy;
+}
+
+int serve_n_waiting(serve *s)
+{
+    pthread_mutex_lock(&s->lock);
+    const int n = s->lane[SERVE_SHORT].n_waiting + s->lane[SERVE_LONG].n_waiting;
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
+int serve_n_answering(serve *s)
+{
+    pthread_mutex_lock(&s->lock);
+    const int n = s->lane[SERVE_SHORT].n_answering + s->lane[SERVE_LONG].n_answering;
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
+static sg_status start_lane(serve *s, int i, int n_threads, sg_error *err)
+{
+    serve_lane *l = &s->lane[i];
+    while (l->n_threads < n_threads) {
+        if (pthread_create(&l->thread[l->n_threads], NULL, work, l) != 0)
+            return sg_fail(err, SG_EIO, "a thread could not be started: %s", strerror(errno));
+        l->n_threads++;
+    }
+    return SG_OK;
 }
 
 static struct timespec in_seconds(double seconds)
@@ -206,7 +246,7 @@ void serve_let_people_go_first(serve *s, double seconds)
     const struct timespec until = in_seconds(seconds);
     pthread_mutex_lock(&s->lock);
     int rc = 0;
-    while ((s->n_answering || s->first) && !s->stopping && rc == 0)
+    while ((s->lane[SERVE_SHORT].n_answering || s->lane[SERVE_SHORT].first) && !s->stopping && rc == 0)
         rc = pthread_cond_timedwait(&s->idle, &s->lock, &until);
     pthread_mutex_unlock(&s->lock);
 }
@@ -219,6 +259,7 @@ sg_server_opts sg_server_defaults(void)
                             .commit = "unknown",
                             .page = true,
                             .n_workers = 2,
+                            .n_streams = 4,
                             .n_threads = 2,
                             .idle_seconds = 30,
                             .read_seconds = 60,
@@ -253,8 +294,9 @@ static sg_status make(serve *s, sg_error *err)
 
     if (o->port < 0 || o->port > 65535)
         return sg_fail(err, SG_EARG, "the port is %d, wanted 0 to 65535", o->port);
-    if (o->n_workers < 1 || o->n_workers > (int)SG_COUNT_OF(s->worker))
-        return sg_fail(err, SG_EARG, "%d workers, wanted 1 to %zu", o->n_workers, SG_COUNT_OF(s->worker));
+    if (o->n_workers < 1 || o->n_workers > SERVE_MAX_THREADS || o->n_streams < 1 || o->n_streams > SERVE_MAX_THREADS)
+        return sg_fail(err, SG_EARG, "%d workers and %d for streams, wanted 1 to %d of each", o->n_workers,
+                       o->n_streams, SERVE_MAX_THREADS);
     SG_TRY(copy_text(s, &o->host, err));
     SG_TRY(copy_text(s, &o->workspace, err));
     SG_TRY(copy_text(s, &o->token, err));
@@ -283,7 +325,10 @@ sg_status sg_server_new(sg_server **out, const sg_server_opts *opts, sg_error *e
     s->opts = *opts;
     s->began = sg_now();
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->more, NULL);
+    for (int i = 0; i < SERVE_N_LANES; i++) {
+        s->lane[i].s = s;
+        pthread_cond_init(&s->lane[i].more, NULL);
+    }
     pthread_cond_init(&s->idle, NULL);
     s->arena = sg_arena_new();
     const sg_status status = s->arena ? make(s, err) : sg_fail(err, SG_ENOMEM, "out of memory for the server");
@@ -298,17 +343,14 @@ sg_status sg_server_new(sg_server **out, const sg_server_opts *opts, sg_error *e
 sg_status sg_server_start(sg_server *s, sg_error *err)
 {
     sigset_t all, before;
-    sg_status status = SG_OK;
+    sg_status status;
 
     SG_ASSERT(!s->http);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    while (s->n_workers < s->opts.n_workers && status == SG_OK) {
-        if (pthread_create(&s->worker[s->n_workers], NULL, work, s) != 0)
-            status = sg_fail(err, SG_EIO, "a thread could not be started: %s", strerror(errno));
-        else
-            s->n_workers++;
-    }
+    status = start_lane(s, SERVE_SHORT, s->opts.n_workers, err);
+    if (status == SG_OK)
+        status = start_lane(s, SERVE_LONG, s->opts.n_streams, err);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (status == SG_OK)
         status = serve_jobs_start(s->jobs, err);
@@ -346,7 +388,8 @@ bool sg_server_stop(sg_server *s, double seconds)
 
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
-    pthread_cond_broadcast(&s->more);
+    for (int i = 0; i < SERVE_N_LANES; i++)
+        pthread_cond_broadcast(&s->lane[i].more);
     pthread_cond_broadcast(&s->idle);
     pthread_mutex_unlock(&s->lock);
     if (s->http)
@@ -354,14 +397,15 @@ bool sg_server_stop(sg_server *s, double seconds)
     const bool jobs_ended =
         !s->jobs || serve_jobs_stop(s->jobs, 0); /* what runs is told before anything is waited for */
     pthread_mutex_lock(&s->lock);
-    while ((s->n_answering || s->first) && s->n_workers && rc == 0)
+    while (is_busy(s) && rc == 0)
         rc = pthread_cond_timedwait(&s->idle, &s->lock, &until);
-    const bool all = !s->n_answering && !s->first;
+    const bool all = !is_busy(s);
     pthread_mutex_unlock(&s->lock);
     if (!all || (!jobs_ended && !serve_jobs_stop(s->jobs, seconds)))
         return false;
-    while (s->n_workers)
-        pthread_join(s->worker[--s->n_workers], NULL);
+    for (int i = 0; i < SERVE_N_LANES; i++)
+        while (s->lane[i].n_threads)
+            pthread_join(s->lane[i].thread[--s->lane[i].n_threads], NULL);
     serve_http_stop(s->http);
     s->http = NULL;
     return true;
@@ -382,7 +426,8 @@ void sg_server_free(sg_server *s)
     serve_types_free(s->types);
     sg_arena_free(s->arena);
     pthread_mutex_destroy(&s->lock);
-    pthread_cond_destroy(&s->more);
+    for (int i = 0; i < SERVE_N_LANES; i++)
+        pthread_cond_destroy(&s->lane[i].more);
     pthread_cond_destroy(&s->idle);
     free(s);
 }

@@ -30,6 +30,18 @@ typedef struct serve_slot {
     atomic_ullong nanoseconds;
 } serve_slot;
 
+enum { SERVE_SHORT, SERVE_LONG, SERVE_N_LANES, SERVE_MAX_THREADS = 16 };
+
+/* Requests that wait for a thread, and the threads. */
+typedef struct serve_lane {
+    serve *s;
+    exchange *first, *last;
+    int n_waiting, n_answering;
+    pthread_cond_t more;
+    pthread_t thread[SERVE_MAX_THREADS];
+    int n_threads;
+} serve_lane;
+
 struct sg_server {
     sg_server_opts opts; /* its texts are the server's own */
     sg_arena *arena;
@@ -47,16 +59,11 @@ struct sg_server {
     jobs *jobs;
     http *http;
 
-    /* Requests that wait for a thread. */
+    /* Threads that answer: those of streams, which take long, do not keep the others waiting. */
+    serve_lane lane[SERVE_N_LANES];
     pthread_mutex_t lock;
-    pthread_cond_t more;
-    exchange *first, *last;
-    int n_waiting;
-    pthread_t worker[16];
-    int n_workers;
-    atomic_int n_answering; /* handlers that run */
     atomic_bool stopping;
-    pthread_cond_t idle; /* signalled when a handler has ended */
+    pthread_cond_t idle; /* signalled when a lane's last handler has ended */
 
     atomic_ullong counter[SERVE_N_COUNTERS]; /* in millionths, so that parts of one add up too */
     atomic_ullong bytes_in, bytes_out;
@@ -71,7 +78,9 @@ serve_slot *serve_find_route(serve *s, const char *method, const char *path, cha
                              char allowed[64]);
 
 sg_status serve_submit(serve *s, exchange *x); /* SG_EUNSUPPORTED: too many wait */
-/* Waits, at most `seconds`, until no handler runs that a person waits for. */
+int serve_n_waiting(serve *s);
+int serve_n_answering(serve *s);
+/* Waits, at most `seconds`, until no handler runs that a person waits for; those of streams are not waited for. */
 void serve_let_people_go_first(serve *s, double seconds);
 
 /* ---- metrics ---- */
