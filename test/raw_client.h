@@ -54,7 +54,7 @@ static inline bool raw_puts(raw_client *c, const char *text)
 static inline bool raw_receive(raw_client *c, int ms)
 {
     struct pollfd p = {.fd = c->fd, .events = POLLIN};
-    if (c->ended || poll(&p, 1, ms) <= 0)
+    if (c->ended || c->fd < 0 || poll(&p, 1, ms) <= 0)
         return false;
     if (c->capacity - c->n < 65537) {
         c->capacity = c->capacity * 2 + 131072;

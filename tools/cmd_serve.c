@@ -1,5 +1,6 @@
 /* sightglass serve: models, jobs and the page over HTTP. */
 #include <errno.h>
+#include <malloc.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -298,6 +299,8 @@ int cmd_serve(int argc, char **argv)
 
     int code = read_options(&s, argc, argv);
     if (code < 0) {
+        /* Bodies of megabytes come and go: left to itself the allocator soon keeps them. */
+        mallopt(M_MMAP_THRESHOLD, 1 << 20);
         sem_init(&ended, 0, 0);
         cli_catch(on_signal);
         s.server.commit = SG_COMMIT;

@@ -87,7 +87,7 @@ struct exchange {
      * read: at its beginning and, for streams, as they grow. NULL once there is no connection. */
     void (*wake)(void *waker);
     void *waker;
-    bool reply_sent; /* its head went out, so that waking means reading on */
+    atomic_bool reply_sent; /* its head went out, so that waking means reading on */
 };
 
 /* NULL: no memory. Otherwise it may have been answered already, see serve_exchange_answered. */

@@ -7,6 +7,7 @@
 #include "raw_client.h"
 #include "serve/events.h"
 #include "serve/exchange.h"
+#include "serve/http.h"
 
 /* ---- routes of our own ---- */
 
@@ -335,6 +336,25 @@ static void a_handler_sees_that_its_client_has_left(void **state)
     sg_server_free(s);
 }
 
+static void a_request_that_is_cut_frees_its_connection(void **state)
+{
+    const sg_server_opts opts = usual();
+    sg_server *s = start(&opts);
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        raw_client a = say(s, "POST /t/length HTTP/1.1\r\n" KNOWN "Content-Length: 500\r\n\r\n", sg_server_port(s)),
+                   b = say(s, "POST /t/length HTTP/1.1\r\n" KNOWN "Content-Length: 500\r\n\r\nabc", sg_server_port(s)),
+                   c = say(s, "GET /hea");
+        raw_close(&a);
+        raw_close(&b);
+        raw_close(&c);
+    }
+    for (int i = 0; i < 5000 && serve_http_n_connections(s->http); i++) /* 10 s, and 30 where it takes the time limit */
+        rest();
+    CHECK(serve_http_n_connections(s->http) == 0);
+    sg_server_free(s);
+}
+
 static void a_client_that_does_not_read_is_dropped(void **state)
 {
     sg_server_opts opts = usual();
@@ -581,6 +601,7 @@ int main(void)
         cmocka_unit_test(heads_and_bodies_without_end_are_cut_off),
         cmocka_unit_test(slow_requests_and_silent_connections_are_dropped),
         cmocka_unit_test(a_handler_sees_that_its_client_has_left),
+        cmocka_unit_test(a_request_that_is_cut_frees_its_connection),
         cmocka_unit_test(a_client_that_does_not_read_is_dropped),
         cmocka_unit_test(too_many_requests_are_told_to_come_again),
         cmocka_unit_test(connections_have_a_bound_and_come_back),
