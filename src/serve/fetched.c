@@ -317,7 +317,7 @@ static bool join(const fetched *f, int value, int from, sg_tensor *out)
     return true;
 }
 
-static json_t *base64_of(const void *bytes, size_t n)
+json_t *fetched_base64(const void *bytes, size_t n)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const unsigned char *b = bytes;
@@ -339,7 +339,7 @@ static json_t *base64_of(const void *bytes, size_t n)
     return j;
 }
 
-static json_t *numbers_of(const sg_tensor *t)
+json_t *fetched_numbers(const sg_tensor *t)
 {
     json_t *list = json_array();
 
@@ -362,7 +362,7 @@ static json_t *value_json(const fetched *f, int i, int from)
     for (int k = from; k < f->n_steps; k++)
         for (sg_dim p = 0; p < f->steps[k].n; p++)
             json_array_append_new(positions, json_integer(f->steps[k].positions[p]));
-    json_t *data = !ok ? NULL : f->numbers ? numbers_of(&t) : base64_of(t.data, sg_tensor_bytes(&t));
+    json_t *data = !ok ? NULL : f->numbers ? fetched_numbers(&t) : fetched_base64(t.data, sg_tensor_bytes(&t));
     free(t.data);
     return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "name", sg_value_name(v), "axes", sg_value_axes(v) + 1, "dtype",
                      sg_dtype_name(sg_value_dtype(v)), "shape", shape, "positions", positions,

@@ -34,4 +34,8 @@ sg_status fetched_keep(fetched *f, sg_dim first, sg_dim time, const sg_tensor *v
 json_t *fetched_json(const fetched *f, int from);
 int fetched_steps(const fetched *f);
 
+/* NULL when memory is out. */
+json_t *fetched_base64(const void *bytes, size_t n);
+json_t *fetched_numbers(const sg_tensor *t);
+
 #endif

@@ -39,7 +39,7 @@ struct serve_models {
 serve_models_opts serve_models_defaults(void)
 {
     return (serve_models_opts){
-        .exec = sg_exec_defaults(), .least_for_threads = 1 << 21, .most_glasses = 32, .most_bytes = (size_t)1 << 30};
+        .exec = sg_exec_defaults(), .least_for_threads = 1 << 24, .most_glasses = 32, .most_bytes = (size_t)1 << 30};
 }
 
 sg_status serve_models_new(serve_models **out, serve_models_opts opts, sg_error *err)

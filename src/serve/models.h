@@ -22,7 +22,8 @@ typedef struct serve_models serve_models;
 
 typedef struct serve_models_opts {
     sg_exec_opts exec;        /* sg_exec_defaults(); what glasses run on */
-    sg_dim least_for_threads; /* 2^21 parameters; models of fewer run on one thread each, which is faster for them */
+    sg_dim least_for_threads; /* 2^24 parameters; models of fewer run on one thread each: for them waiting for another
+                                 costs more */
     int most_glasses;         /* 32; that wait */
     size_t most_bytes;        /* 1 GiB; that glasses may hold while they wait, roughly */
 } serve_models_opts;

@@ -1,4 +1,5 @@
-/* The door for programs that speak OpenAI's interface: models, completions, chat completions. Beside its own fields
+/* The door for programs that speak OpenAI's interface: models, completions, chat completions,
+ * embeddings. Beside its own fields
  * a request may carry `edits` (edit.h) and `fetch` (fetched.h), and `top_k`. docs/serving.md tells it to people. */
 #include <inttypes.h>
 #include <math.h>
@@ -608,7 +609,7 @@ static void release(door *d)
     json_decref(d->choices);
 }
 
-static sg_status converse(door *d, sg_error *err)
+static sg_status begin(door *d, sg_error *err)
 {
     d->ask = generation_defaults();
     d->ask.models = serve_models_of(d->s);
@@ -619,6 +620,12 @@ static sg_status converse(door *d, sg_error *err)
     serve_reply_param(d->reply, "model");
     SG_TRY(serve_models_open(&d->model, d->ask.models, d->ask.model, err));
     serve_reply_param(d->reply, "%s", "");
+    return SG_OK;
+}
+
+static sg_status converse(door *d, sg_error *err)
+{
+    SG_TRY(begin(d, err));
     make_names(d);
     SG_TRY(read_options(d, err));
     SG_TRY(d->chat ? read_messages(d, err) : read_prompts(d, "prompt", err));
@@ -652,6 +659,93 @@ static sg_status answer_completion(serve *s, const serve_request *r, serve_reply
 static sg_status answer_chat(serve *s, const serve_request *r, serve_reply *reply, sg_error *err)
 {
     return answer(s, r, reply, true, err);
+}
+
+/* ---- embeddings ---- */
+
+/* The mean of a site [1,T,D] over its positions, in double. */
+static json_t *mean_json(const sg_tensor *t, bool as_base64)
+{
+    const sg_dim n = t->dims[1], width = t->dims[2];
+    float *mean = malloc((size_t)width * sizeof *mean);
+
+    if (!mean)
+        return NULL;
+    for (sg_dim d = 0; d < width; d++) {
+        double sum = 0;
+        for (sg_dim i = 0; i < n; i++)
+            sum += sg_tensor_get(t, i * width + d);
+        mean[d] = (float)(sum / (double)n);
+    }
+    const sg_tensor row = sg_tensor_of(SG_F32, 1, &width, mean);
+    json_t *j = as_base64 ? fetched_base64(mean, (size_t)width * sizeof *mean) : fetched_numbers(&row);
+    free(mean);
+    return j;
+}
+
+static sg_status embed(door *d, serve_glass *glass, sg_value *site, sg_error *err)
+{
+    const char *format = json_string_value(field(d, "encoding_format"));
+    const bool as_base64 = format && strcmp(format, "base64") == 0;
+
+    for (int i = 0; i < d->n_prompts; i++) {
+        const int32_t *row = d->prompts[i].ids;
+        const sg_dim n = d->prompts[i].n;
+        const sg_rows rows = {.n_rows = 1, .tokens = &row, .lengths = &n};
+        sg_tensor t;
+        if (*d->r->gone)
+            return sg_fail(err, SG_ECANCELLED, "the client has left");
+        SG_TRY(sg_glass_run(glass->glass, &rows, 0, NULL, 1, &site, &t, err));
+        json_array_append_new(d->choices, json_pack("{s:s, s:i, s:o}", "object", "embedding", "index", i, "embedding",
+                                                    mean_json(&t, as_base64)));
+    }
+    if (json_array_size(d->choices) != (size_t)d->n_prompts)
+        return sg_fail(err, SG_ENOMEM, "out of memory for the reply");
+    return SG_OK;
+}
+
+static sg_status make_embeddings(door *d, sg_error *err)
+{
+    const char *name = json_string_value(field(d, "site"));
+    serve_glass *glass = NULL;
+    sg_value *site = NULL;
+
+    name = name ? name : "ln_final.hook_normalized";
+    SG_TRY(begin(d, err));
+    SG_TRY(read_prompts(d, "input", err));
+    serve_reply_param(d->reply, "edits");
+    sg_status status = serve_glass_take(&glass, d->ask.models,
+                                        (serve_glass_ask){.model = d->ask.model, .edits = field(d, "edits")}, err);
+    if (status == SG_OK) {
+        serve_reply_param(d->reply, "site");
+        status = sg_glass_find(glass->glass, name, &site, err);
+    }
+    if (status == SG_OK && strcmp(sg_value_axes(site), "btd") != 0)
+        status = sg_fail(err, SG_EARG, "%.120s has axes \"%s\", btd were wanted", name, sg_value_axes(site));
+    if (status == SG_OK) {
+        serve_reply_param(d->reply, "%s", "");
+        status = embed(d, glass, site, err);
+    }
+    serve_glass_give(glass, status == SG_OK || status == SG_ECANCELLED);
+    if (status == SG_ENOTFOUND) /* a name that is not there, of a model that is */
+        status = err ? (err->status = SG_EARG) : SG_EARG;
+    SG_TRY(status);
+    const sg_exec_opts exec = serve_models_exec(d->ask.models, d->model);
+    serve_reply_json(d->reply, json_pack("{s:s, s:O, s:s, s:{s:I, s:I}, s:{s:s, s:s, s:s, s:s, s:f}}", "object", "list",
+                                         "data", d->choices, "model", d->ask.model, "usage", "prompt_tokens",
+                                         d->n_prompt_tokens, "total_tokens", d->n_prompt_tokens, "origin", "where",
+                                         "server", "backend", sg_exec_name(&exec), "model", d->ask.model, "site", name,
+                                         "seconds", sg_now() - d->began));
+    return SG_OK;
+}
+
+static sg_status answer_embeddings(serve *s, const serve_request *r, serve_reply *reply, sg_error *err)
+{
+    door d = {.s = s, .r = r, .reply = reply, .body = r->body};
+    const sg_status status = make_embeddings(&d, err);
+
+    release(&d);
+    return status;
 }
 
 /* ---- models ---- */
@@ -691,5 +785,7 @@ const serve_route serve_routes_openai[] = {
      "Writes on from prompts, as in OpenAI's interface, with edits and fetched values.", 0},
     {"POST", "/v1/chat/completions", answer_chat, "ChatRequest", "ChatCompletion", "", SERVE_STREAM,
      "Answers messages, as in OpenAI's interface, with edits and fetched values.", 0},
+    {"POST", "/v1/embeddings", answer_embeddings, "EmbeddingRequest", "Embeddings", "", 0,
+     "The mean of a value over the positions of each input, as in OpenAI's interface.", 0},
     {0},
 };

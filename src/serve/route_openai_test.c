@@ -641,6 +641,42 @@ static void chats_are_transcripts(void **state)
     sg_server_free(s);
 }
 
+static void embeddings_are_means_of_a_value(void **state)
+{
+    (void)state;
+    serve *s = open_server();
+    serve_answer a =
+        post(s, "/v1/embeddings",
+             "{\"model\": \"othello6\", \"input\": [[9, 8, 2], [9]], \"site\": \"blocks.1.hook_resid_post\"}");
+    serve_answer b =
+        complete(s, "{\"model\": \"othello6\", \"prompt\": [9, 8, 2], \"max_tokens\": 0, \"fetch\": {\"names\": "
+                    "\"blocks.1.hook_resid_post\", \"as\": \"numbers\"}}");
+    text_of(&b, 0);
+    CHECK(a.code == 200);
+    const json_t *data = json_object_get(a.json, "data"), *mean = json_object_get(json_array_get(data, 0), "embedding");
+    const json_t *rows = json_object_get(json_array_get(json_object_get(choice(&b, 0), "fetched"), 0), "numbers");
+    CHECK(json_array_size(data) == 2 && json_array_size(mean) == 128 && json_array_size(rows) == 3 * 128);
+    for (size_t d = 0; d < 128; d++) {
+        double sum = 0;
+        for (size_t i = 0; i < 3; i++)
+            sum += json_number_value(json_array_get(rows, i * 128 + d));
+        CHECK_NEAR(json_number_value(json_array_get(mean, d)), sum / 3, 1e-5, 1e-5);
+    }
+    serve_answer_free(&a);
+    serve_answer_free(&b);
+    a = post(s, "/v1/embeddings", "{\"model\": \"othello6\", \"input\": \"d2 c5\", \"encoding_format\": \"base64\"}");
+    CHECK(a.code == 200);
+    CHECK(strlen(json_string_value(json_object_get(json_array_get(json_object_get(a.json, "data"), 0), "embedding"))) ==
+          (128 * 4 + 2) / 3 * 4);
+    serve_answer_free(&a);
+    a = post(s, "/v1/embeddings",
+             "{\"model\": \"othello6\", \"input\": \"d2\", \"site\": \"blocks.0.attn.hook_pattern\"}");
+    CHECK(a.code == 400);
+    CHECK_TEXT(a.body, "\"param\":\"site\"");
+    serve_answer_free(&a);
+    sg_server_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -656,6 +692,7 @@ int main(void)
         cmocka_unit_test(biases_and_penalties_move_the_choice),
         cmocka_unit_test(what_is_wrong_is_said),
         cmocka_unit_test(chats_are_transcripts),
+        cmocka_unit_test(embeddings_are_means_of_a_value),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

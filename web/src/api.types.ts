@@ -385,6 +385,32 @@ export type ChatRequest = {
     prompt_cache_key?: unknown;
 };
 
+/** Inputs, and the value whose mean is wanted (ln_final.hook_normalized). */
+export type EmbeddingRequest = {
+    model: string;
+    input: string | string[] | number[] | number[][];
+    site?: string | null;
+    encoding_format?: 'float' | 'base64' | null;
+    edits?: Edit[] | null;
+    user?: unknown;
+};
+
+/** A vector for each input. */
+export type Embeddings = {
+    object: 'list';
+    data: {
+        object: 'embedding';
+        index: number;
+        embedding: (number | null)[] | string;
+    }[];
+    model: string;
+    usage: {
+        prompt_tokens: number;
+        total_tokens: number;
+    };
+    origin: Origin;
+};
+
 /** A token with its log-probability and the likeliest beside it. */
 export type LogprobToken = {
     token: string;
@@ -891,6 +917,13 @@ export interface Routes {
         body: ChatRequest;
         reply: ChatCompletion;
     };
+    /** The mean of a value over the positions of each input, as in OpenAI's interface. */
+    'POST /v1/embeddings': {
+        params: [];
+        query: Record<string, never>;
+        body: EmbeddingRequest;
+        reply: Embeddings;
+    };
     /** Runs a prompt, edited beside unedited in one batch: the likeliest tokens, loss, rank and entropy at each position, and names under which more is read of either run. */
     'POST /api/v1/models/{model}/run': {
         params: [model: string];
@@ -1023,6 +1056,7 @@ export const routes: { readonly [K in keyof Routes]: { readonly method: string; 
     'GET /v1/models/{model}': { method: 'GET', path: '/v1/models/{model}', reply: 'json', stream: false },
     'POST /v1/completions': { method: 'POST', path: '/v1/completions', reply: 'json', stream: true },
     'POST /v1/chat/completions': { method: 'POST', path: '/v1/chat/completions', reply: 'json', stream: true },
+    'POST /v1/embeddings': { method: 'POST', path: '/v1/embeddings', reply: 'json', stream: false },
     'POST /api/v1/models/{model}/run': { method: 'POST', path: '/api/v1/models/{model}/run', reply: 'json', stream: false },
     'GET /api/v1/models/{model}/runs/{run}/value': { method: 'GET', path: '/api/v1/models/{model}/runs/{run}/value', reply: 'json', stream: false },
     'GET /api/v1/models/{model}/runs/{run}/tensor': { method: 'GET', path: '/api/v1/models/{model}/runs/{run}/tensor', reply: 'bytes', stream: false },

@@ -173,6 +173,16 @@ test('games are written on', async () => {
     assert.equal(same.choices[0].text, game.choices[0].text);
 });
 
+test('embeddings are vectors of the width', async () => {
+    const { data } = await client.embeddings.create({ model: 'othello6', input: ['d2 c5', 'd2'] });
+    assert.deepEqual(
+        data.map((e) => e.embedding.length),
+        [128, 128],
+    );
+    const plain = JSON.parse(curl('v1/embeddings', { model: 'othello6', input: 'd2 c5' }));
+    data[0].embedding.forEach((x, i) => assert.ok(Math.abs(x - plain.data[0].embedding[i]) < 1e-6));
+});
+
 test('what is wrong has the class that clients know', async () => {
     const is = (type, status, text) => (e) => e instanceof type && e.status === status && e.message.includes(text);
     await assert.rejects(client.completions.create({ model: 'gpt-4o', prompt: 'a' }), is(NotFoundError, 404, 'there are othello6'));
