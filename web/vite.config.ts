@@ -2,7 +2,7 @@
  *
  * Browsers refuse modules, workers and fetch from file://, so the site is one classic script; its workers travel inside it
  * as text (every worker here is imported with ?worker&inline), and the engine's bytes lie in a script of their own. */
-import { createReadStream, existsSync } from 'node:fs';
+import { createReadStream, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig, type Plugin } from 'vite';
@@ -24,6 +24,28 @@ function engine(): Plugin {
                 response.setHeader('Content-Type', 'application/wasm');
                 createReadStream(wasm).pipe(response);
             });
+        },
+    };
+}
+
+/* The committed reports of studies, one module each: virtual:report/NAME. virtual:reports has all of their claims. */
+function reports(): Plugin {
+    const folder = path('../studies/reports');
+    const read = (name: string): Record<string, unknown> => JSON.parse(readFileSync(`${folder}/${name}.json`, 'utf8')) as Record<string, unknown>;
+    return {
+        name: 'reports',
+        resolveId: (id) => (id === 'virtual:reports' ? `\0${id}` : undefined),
+        load(id) {
+            if (id !== '\0virtual:reports') return undefined;
+            const names = readdirSync(folder)
+                .filter((f) => f.endsWith('.json'))
+                .map((f) => f.slice(0, -5));
+            const all = names.map((name) => {
+                this.addWatchFile(`${folder}/${name}.json`);
+                return { ...read(name), figures: undefined };
+            });
+            /* As text: engines read JSON faster than code. */
+            return `export default JSON.parse(${JSON.stringify(JSON.stringify(all))});`;
         },
     };
 }
@@ -55,7 +77,7 @@ export default defineConfig(({ mode }) => {
     return {
         base: './',
         define: { __SITE__: JSON.stringify(site || gallery) },
-        plugins: [svelte(), engine(), ...(site ? [classicScript()] : [])],
+        plugins: [svelte(), engine(), reports(), ...(site ? [classicScript()] : [])],
         server: {
             host: '127.0.0.1',
             proxy: server ? { '^/(api|v1|health|metrics)': { target: server, headers: { origin: server } } } : undefined,

@@ -3,9 +3,9 @@ export interface Origin {
     /** page: computed here, by the engine as WebAssembly.  server: by the program behind this page.  model: by a provider's model.
      *  file: read from a file that was imported.  report: from a committed report of a study. */
     where: 'page' | 'server' | 'model' | 'file' | 'report';
-    backend?: string; /* "reference", "onednn" */
+    backend?: string | null; /* "reference", "onednn" */
     model?: string; /* a model's or a file's name */
-    seed?: number | string;
+    seed?: number | string | null;
     seconds?: number; /* what it took */
     when?: Date | string | number;
     version?: string;
@@ -25,6 +25,12 @@ export function whereOf(origin: Origin): string {
         case 'report':
             return 'report';
     }
+}
+
+/** Time left, no more exact than it can be. */
+export function left(seconds: number): string {
+    const s = Math.max(1, Math.round(seconds));
+    return s < 100 ? `${s} s left` : `${duration(s)} left`;
 }
 
 /** One sentence. */
@@ -48,7 +54,7 @@ export function describe(origin: Origin): string {
             break;
     }
     if (origin.backend) parts.push(`backend ${origin.backend}`);
-    if (origin.seed !== undefined) parts.push(`seed ${origin.seed}`);
+    if (origin.seed !== undefined && origin.seed !== null) parts.push(`seed ${origin.seed}`);
     if (origin.seconds !== undefined) parts.push(`took ${duration(origin.seconds)}`);
     if (origin.when !== undefined) parts.push(timeOf(origin.when));
     return `${parts.join(', ')}.`;

@@ -7,4 +7,4 @@ const ready = (page) => page.getByRole('heading', { name: 'Lab', level: 1 }).wai
 
 checkPlace({ route: '/lab', title: 'Lab', ready, reach: ['Lab', 'Train', 'Inspect', 'Data', 'Jobs', 'Notes', 'Why'] });
 
-test('x', withPage('/lab', async (page) => { await ready(page); assert.ok(true); }));
+

@@ -1,31 +1,38 @@
 /* The server's jobs: what runs, how far it is, what came out. The list follows the server's events by itself. */
 import { api, ApiError, events } from '../api';
-import type { JobView } from '../components/JobCard.svelte';
+import type { JobView } from '../components/job';
+import type { Origin } from '../origin';
 import { presence } from './presence.svelte';
 
-/* As the server tells it. */
+/* As the server tells it. Times are seconds since 1970. */
 export interface ServerJob {
     id: string;
     kind: string;
-    title?: string;
+    spec: unknown;
     state: JobView['state'];
-    done?: number;
-    total?: number;
-    phase?: string;
-    seconds_left?: number | null;
-    created?: number;
-    started?: number;
-    ended?: number;
-    error?: string | null;
-    spec?: unknown;
+    done: number;
+    total: number; /* 0: not known */
+    phase: string;
+    eta: number | null;
+    error: string | null;
+    created: number;
+    started: number | null;
+    ended: number | null;
+    resumable: boolean;
     result?: unknown;
-    resumable?: boolean;
+    origin: Origin;
+}
+
+export interface Job extends JobView {
+    kind: string;
+    spec: unknown;
+    created: number;
 }
 
 class Jobs {
-    list: JobView[] = $state.raw([]);
+    list: Job[] = $state.raw([]);
     failure: string | null = $state(null);
-    readonly running: number = $derived(this.list.filter((j) => j.state === 'running' || j.state === 'queued').length);
+    readonly running: number = $derived(this.list.filter((j) => busy(j)).length);
 
     constructor() {
         $effect.root(() => {
@@ -43,32 +50,42 @@ class Jobs {
             this.follow();
         } catch (e) {
             /* A server without jobs is no failure of the reader's. */
-            if (!(e instanceof ApiError && e.status === 404)) this.failure = e instanceof Error ? e.message : String(e);
+            if (!(e instanceof ApiError && e.status === 404)) this.failure = words(e);
         }
     }
 
-    async start(kind: string, spec: unknown): Promise<string> {
+    /** Puts a job into the server's queue; what is wrong with it is thrown. */
+    async start(kind: string, spec: unknown): Promise<Job> {
         const job = await api.post<ServerJob>('/api/v1/jobs', { kind, spec });
         this.put(job);
         this.follow();
-        return job.id;
+        return view(job);
     }
-    async stop(id: string): Promise<void> {
-        await this.try(() => api.post(`/api/v1/jobs/${encodeURIComponent(id)}/stop`));
+    stop(id: string): Promise<void> {
+        return this.ask(async () => this.put(await api.post<ServerJob>(`${at(id)}/stop`)));
     }
-    async resume(id: string): Promise<void> {
-        await this.try(() => api.post(`/api/v1/jobs/${encodeURIComponent(id)}/resume`));
+    resume(id: string): Promise<void> {
+        return this.ask(async () => this.put(await api.post<ServerJob>(`${at(id)}/resume`)));
     }
-    one(id: string): JobView | undefined {
+    forget(id: string): Promise<void> {
+        return this.ask(async () => {
+            await api.delete(at(id));
+            this.list = this.list.filter((j) => j.id !== id);
+        });
+    }
+    one(id: string): Job | undefined {
         return this.list.find((j) => j.id === id);
     }
+    async result<T>(id: string): Promise<T> {
+        return (await api.get<ServerJob>(at(id))).result as T;
+    }
 
-    private async try(what: () => Promise<unknown>): Promise<void> {
+    private async ask(what: () => Promise<void>): Promise<void> {
         try {
             await what();
             this.failure = null;
         } catch (e) {
-            this.failure = e instanceof Error ? e.message : String(e);
+            this.failure = words(e);
         }
     }
     private put(job: ServerJob): void {
@@ -79,34 +96,45 @@ class Jobs {
     private follow(): void {
         if (this.following) return;
         this.following = true;
-        events.on<{ job: string; done?: number; total?: number; eta?: number; seconds_left?: number; phase?: string }>('job', (e) => {
+        events.on<{ job: string; done?: number; total?: number; eta?: number | null; phase?: string }>('job', (e) => {
             const old = this.one(e.data.job);
-            const what = e.type.split('.')[1];
-            if (what === 'progress' && old) {
-                const { done, total, phase } = e.data;
-                const share = done === undefined ? old.done : total ? done / total : done;
-                this.list = this.list.map((j) => (j.id === old.id ? { ...j, state: 'running', done: share, phase: phase ?? j.phase, seconds_left: e.data.seconds_left ?? e.data.eta ?? null } : j));
-            } else {
-                void this.refresh(e.data.job);
+            if (e.type === 'job.progress' && old && busy(old)) {
+                const { done = 0, total = 0, phase, eta } = e.data;
+                const now: Job = { ...old, state: 'running', done: total > 0 ? done / total : null, phase: phase ?? old.phase, seconds_left: eta ?? null };
+                this.list = this.list.map((j) => (j.id === old.id ? now : j));
+            } else if (e.type !== 'job.progress') {
+                void this.ask(async () => this.put(await api.get<ServerJob>(at(e.data.job))));
             }
         });
     }
-    private async refresh(id: string): Promise<void> {
-        await this.try(async () => this.put(await api.get<ServerJob>(`/api/v1/jobs/${encodeURIComponent(id)}`)));
-    }
 }
 
-function view(job: ServerJob): JobView {
+export const busy = (j: JobView): boolean => j.state === 'running' || j.state === 'queued';
+const at = (id: string): string => `/api/v1/jobs/${encodeURIComponent(id)}`;
+const words = (e: unknown): string => (e instanceof Error ? e.message : String(e));
+
+/* "study othello-linear, small", from what the job was asked. */
+function title(job: ServerJob): string {
+    const spec = (job.spec ?? {}) as Record<string, unknown>;
+    const of = [spec['study'], spec['recipe'], spec['model']].find((v) => typeof v === 'string') as string | undefined;
+    return `${job.kind}${of ? ` ${of}` : ''}${job.kind === 'study' ? (spec['full'] === true ? ', full' : ', small') : ''}`;
+}
+
+function view(job: ServerJob): Job {
     return {
         id: job.id,
-        title: job.title ?? job.kind,
+        kind: job.kind,
+        spec: job.spec,
+        title: title(job),
         state: job.state,
-        done: job.done === undefined ? null : job.total ? job.done / job.total : job.done,
-        phase: job.phase,
-        seconds_left: job.seconds_left ?? null,
-        started: job.started,
-        ended: job.ended,
+        done: job.total > 0 ? job.done / job.total : null,
+        phase: job.phase || undefined,
+        seconds_left: job.eta,
+        created: job.created,
+        started: job.started ?? undefined,
+        ended: job.ended ?? undefined,
         error: job.error ?? undefined,
+        origin: { ...job.origin, when: job.ended ?? undefined, seconds: job.started !== null && job.ended !== null ? job.ended - job.started : undefined },
         resumable: job.resumable,
     };
 }
