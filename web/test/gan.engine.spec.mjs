@@ -1,35 +1,16 @@
 /* The GAN in Node, by the page's own TypeScript and the page's own WebAssembly, against the native command: the same bytes from the
  * same seed. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { pathToFileURL } from 'node:url';
-import { build } from 'esbuild';
+import { engineModules, native } from './gan.native.mjs';
 import { build as built, root } from './place.mjs';
 
-const program = join(built, 'sightglass');
 const folder = mkdtempSync(join(tmpdir(), 'sightglass-gan-'));
 let engine, Gan, gan;
-
-/** gan.ts and what loads the engine, for Node. */
-export async function engineModules() {
-    const outdir = join(built, 'wasm/test');
-    mkdirSync(outdir, { recursive: true });
-    await build({ entryPoints: ['gan', 'wasm'].map((f) => join(root, `web/src/engine/${f}.ts`)), outdir, bundle: true, format: 'esm', outExtension: { '.js': '.mjs' }, target: 'es2022', logLevel: 'error' });
-    const modules = await Promise.all(['gan', 'wasm'].map((f) => import(pathToFileURL(join(outdir, `${f}.mjs`)).href)));
-    return { ...modules[0], load: modules[1].load };
-}
-
-/** The command, and its JSON. */
-export function native(...args) {
-    const run = spawnSync(program, ['gan', ...args.map(String)], { encoding: 'utf8', maxBuffer: 1e8, env: { ...process.env, OMP_NUM_THREADS: '1' } });
-    assert.equal(run.status, 0, `${args.join(' ')}: ${run.stderr}`);
-    return run.stdout;
-}
 
 before(async () => {
     gan = await engineModules();
@@ -139,13 +120,15 @@ test('what is wrong with a file is said, and the engine goes on', () => {
     open(json.replace('"ring"', '"RING"').replace('"ring.weights.bin"', '"../somewhere/ring.weights.bin"'), numbers)().free();
 });
 
-/* The public library, where somebody has installed it (npm install --no-save @tensorflow/tfjs-core). */
+/* The public library, where somebody has installed it (npm install --no-save @tensorflow/tfjs-core @tensorflow/tfjs-backend-cpu). */
 test('the real TensorFlow.js decodes what is saved', async (t) => {
     let io;
     try {
-        ({ io } = createRequire(import.meta.url)('@tensorflow/tfjs-core'));
+        const library = createRequire(import.meta.url);
+        library('@tensorflow/tfjs-backend-cpu');
+        ({ io } = library('@tensorflow/tfjs-core'));
     } catch {
-        t.skip('@tensorflow/tfjs-core is not installed');
+        t.skip('@tensorflow/tfjs-core and tfjs-backend-cpu are not installed');
         return;
     }
     const g = Gan.create(engine, gan.defaults());

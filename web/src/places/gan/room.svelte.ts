@@ -417,14 +417,13 @@ export class Room {
     private slowTick(): void {
         this.timer = null;
         if (!this.playing || !this.slow) return;
-        const began = performance.now();
         this.client.ask({ what: 'slow' }).then(
             ({ stage, view }) => {
                 if (!this.slow) return;
                 this.stage = stage;
                 this.see(view);
                 if (stage === 'g-update') this.push({ iteration: view.iteration, cost: view.cost, kl: view.kl, js: view.js });
-                if (this.playing) this.timer = setTimeout(() => this.slowTick(), Math.max(0, SLOW_MS - (performance.now() - began)));
+                if (this.playing) this.timer = setTimeout(() => this.slowTick(), SLOW_MS);
             },
             (e: unknown) => {
                 this.halt();
