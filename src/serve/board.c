@@ -9,7 +9,7 @@
 #include "serve/board_internal.h"
 #include "sightglass/rng.h"
 
-enum { MAX_VIEWS = 4, N_CONTROLS = 8, MAX_NODES = 384 };
+enum { MAX_VIEWS = 4, N_CONTROLS = 8, MAX_NODES = 256 };
 
 struct board_desk {
     sg_mind *mind;
@@ -322,6 +322,35 @@ sg_status board_ask(json_t **out, board_desk *d, const json_t *body, sg_error *e
                   a ? reply_json(&c, a->after.next, seed) : json_null());
     sg_mind_answer_free(a);
     return *out ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory for a board");
+}
+
+/* ---- edits as data ---- */
+
+static json_t *edit_json(const sg_edit *e)
+{
+    json_t *value = json_array();
+    for (sg_dim i = 0; i < e->value.dims[0]; i++)
+        json_array_append_new(value, json_real((double)((const float *)e->value.data)[i]));
+    return json_pack("{s:s, s:s, s:[I], s:o}", "site", e->site, "op", sg_edit_op_name(e->op), "positions",
+                     (json_int_t)e->positions.spans[0].first, "value", value);
+}
+
+sg_status board_edits(json_t **out, board_desk *d, const json_t *body, sg_error *err)
+{
+    board_case c;
+    sg_mind_answer *a = NULL;
+    SG_TRY(board_case_read(&c, d->mind, body, err));
+    if (!c.n)
+        return sg_fail(err, SG_EARG, "the model has seen no move yet, so it believes nothing that could be edited");
+    SG_TRY(look(d, &c, 0, false, &a, err));
+    json_t *tokens = json_array(), *edits = json_array();
+    for (int i = 0; i < c.n; i++)
+        json_array_append_new(tokens, json_integer(c.tokens[i]));
+    for (int i = 0; i < a->edits.n; i++)
+        json_array_append_new(edits, edit_json(&a->edits.edits[i]));
+    sg_mind_answer_free(a);
+    *out = json_pack("{s:o, s:o}", "tokens", tokens, "edits", edits);
+    return *out ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory for edits");
 }
 
 /* ---- saliency ---- */

@@ -21,6 +21,8 @@ sg_status board_about(json_t **out, board_desk *d, sg_error *err) SG_MUST_CHECK;
 sg_status board_ask(json_t **out, board_desk *d, const json_t *body, sg_error *err) SG_MUST_CHECK;
 /* Latent saliency of all predictions at once: each disc turned over in the model alone. */
 sg_status board_saliency(json_t **out, board_desk *d, const json_t *body, sg_error *err) SG_MUST_CHECK;
+/* The edits as the list that a run of any kind takes, with the game's tokens beside them. */
+sg_status board_edits(json_t **out, board_desk *d, const json_t *body, sg_error *err) SG_MUST_CHECK;
 /* Games: read from a text in whichever way it is written, or drawn at random. Needs no model. */
 sg_status board_games(json_t **out, const json_t *body, sg_error *err) SG_MUST_CHECK;
 

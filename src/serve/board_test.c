@@ -215,6 +215,50 @@ static void a_board_set_to_what_it_is_changes_no_prediction(void **state)
     shut(&k);
 }
 
+/* Taken to a glass that knows nothing of boards, they give the same predictions. */
+static void edits_as_data_do_the_same_elsewhere(void **state)
+{
+    (void)state;
+    SKIP_WITHOUT(shipped8, "models/othello8");
+    desk k = open_desk(shipped8);
+    static const char body[] =
+        "{\"moves\": \"f5d6c3d3c4f4f6\", \"edits\": [{\"ply\": 5, \"squares\": {\"d3\": \"empty\"}}, {\"ply\": 7, "
+        "\"squares\": {\"d4\": \"white\", \"e4\": \"empty\"}}]}";
+    json_t *asked = ask(&k, board_ask, body), *data = ask(&k, board_edits, body);
+    char *list = json_dumps(at(data, "edits"), 0);
+    sg_error err;
+    sg_edit_list *edits = NULL;
+    sg_glass *glass = NULL;
+    sg_value *logits;
+    sg_tensor got;
+    int32_t tokens[7];
+    const int32_t *row = tokens;
+    const sg_dim n = 7;
+    for (size_t i = 0; i < 7; i++)
+        tokens[i] = (int32_t)json_integer_value(json_array_get(at(data, "tokens"), i));
+    CHECK_OK(sg_edit_list_parse(&edits, list, strlen(list), "edits", &err), &err);
+    CHECK_OK(sg_glass_new(&glass, k.model, sg_glass_defaults(), &err), &err);
+    CHECK_OK(sg_glass_edit_list(glass, edits, &err), &err);
+    CHECK_OK(sg_glass_find(glass, "logits", &logits, &err), &err);
+    CHECK_OK(
+        sg_glass_run(glass, &(sg_rows){.n_rows = 1, .tokens = &row, .lengths = &n}, 0, NULL, 1, &logits, &got, &err),
+        &err);
+    const float *last = (const float *)got.data + 6 * 61;
+    double sum = 0;
+    for (int t = 0; t < 61; t++)
+        sum += exp((double)last[t]);
+    for (int q = 0; q < 64; q++)
+        if (sg_othello_token(8, q) > 0)
+            CHECK_NEAR(json_number_value(json_array_get(at(asked, "after/next"), (size_t)q)),
+                       exp((double)last[sg_othello_token(8, q)]) / sum, 1e-5, 1e-3);
+    sg_glass_free(glass);
+    sg_edit_list_free(edits);
+    free(list);
+    json_decref(asked);
+    json_decref(data);
+    shut(&k);
+}
+
 static void attention_adds_up_to_one(void **state)
 {
     (void)state;
@@ -391,6 +435,7 @@ int main(void)
         cmocka_unit_test(an_edited_position_is_what_the_command_says),
         cmocka_unit_test(saliency_is_what_the_command_says),
         cmocka_unit_test(a_board_set_to_what_it_is_changes_no_prediction),
+        cmocka_unit_test(edits_as_data_do_the_same_elsewhere),
         cmocka_unit_test(attention_adds_up_to_one),
         cmocka_unit_test(edits_belong_to_their_move),
         cmocka_unit_test(what_makes_no_sense_is_refused),

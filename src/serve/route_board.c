@@ -110,6 +110,11 @@ static sg_status answer_saliency(serve *s, const serve_request *r, serve_reply *
     return answer(board_saliency, s, r, reply, err);
 }
 
+static sg_status answer_edits(serve *s, const serve_request *r, serve_reply *reply, sg_error *err)
+{
+    return answer(board_edits, s, r, reply, err);
+}
+
 static sg_status about(json_t **out, board_desk *d, const json_t *body, sg_error *err)
 {
     (void)body;
@@ -142,6 +147,10 @@ const serve_route serve_routes_board[] = {
      0},
     {"POST", "/api/v1/models/{model}/board/saliency", answer_saliency, "BoardSaliencyRequest", "BoardSaliency", "", 0,
      "Latent saliency: what each prediction becomes with one disc turned over in the model alone, for every disc.", 0},
+    {"POST", "/api/v1/models/{model}/board/edits", answer_edits, "BoardRequest", "BoardEdits", "", 0,
+     "The edits of a position as the list that runs take (`sightglass run --tokens FILE --edits FILE`, `edits` of "
+     "/v1).",
+     0},
     {"POST", "/api/v1/board/games", answer_games, "BoardGamesRequest", "BoardGames", "", 0,
      "Games of Othello from a text (moves, numbered moves with tags, tournament lists), or drawn at random.", 0},
     {0},

@@ -51,6 +51,8 @@ static void answers_are_of_their_types_and_say_where_they_come_from(void **state
          "\"controls\": "
          "3, \"seed\": 5}"},
         {"POST", "/api/v1/models/othello6/board/saliency", "{\"moves\": \"c2\", \"strength\": 1}"},
+        {"POST", "/api/v1/models/othello6/board/edits",
+         "{\"moves\": \"c2\", \"edits\": [{\"ply\": 1, \"squares\": {\"c3\": \"empty\"}}]}"},
     };
     for (size_t i = 0; i < SG_COUNT_OF(calls); i++) {
         serve_answer a = ask(200, calls[i].method, calls[i].target, calls[i].body);

@@ -684,6 +684,18 @@ export type BoardSaliency = {
     lines: Record<string, string[]>;
 };
 
+/** A game's tokens, and edits that do to it in any run what was asked. */
+export type BoardEdits = {
+    origin: Origin;
+    tokens: number[];
+    edits: {
+        site: string;
+        op: string;
+        positions: number[];
+        value: number[];
+    }[];
+};
+
 /** A text with games, or how many random ones, each of at most n_moves moves. */
 export type BoardGamesRequest = {
     size: number;
@@ -1022,6 +1034,13 @@ export interface Routes {
         body: BoardSaliencyRequest;
         reply: BoardSaliency;
     };
+    /** The edits of a position as the list that runs take (`sightglass run --tokens FILE --edits FILE`, `edits` of /v1). */
+    'POST /api/v1/models/{model}/board/edits': {
+        params: [model: string];
+        query: Record<string, never>;
+        body: BoardRequest;
+        reply: BoardEdits;
+    };
     /** Games of Othello from a text (moves, numbered moves with tags, tournament lists), or drawn at random. */
     'POST /api/v1/board/games': {
         params: [];
@@ -1068,5 +1087,6 @@ export const routes: { readonly [K in keyof Routes]: { readonly method: string; 
     'GET /api/v1/models/{model}/board': { method: 'GET', path: '/api/v1/models/{model}/board', reply: 'json', stream: false },
     'POST /api/v1/models/{model}/board': { method: 'POST', path: '/api/v1/models/{model}/board', reply: 'json', stream: false },
     'POST /api/v1/models/{model}/board/saliency': { method: 'POST', path: '/api/v1/models/{model}/board/saliency', reply: 'json', stream: false },
+    'POST /api/v1/models/{model}/board/edits': { method: 'POST', path: '/api/v1/models/{model}/board/edits', reply: 'json', stream: false },
     'POST /api/v1/board/games': { method: 'POST', path: '/api/v1/board/games', reply: 'json', stream: false },
 };

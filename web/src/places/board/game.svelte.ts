@@ -2,14 +2,16 @@
  * that changes, one question at a time, the newest next. Answers are kept, so stepping through a game asks once for each position. */
 import { address } from '../../address';
 import { api, ApiError } from '../../api';
+import type { BoardAbout, BoardEdits, BoardGames, BoardReply, BoardSaliency } from '../../api.types';
 import { squareName, squareOf } from '../../components/board';
 import { clamp } from '../../components/controls';
 import { undo } from '../../state/undo.svelte';
 import { forServer, formatEdits, formatHow, MOST_PLACES, MOST_SQUARES, parseEdits, parseHow, type Disc, type How, type Place } from './edits';
-import type { BoardAbout, BoardGames, BoardReply, BoardSaliency, Colour } from './types';
 
 /* Random legal games, so that there is something to see at once. */
 const openings: Record<number, string> = { 4: 'a2a3b4a1d3', 6: 'e4e5b3b4b5a4c5d2e3b2a2', 8: 'f5f6c4c5c6b5a6e3e6c3d3e7g7c7e8f3' };
+
+export type Colour = BoardReply['mine'];
 
 export interface Offer {
     id: string;
@@ -247,6 +249,11 @@ export class Game {
     push(how: How): void {
         if (this.here) this.edit('how far it is moved', this.here.squares, how, `push ${this.ply}`);
         else this.change('how far it is moved', { how: formatHow(how) === formatHow(this.usual) ? null : formatHow(how) }, 'push');
+    }
+
+    /** The edits of this position as a file that `sightglass run` takes, and programs. */
+    asData(): Promise<BoardEdits> {
+        return api.post<BoardEdits>(`/api/v1/models/${encodeURIComponent(this.model)}/board/edits`, { moves: this.moves, ply: this.ply, edits: forServer(this.inPlace, this.size) });
     }
 
     /* ---- games ---- */
