@@ -36,7 +36,8 @@ static const struct {
     const int *n;
 } themes[] = {{bench_model_rows, &bench_n_model_rows},
               {bench_training_rows, &bench_n_training_rows},
-              {bench_small_rows, &bench_n_small_rows}};
+              {bench_small_rows, &bench_n_small_rows},
+              {bench_server_rows, &bench_n_server_rows}};
 
 /* ---- the temporary folder ---- */
 
