@@ -165,6 +165,10 @@ static raw_client send_one(sender *s, int kind, bool *answered)
     case 1: /* more than is taken, not said */
         *answered = false;
         c = say("POST /v1/completions HTTP/1.1\r\n" KNOWN "Transfer-Encoding: chunked\r\n\r\n", port, token);
+        if (s->turn % 4) { /* or chunks that are none */
+            raw_puts(&c, "-1\r\n[[[\r\nzz\r\n");
+            return c;
+        }
         for (int i = 0; i < 10 && c.fd >= 0; i++) {
             raw_puts(&c, "100000\r\n");
             fill(&c, "[", 1 << 20);
@@ -198,9 +202,9 @@ static raw_client send_one(sender *s, int kind, bool *answered)
         fill(&c, "[", 100000);
         return c;
     case 8: /* wide */
-        c = say(post, port, token, (size_t)3000001);
+        c = say(post, port, token, (size_t)600001);
         raw_puts(&c, "[");
-        fill(&c, "[],", 1000000);
+        fill(&c, "[],", 200000);
         return c;
     case 9: /* no token */
         return say("POST /v1/completions HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\n{}", port);

@@ -89,7 +89,7 @@ typedef struct sg_server_opts {
     int n_connections;        /* 256 */
     int n_waiting;            /* 64; requests that wait for a thread, before others are refused */
     size_t body_bytes;        /* 8 MiB; of a request in JSON */
-    bool check_replies;       /* false; hold each answer against its type, for tests */
+    bool check_replies;       /* hold each answer against its type: in builds with a sanitizer, and in tests */
     void (*log)(void *context, const char *line); /* one per request; NULL: none */
     void *context;
 } sg_server_opts;

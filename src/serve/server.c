@@ -253,6 +253,17 @@ void serve_let_people_go_first(serve *s, double seconds)
 
 /* ---- begin and end ---- */
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define CHECK_REPLIES true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define CHECK_REPLIES true
+#endif
+#endif
+#ifndef CHECK_REPLIES
+#define CHECK_REPLIES false
+#endif
+
 sg_server_opts sg_server_defaults(void)
 {
     return (sg_server_opts){.host = "127.0.0.1",
@@ -265,7 +276,8 @@ sg_server_opts sg_server_defaults(void)
                             .read_seconds = 60,
                             .n_connections = 256,
                             .n_waiting = 64,
-                            .body_bytes = 8 << 20};
+                            .body_bytes = 8 << 20,
+                            .check_replies = CHECK_REPLIES};
 }
 
 static sg_status copy_text(serve *s, const char **text, sg_error *err)

@@ -9,6 +9,7 @@
  * The token is a cookie that the server set when the printed address was opened; nothing here sees it. In the build that
  * works from plain files there is no server, and everything here says so without asking. */
 import { parseNpy, parseSafetensors, type Tensor } from './tensors';
+import { routes, type Routes } from './api.types';
 import { presence } from './state/presence.svelte';
 
 /** A failure in words for people. `status` is the HTTP code, 0 where no answer came. */
@@ -83,7 +84,23 @@ async function withBody<T>(method: string, path: string, body: unknown, options:
     return (await (response.status === 204 ? undefined : response.json())) as T;
 }
 
+/** A route of the server's table with its path's braces filled in, in order. */
+function pathOf(route: keyof Routes, params: readonly string[]): string {
+    let i = 0;
+    return routes[route].path.replace(/\{[a-z_]+\}/g, () => encodeURIComponent(params[i++] ?? ''));
+}
+
 export const api = {
+    /** Any route that answers in JSON, held to the types that the server checks: `ask('GET /api/v1/jobs/{job}', [id], null)`. */
+    async ask<K extends keyof Routes>(route: K, params: Routes[K]['params'], body: Routes[K]['body'], options: Options = {}): Promise<Routes[K]['reply']> {
+        const { method, reply } = routes[route];
+        const bytes = body instanceof Blob || body instanceof ArrayBuffer;
+        const response = await request(method, pathOf(route, params), bytes ? body : body === null ? null : JSON.stringify(body), {
+            ...options,
+            headers: { ...(body === null || bytes ? {} : json), ...options.headers },
+        });
+        return (reply === 'json' ? await response.json() : reply === 'none' ? null : response) as Routes[K]['reply'];
+    },
     async get<T>(path: string, options: Options = {}): Promise<T> {
         return (await (await request('GET', path, null, options)).json()) as T;
     },
