@@ -274,7 +274,7 @@ static void what_can_be_asked_stands_in_the_tree(void **state)
 static const char train[] =
     "{\"kind\":\"train\",\"spec\":{\"config\":{\"architectures\":[\"GPT2LMHeadModel\"],\"model_type\":\"gpt2\",\"n_"
     "layer\":1,"
-    "\"n_head\":2,\"n_embd\":64,\"n_positions\":64,\"vocab_size\":64},\"world\":\"othello\",\"steps\":%d,\"batch\":16,"
+    "\"n_head\":2,\"n_embd\":64,\"n_positions\":64,\"vocab_size\":64},\"world\":\"othello\",\"steps\":%d,\"batch\":8,"
     "\"save_every\":20,\"seed\":5}}";
 
 static json_t *wait_for(const server *s, const char *id, const char *state_name, double at_least)
@@ -283,6 +283,9 @@ static json_t *wait_for(const server *s, const char *id, const char *state_name,
     snprintf(path, sizeof path, "/api/v1/jobs/%s", id);
     for (int i = 0; i < 6000; i++) {
         json_t *job = ask_ok(s, "GET", path, NULL);
+        /* What runs may be done before it is looked at again. */
+        if (strcmp(state_name, "running") == 0 && strcmp(text_of(job, "state"), "done") == 0)
+            return job;
         if (strcmp(text_of(job, "state"), state_name) == 0 &&
             json_number_value(json_object_get(job, "done")) >= at_least)
             return job;
@@ -302,7 +305,7 @@ static void jobs_survive_a_server_that_is_killed(void **state)
     server s = start();
     char body[600], first[40], second[40], rest[64], path[PATH_BYTES], name[100];
     size_t n, n_whole;
-    enum { STEPS = 500 };
+    enum { STEPS = 400 };
     (void)state;
 
     snprintf(body, sizeof body, train, 20);
@@ -318,9 +321,13 @@ static void jobs_survive_a_server_that_is_killed(void **state)
     job = ask_ok(&s, "POST", "/api/v1/jobs", body);
     snprintf(second, sizeof second, "%s", text_of(job, "id"));
     json_decref(job);
-    for (int kills = 0; kills < 3; kills++) {
-        job = wait_for(&s, second, "running", 30 + 100 * kills);
+    int kills = 0;
+    for (; kills < 3; kills++) {
+        job = wait_for(&s, second, "running", 20 + 80 * kills);
+        const bool over = strcmp(text_of(job, "state"), "done") == 0; /* on a machine that looked away for long */
         json_decref(job);
+        if (over)
+            break;
         CHECK(end(&s, SIGKILL, rest) == -SIGKILL);
         s = start();
         /* What was done is there; what ran says that it was cut off, and goes on when asked to. */
@@ -334,7 +341,7 @@ static void jobs_survive_a_server_that_is_killed(void **state)
         json_decref(ask_ok(&s, "POST", name, NULL));
     }
     job = wait_for(&s, second, "done", STEPS);
-    CHECK(json_integer_value(json_object_get(job, "runs")) == 4);
+    CHECK(kills >= 1 && json_integer_value(json_object_get(job, "runs")) == kills + 1);
     json_decref(job);
 
     /* The same as if nothing had happened, to the last byte. */

@@ -15,7 +15,7 @@
 
 #include "raw_client.h"
 
-enum { MAX_STREAMS = 64, N_SENDERS = 10, N_KINDS = 14, TEXT = 4096, N_SLOW = 8 };
+enum { MAX_STREAMS = 64, N_SENDERS = 40, N_KINDS = 14, TEXT = 4096, N_SLOW = 8 };
 
 static int port;
 static const char *token, *model;
