@@ -341,6 +341,11 @@ static void logprobs_are_the_models(void **state)
     free(body);
     json_decref(ask);
     json_decref(g);
+    a = complete(
+        s, "{\"model\": \"stories260K\", \"prompt\": \"Once\", \"n\": 128, \"max_tokens\": 500, \"logprobs\": 20}");
+    CHECK(a.code == 400);
+    CHECK_TEXT(a.body, "a stream has no such bound");
+    serve_answer_free(&a);
     a = post(
         s, "/v1/chat/completions",
         "{\"model\": \"stories260K\", \"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"logprobs\": true, "
