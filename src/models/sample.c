@@ -35,6 +35,8 @@ int32_t sg_sample_next(const float *logits, int32_t n, sg_sample_opts opts, sg_r
         if (w > 0) /* not NaN either */
             scratch[count++] = (sg_sample_pair){w, i};
     }
+    if (count == 0) /* an infinite logit: what is likeliest has no weight beside others */
+        return best;
     qsort(scratch, (size_t)count, sizeof scratch[0], by_weight);
     if (opts.top_k > 0)
         count = SG_MIN(count, opts.top_k);

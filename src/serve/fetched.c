@@ -13,9 +13,16 @@ typedef struct step {
     sg_tensor *values; /* [n_values], owned */
 } step;
 
+/* Of a value what outlives its graph, which goes when its glass is given back. */
+typedef struct label {
+    char *name, *axes;
+    sg_dtype dtype;
+} label;
+
 struct fetched {
     int n_values;
     sg_value **values;
+    label *labels;
     int n_spans;
     sg_span *spans; /* none: all positions */
     sg_dim n_prompt;
@@ -66,8 +73,10 @@ static sg_status add_value(fetched *f, sg_value *v, sg_error *err)
             return SG_OK;
     if (f->n_values == FETCHED_MOST_VALUES)
         return sg_fail(err, SG_EARG, "fetch: more than %d values", FETCHED_MOST_VALUES);
+    label *l = &f->labels[f->n_values];
     f->values[f->n_values++] = v;
-    return SG_OK;
+    *l = (label){strdup(sg_value_name(v)), strdup(sg_value_axes(v)), sg_value_dtype(v)};
+    return l->name && l->axes ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory for values");
 }
 
 static bool has_positions(const sg_value *v)
@@ -140,7 +149,8 @@ static sg_status read_ask(fetched *f, const sg_graph *g, const json_t *ask, sg_e
     f->numbers = as && strcmp(as, "numbers") == 0;
     SG_TRY(read_positions(f, json_object_get(ask, "positions"), err));
     f->values = calloc(FETCHED_MOST_VALUES, sizeof *f->values);
-    if (!f->values)
+    f->labels = calloc(FETCHED_MOST_VALUES, sizeof *f->labels);
+    if (!f->values || !f->labels)
         return sg_fail(err, SG_ENOMEM, "out of memory for values");
     if (json_is_string(names))
         return add_names(f, g, json_string_value(names), err);
@@ -188,8 +198,13 @@ void fetched_free(fetched *f)
         return;
     for (int i = 0; i < f->n_steps; i++)
         release(f, &f->steps[i]);
+    for (int i = 0; i < f->n_values; i++) {
+        free(f->labels[i].name);
+        free(f->labels[i].axes);
+    }
     free(f->steps);
     free(f->values);
+    free(f->labels);
     free(f->spans);
     free(f);
 }
@@ -232,11 +247,11 @@ static sg_status pick(const sg_tensor *from, int t, sg_dim n, const sg_dim *at, 
     return SG_OK;
 }
 
-static int axis_of(const sg_value *v, char letter)
+static int axis_of(const label *l, char letter)
 {
-    const char *at = strchr(sg_value_axes(v), letter);
+    const char *at = strchr(l->axes, letter);
 
-    return at ? (int)(at - sg_value_axes(v)) : -1;
+    return at ? (int)(at - l->axes) : -1;
 }
 
 sg_status fetched_keep(fetched *f, sg_dim first, sg_dim time, const sg_tensor *values, sg_error *err)
@@ -250,7 +265,7 @@ sg_status fetched_keep(fetched *f, sg_dim first, sg_dim time, const sg_tensor *v
         if (wanted(f, first + i))
             s.positions[s.n++] = i;
     for (int i = 0; i < f->n_values && status == SG_OK && s.n; i++)
-        status = pick(&values[i], axis_of(f->values[i], 't'), s.n, s.positions, &s.values[i], err);
+        status = pick(&values[i], axis_of(&f->labels[i], 't'), s.n, s.positions, &s.values[i], err);
     for (sg_dim i = 0; i < s.n; i++)
         s.positions[i] += first;
     if (status == SG_OK && f->n_steps == f->capacity) {
@@ -275,7 +290,7 @@ sg_status fetched_keep(fetched *f, sg_dim first, sg_dim time, const sg_tensor *v
 /* The steps' pieces side by side along the position axis; key positions that a step did not have yet are 0. */
 static bool join(const fetched *f, int value, int from, sg_tensor *out)
 {
-    const int t = axis_of(f->values[value], 't') - 1, s = axis_of(f->values[value], 's') - 1;
+    const int t = axis_of(&f->labels[value], 't') - 1, s = axis_of(&f->labels[value], 's') - 1;
     bool any = false;
     sg_dim start = 0;
 
@@ -293,8 +308,7 @@ static bool join(const fetched *f, int value, int from, sg_tensor *out)
             out->dims[s] = SG_MAX(out->dims[s], p->dims[s]);
     }
     if (!any) { /* no position of these steps was asked for */
-        const sg_value *v = f->values[value];
-        *out = sg_tensor_of(sg_value_dtype(v), 1, (sg_dim[]){0}, NULL);
+        *out = sg_tensor_of(f->labels[value].dtype, 1, (sg_dim[]){0}, NULL);
     }
     out->data = calloc(SG_MAX(sg_tensor_bytes(out), 1), 1);
     if (!out->data || !any)
@@ -352,7 +366,7 @@ json_t *fetched_numbers(const sg_tensor *t)
 
 static json_t *value_json(const fetched *f, int i, int from)
 {
-    const sg_value *v = f->values[i];
+    const label *l = &f->labels[i];
     json_t *shape = json_array(), *positions = json_array();
     sg_tensor t = {0};
 
@@ -364,9 +378,9 @@ static json_t *value_json(const fetched *f, int i, int from)
             json_array_append_new(positions, json_integer(f->steps[k].positions[p]));
     json_t *data = !ok ? NULL : f->numbers ? fetched_numbers(&t) : fetched_base64(t.data, sg_tensor_bytes(&t));
     free(t.data);
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "name", sg_value_name(v), "axes", sg_value_axes(v) + 1, "dtype",
-                     sg_dtype_name(sg_value_dtype(v)), "shape", shape, "positions", positions,
-                     f->numbers ? "numbers" : "base64", data);
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "name", l->name, "axes", l->axes + 1, "dtype",
+                     sg_dtype_name(l->dtype), "shape", shape, "positions", positions, f->numbers ? "numbers" : "base64",
+                     data);
 }
 
 json_t *fetched_json(const fetched *f, int from)

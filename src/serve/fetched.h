@@ -23,6 +23,7 @@ sg_status fetched_new(fetched **out, const sg_graph *g, const json_t *ask, sg_di
                       sg_error *err) SG_MUST_CHECK;
 void fetched_free(fetched *f); /* NULL is fine */
 
+/* For the runs of the graph; what follows needs it no longer. */
 int fetched_count(const fetched *f);
 sg_value *const *fetched_values(const fetched *f);
 /* What a step gave, values of one row at positions from `first`; those asked for are copied. */

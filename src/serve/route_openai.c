@@ -12,7 +12,7 @@
 #include "serve/prompt.h"
 #include "serve/route.h"
 
-enum { MOST_PROMPTS = 64, MOST_CHOICES = 128, CHAT_TOKENS = 1024 };
+enum { MOST_PROMPTS = 64, MOST_CHOICES = 128, CHAT_TOKENS = 1024, MOST_LOGPROBS = 1 << 18 };
 
 typedef struct door {
     serve *s;
@@ -623,14 +623,30 @@ static sg_status begin(door *d, sg_error *err)
     return SG_OK;
 }
 
+/* What an answer that is put together in memory may hold. */
+static sg_status check_amount(door *d, sg_error *err)
+{
+    sg_dim logprobs = 0;
+
+    if (d->n * d->n_prompts > MOST_CHOICES)
+        return wrong(d, err, "n", "%d choices in all, at most %d are written", d->n * d->n_prompts, MOST_CHOICES);
+    for (int i = 0; i < d->n_prompts; i++) {
+        const sg_dim room = SG_MIN(d->prompts[i].n + d->ask.most, sg_model_get_info(d->model)->n_context);
+        logprobs += d->n * (room - (d->ask.echo ? 0 : d->prompts[i].n)) * (d->ask.n_top + 1);
+    }
+    if (!d->stream && logprobs > MOST_LOGPROBS)
+        return wrong(d, err, "logprobs", "up to %lld would come back, at most %d do; a stream has no such bound",
+                     (long long)logprobs, MOST_LOGPROBS);
+    return SG_OK;
+}
+
 static sg_status converse(door *d, sg_error *err)
 {
     SG_TRY(begin(d, err));
     make_names(d);
     SG_TRY(read_options(d, err));
     SG_TRY(d->chat ? read_messages(d, err) : read_prompts(d, "prompt", err));
-    if (d->n * d->n_prompts > MOST_CHOICES)
-        return wrong(d, err, "n", "%d choices in all, at most %d are written", d->n * d->n_prompts, MOST_CHOICES);
+    SG_TRY(check_amount(d, err));
     sg_status status = write_choices(d, err);
     if (status == SG_OK)
         return finish(d, err);

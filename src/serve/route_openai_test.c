@@ -341,6 +341,11 @@ static void logprobs_are_the_models(void **state)
     free(body);
     json_decref(ask);
     json_decref(g);
+    a = complete(
+        s, "{\"model\": \"stories260K\", \"prompt\": \"Once\", \"n\": 128, \"max_tokens\": 500, \"logprobs\": 20}");
+    CHECK(a.code == 400);
+    CHECK_TEXT(a.body, "a stream has no such bound");
+    serve_answer_free(&a);
     a = post(
         s, "/v1/chat/completions",
         "{\"model\": \"stories260K\", \"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"logprobs\": true, "
@@ -641,6 +646,34 @@ static void chats_are_transcripts(void **state)
     sg_server_free(s);
 }
 
+static void numbers_that_run_away_are_told(void **state)
+{
+    (void)state;
+    serve *s = open_server();
+    /* Infinite, then not a number: what cannot be sampled is a failure of its own kind. */
+    serve_answer a = complete(
+        s, "{\"model\": \"othello6\", \"prompt\": [9, 8], \"edits\": [{\"site\": \"blocks.1.hook_resid_post\", "
+           "\"op\": \"scale\", \"strength\": 1e300}]}");
+    CHECK(a.code == 422);
+    CHECK_TEXT(a.body, "NaN");
+    serve_answer_free(&a);
+    a = complete(s,
+                 "{\"model\": \"othello6\", \"prompt\": [9, 8], \"max_tokens\": 3, \"logprobs\": 3, \"fetch\": "
+                 "{\"names\": \"logits\", "
+                 "\"as\": \"numbers\"}, \"edits\": [{\"site\": \"logits\", \"op\": \"scale\", \"strength\": 1e300}]}");
+    text_of(&a, 0); /* infinite logits: the likeliest, and numbers that JSON has no words for are null */
+    CHECK_TEXT(a.body, "null");
+    serve_answer_free(&a);
+    /* After the code went out: an event with the reason, and no end. */
+    a = complete(s, "{\"model\": \"othello6\", \"prompt\": [9, 8], \"stream\": true, \"edits\": [{\"site\": "
+                    "\"blocks.1.hook_resid_post\", \"op\": \"scale\", \"strength\": 1e300, \"steps\": [2]}]}");
+    CHECK(a.code == 200 && a.cut);
+    CHECK_TEXT(a.body, "data: {\"error\":{\"message\":\"the logits after");
+    CHECK(!strstr(a.body, "[DONE]"));
+    serve_answer_free(&a);
+    sg_server_free(s);
+}
+
 static void embeddings_are_means_of_a_value(void **state)
 {
     (void)state;
@@ -692,6 +725,7 @@ int main(void)
         cmocka_unit_test(biases_and_penalties_move_the_choice),
         cmocka_unit_test(what_is_wrong_is_said),
         cmocka_unit_test(chats_are_transcripts),
+        cmocka_unit_test(numbers_that_run_away_are_told),
         cmocka_unit_test(embeddings_are_means_of_a_value),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
