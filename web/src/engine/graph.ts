@@ -797,21 +797,17 @@ export class Session {
         return b.at;
     }
 
-    /** Feeds, runs, fetches. Only what the fetches need and the feeds do not give is computed. Results are copies.
-     * `also`: values to compute whose numbers are not wanted, such as the updates of a training step. */
-    run<K extends string>(feeds: Record<string, Feed> | Map<Value, Feed>, fetches: Record<K, Fetch>, also: Value[] = []): Record<K, Tensor> {
-        const e = this.engine;
-        const fed: [Value, Feed][] =
-            feeds instanceof Map ? [...feeds] : Object.entries(feeds).map(([name, x]): [Value, Feed] => [this.graph.find(name), x]);
-        const names = Object.keys(fetches) as K[];
-        const values = [...names.map((k) => this.value(fetches[k])), ...also];
-        const bytes = (fed.length + values.length) * CROSSING + values.length * 4;
+    /* Writes what a run is asked, and says how to ask it and where its answers will lie. */
+    private prepare(fed: [Value, Feed][], values: Value[]): { ask: () => void; out: Pointer } {
+        const e = this.engine,
+            bytes = (fed.length + values.length) * CROSSING + values.length * 4;
         if (this.blockBytes < bytes) {
             e.free(this.block);
             this.block = e.alloc(bytes);
             this.blockBytes = bytes;
         }
-        const out = this.block + fed.length * CROSSING,
+        const block = this.block,
+            out = block + fed.length * CROSSING,
             list = out + values.length * CROSSING;
         fed.forEach(([v, x], i) => {
             const t = this.shaped(v, x),
@@ -819,18 +815,37 @@ export class Session {
             if (t.shape.length > 8) throw new EngineError(`${v.name}: ${t.shape.length} axes`, 5);
             if (n !== t.data.length) throw new EngineError(`${v.name}: ${t.data.length} numbers for the shape [${t.shape.join()}]`, 5);
             const at = this.keep(v, t.data);
-            e.i32(this.block + i * CROSSING, 4 + t.shape.length).set([v.pointer, type(t.dtype), t.shape.length, at, ...t.shape]);
+            e.i32(block + i * CROSSING, 4 + t.shape.length).set([v.pointer, type(t.dtype), t.shape.length, at, ...t.shape]);
         });
         e.window('u32', list, values.length).set(values.map((v) => v.pointer));
-        e.check(e.call('session_run', this.pointer, fed.length, this.block, values.length, list, out));
-        const result = {} as Record<K, Tensor>;
-        names.forEach((name, i) => {
-            const at = e.i32(out + i * CROSSING, 12),
-                dtype = DTYPES[at[1]],
-                shape = Array.from(at.subarray(4, 4 + at[2]));
-            result[name] = { dtype, shape, data: this.read(dtype, shape.reduce((a, b) => a * b, 1), at[3]).slice() };
-        });
-        return result;
+        const run = e.get('session_run');
+        return { ask: () => e.check(run(this.pointer, fed.length, block, values.length, list, out)), out };
+    }
+
+    private feedsOf(feeds: Record<string, Feed> | ReadonlyMap<Value, Feed>): [Value, Feed][] {
+        return feeds instanceof Map ? [...feeds] : Object.entries(feeds).map(([name, x]): [Value, Feed] => [this.graph.find(name), x]);
+    }
+
+    private tensorAt(at: Pointer): Tensor {
+        const head = this.engine.i32(at, 12),
+            dtype = DTYPES[head[1]],
+            shape = Array.from(head.subarray(4, 4 + head[2]));
+        return { dtype, shape, data: this.read(dtype, shape.reduce((a, b) => a * b, 1), head[3]).slice() };
+    }
+
+    /** Feeds, runs, fetches. Only what the fetches need and the feeds do not give is computed. Results are copies.
+     * `also`: values to compute whose numbers are not wanted, such as the updates of a training step. */
+    run<K extends string>(feeds: Record<string, Feed> | ReadonlyMap<Value, Feed>, fetches: Record<K, Fetch>, also: Value[] = []): Record<K, Tensor> {
+        const names = Object.keys(fetches) as K[];
+        const { ask, out } = this.prepare(this.feedsOf(feeds), [...names.map((k) => this.value(fetches[k])), ...also]);
+        ask();
+        return Object.fromEntries(names.map((name, i) => [name, this.tensorAt(out + i * CROSSING)])) as Record<K, Tensor>;
+    }
+
+    /** A function that does one run again and again on the same feeds and returns nothing: for many steps on one batch, without what
+     * run() copies. Until the session's next run(). */
+    repeat(feeds: Record<string, Feed> | ReadonlyMap<Value, Feed>, values: Value[]): () => void {
+        return this.prepare(this.feedsOf(feeds), values).ask;
     }
 
     /** The operations that the last run executed, in order. */
