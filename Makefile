@@ -42,7 +42,7 @@ site: ## the page for any web space, or for opening from a folder, without a ser
 	@scripts/build-page site
 
 screenshots: ## pictures of all places, light and dark, into docs/screenshots/
-	@scripts/install-deps test
+	@scripts/install-deps test pngquant
 	@scripts/build-page
 	@scripts/build build $(OPTIONS) sightglass_cli
 	@scripts/screenshots

@@ -31,7 +31,7 @@ export const root = path('../..');
 export const build = process.env.SG_BUILD ?? join(root, 'build');
 export const shots = join(build, 'screenshots');
 /* Generous: a machine with two busy cores is no failure. */
-export const PATIENCE = 120_000;
+export const PATIENCE = Number(process.env.SG_PATIENCE ?? 60_000);
 const BROWSERS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 
 /** The models that come with the tree, and small ones from outside it where they are. */
