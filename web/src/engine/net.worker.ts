@@ -5,7 +5,7 @@ import { BLOCK, fromJson, fromSafetensors, Net, readCsv, sample, SIDE, type Data
 
 export type Order =
     | { kind: 'open'; module: WebAssembly.Module; address: string }
-    | { kind: 'change'; address: string }
+    | { kind: 'change'; address: string; count: number } // count: how many changes were asked for so far
     | { kind: 'play'; playing: boolean }
     | { kind: 'pace'; pace: number } // epochs a frame; 0: as many as fit into it
     | { kind: 'step' }
@@ -26,8 +26,9 @@ export interface Frame {
     epoch: number;
     train: number;
     test: number;
-    /** Set where it may have changed. */
+    /** Set where it may have changed, with the count of the last change that is in it. */
     state?: string;
+    count: number;
     points?: { train: Float64Array; test: Float64Array; own: boolean; scaled: number };
     layers: Layer[];
     /** The large field [SIDE][SIDE], and which map it is. */
@@ -69,7 +70,8 @@ let playing = false,
     newPoints = false,
     scaled = 1,
     trained = 0,
-    seconds = 0;
+    seconds = 0,
+    count = 0;
 
 let last: { maps: number; shown: number; field: Float32Array; thumbs: Float32Array; at: number; took: number } | null = null;
 
@@ -104,6 +106,7 @@ function frame(): void {
         map: shown === maps - 1 ? -1 : shown,
         thumbs,
         fresh,
+        count,
         seconds,
         epochs: trained,
     };
@@ -186,6 +189,7 @@ async function obey(order: Order): Promise<void> {
             const before = net.epoch,
                 seed = net.state;
             const own = net.own;
+            count = order.count;
             net.change(order.address);
             newState = true;
             newPoints ||= net.state !== seed;

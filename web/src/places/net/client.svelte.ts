@@ -40,6 +40,7 @@ class NetClient {
     private lookers = new Map<number, (answer: Extract<Answer, { kind: 'looked' }>) => void>();
     private looks = 0;
     private written: string | null = null;
+    private count = 0;
     private every = 1;
     private ticks: { at: number; epochs: number }[] = [];
 
@@ -107,7 +108,9 @@ class NetClient {
     }
 
     private take(frame: Frame): void {
-        if (frame.state !== undefined) this.state = readState(frame.state);
+        /* What was asked for meanwhile is newer than what this frame tells. */
+        const current = frame.state !== undefined && frame.count === this.count;
+        if (current) this.state = readState(frame.state!);
         if (frame.points) this.points = frame.points;
         if (frame.epochs > 0 && this.touched.size > 0) this.touched = new Set();
         if (frame.fresh) {
@@ -121,7 +124,7 @@ class NetClient {
         this.trainSeconds += frame.seconds;
         this.frame = frame;
         this.remember(frame);
-        if (frame.state !== undefined) this.writeAddress();
+        if (current) this.writeAddress();
         const now = performance.now();
         this.ticks.push({ at: now, epochs: frame.epochs });
         while (this.ticks.length > 2 && now - this.ticks[0].at > 1000) this.ticks.shift();
@@ -178,10 +181,12 @@ class NetClient {
             after = changed(this.state, changes);
         if (before === after) return;
         this.failure = null;
-        const to = (text: string): void => this.send({ kind: 'change', address: text });
+        const to = (text: string): void => {
+            /* What is pulled answers at once. */
+            this.state = readState(text);
+            this.send({ kind: 'change', address: text, count: ++this.count });
+        };
         undo.did({ what, undo: () => to(before), redo: () => to(after), merge: what });
-        /* What is pulled answers at once. */
-        this.state = readState(after);
         to(after);
     }
 
