@@ -500,13 +500,13 @@ static void what_is_out_of_range_is_refused(void **state)
     o.net[SG_GAN_D].k = 11;
     CHECK(sg_gan_new(&gan, &o, &err) == SG_EARG);
     o = sg_gan_defaults();
-    o.net[SG_GAN_D].rate = NAN;
+    o.net[SG_GAN_D].rate = (double)NAN;
     CHECK(sg_gan_new(&gan, &o, &err) == SG_EARG);
     o = sg_gan_defaults();
     o.shape = SG_GAN_DRAWING;
     CHECK(sg_gan_new(&gan, &o, &err) == SG_EARG);
     CHECK_TEXT(err.text, "a drawing of 0 points");
-    const float far[2] = {0.5f, 1.5f};
+    static const float far[2] = {0.5f, 1.5f};
     o.strokes = far;
     o.n_strokes = 1;
     CHECK(sg_gan_new(&gan, &o, &err) == SG_EARG);

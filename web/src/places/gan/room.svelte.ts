@@ -23,6 +23,7 @@ import { undo } from '../../state/undo.svelte';
 import { preset, type ModelFile } from './presets';
 
 export const SLOW_MS = 1250;
+const MOST_SAMPLES = 4000;
 export const speeds = [
     { value: 10, title: '10 / s' },
     { value: 60, title: '60 / s' },
@@ -114,6 +115,7 @@ export class Room {
     changed: ReadonlySet<string> = $state.raw(new Set());
     /** For curves. */
     samples: Sample[] = [];
+    /** Counts up when there are others. */
     nSamples = $state(0);
     perSecond: number | null = $state(null);
     busy = $state(false);
@@ -219,11 +221,15 @@ export class Room {
         this.push({ iteration: start.view.iteration, cost: start.view.cost, kl: start.view.kl, js: start.view.js });
     }
 
-    private push(sample: Sample): void {
-        const last = this.samples.at(-1);
-        if (last && last.iteration === sample.iteration) this.samples[this.samples.length - 1] = sample;
-        else this.samples.push(sample);
-        this.nSamples = this.samples.length;
+    private push(...more: Sample[]): void {
+        for (const sample of more) {
+            const last = this.samples.at(-1);
+            if (last && last.iteration === sample.iteration) this.samples[this.samples.length - 1] = sample;
+            else this.samples.push(sample);
+        }
+        /* A curve has no more points than a screen could show; every second of the old ones goes. */
+        if (this.samples.length > MOST_SAMPLES) this.samples = this.samples.filter((_, i) => i % 2 === 0 || i > MOST_SAMPLES - 100);
+        this.nSamples++;
     }
 
     private async try(what: () => Promise<void>): Promise<boolean> {
@@ -373,42 +379,59 @@ export class Room {
         this.changed = new Set();
     }
 
+    /* The engine trains on while the page draws; what it answered is shown once a frame. */
     private run(): void {
         let before = performance.now(),
             owed = 1,
             waiting = false,
             counted = 0,
-            since = before;
+            since = before,
+            iteration = -1,
+            view: View | null = null,
+            samples: Sample[] = [];
+        const alive = (): boolean => this.playing && !this.slow && !this.closed;
+        const show = (): void => {
+            if (view) this.view = view;
+            view = null;
+            if (samples.length > 0) this.push(...samples);
+            samples = [];
+            if (iteration < 0) return;
+            this.shown = iteration <= 1 ? iteration : iteration - (iteration % 2);
+            if (this.changed.size > 0) this.changed = new Set();
+            if (iteration >= LAST) this.pause();
+        };
+        const ask = (): void => {
+            if (waiting || !alive() || owed < 1) return;
+            waiting = true;
+            const most = Number.isFinite(this.speed) ? Math.floor(owed) : 1e6;
+            this.client.ask({ what: 'advance', most, milliseconds: 12 }).then(
+                (a) => {
+                    waiting = false;
+                    owed -= Number.isFinite(owed) ? a.done : 0;
+                    counted += a.done;
+                    iteration = a.iteration;
+                    view = a.view ?? view;
+                    samples.push(...a.samples);
+                    ask();
+                },
+                (e: unknown) => {
+                    this.halt();
+                    this.failure = e instanceof Error ? e.message : String(e);
+                },
+            );
+        };
         const frame = (now: number): void => {
-            if (!this.playing || this.slow || this.closed) return;
-            owed = Math.min(owed + ((now - before) / 1000) * this.speed, Math.max(1, this.speed / 10));
+            if (!alive()) return;
+            /* What a slow screen left undone is made up for, half a second of it. */
+            owed = Math.min(owed + ((now - before) / 1000) * this.speed, Math.max(1, this.speed / 2));
             before = now;
-            if (!waiting && owed >= 1) {
-                waiting = true;
-                const most = Number.isFinite(this.speed) ? Math.floor(owed) : 1e6;
-                this.client.ask({ what: 'advance', most, milliseconds: 12 }).then(
-                    (a) => {
-                        waiting = false;
-                        owed -= Number.isFinite(owed) ? a.done : 0;
-                        counted += a.done;
-                        for (const s of a.samples) this.push(s);
-                        if (a.view) this.view = a.view;
-                        if (this.changed.size > 0) this.changed = new Set();
-                        this.shown = a.iteration <= 1 ? a.iteration : a.iteration - (a.iteration % 2);
-                        const passed = performance.now() - since;
-                        if (passed > 1000) {
-                            this.perSecond = (counted / passed) * 1000;
-                            counted = 0;
-                            since = performance.now();
-                        }
-                        if (a.iteration >= LAST) this.pause();
-                    },
-                    (e: unknown) => {
-                        this.halt();
-                        this.failure = e instanceof Error ? e.message : String(e);
-                    },
-                );
+            show();
+            if (now - since > 1000) {
+                this.perSecond = (counted / (now - since)) * 1000;
+                counted = 0;
+                since = now;
             }
+            ask();
             requestAnimationFrame(frame);
         };
         requestAnimationFrame(frame);
