@@ -60,7 +60,7 @@ static sg_status read_edits(look *l, sg_error *err)
 
 static uint64_t name_of(const look *l)
 {
-    uint64_t h = sg_hash(l->of.tokens, (size_t)l->of.n * sizeof *l->of.tokens, sg_model_hash(l->of.model));
+    uint64_t h = sg_hash(l->of.tokens, (size_t)l->of.n * sizeof *l->of.tokens, l->of.hash);
     char *text = l->edits ? json_dumps(l->edits, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     if (text)
         h = sg_hash(text, strlen(text), h);

@@ -22,7 +22,8 @@ typedef struct look_of {
     sg_exec_opts exec;
     sg_dim n;
     const int32_t *tokens; /* [n] */
-    const json_t *edits;   /* a list as edit.h has it, without rows; NULL or empty: none */
+    uint64_t hash; /* of the model's weights, part of the name: reading them all anew would cost more than a run */
+    const json_t *edits; /* a list as edit.h has it, without rows; NULL or empty: none */
 } look_of;
 
 /* No run takes a block of more bytes than this, and no look keeps more. */

@@ -51,7 +51,7 @@ static look *look_at(const sg_model *m, sg_dim n, json_t *edits)
 {
     look *l;
     sg_error err;
-    CHECK_OK(look_new(&l, (look_of){m, sg_exec_defaults(), n, ids, edits}, &err), &err);
+    CHECK_OK(look_new(&l, (look_of){m, sg_exec_defaults(), n, ids, 0, edits}, &err), &err);
     json_decref(edits);
     return l;
 }
@@ -359,7 +359,7 @@ static look_prediction *predict(look_glasses *glasses, const sg_model *m, const 
     look_prediction *p;
     sg_error err;
     json_t *e = edits ? json(edits) : NULL;
-    CHECK_OK(look_predict(glasses, (look_of){m, sg_exec_defaults(), T, ids, e}, q, &p, &err), &err);
+    CHECK_OK(look_predict(glasses, (look_of){m, sg_exec_defaults(), T, ids, 0, e}, q, &p, &err), &err);
     json_decref(e);
     return p;
 }
@@ -463,24 +463,24 @@ static void what_makes_no_sense_is_refused_in_words(void **state)
         json_t *e = json(bad[i].edits);
         sg_tensor t;
         char axes[SG_MAX_DIMS + 1];
-        const bool made = look_new(&l, (look_of){m, sg_exec_defaults(), T, ids, e}, &err) == SG_OK;
+        const bool made = look_new(&l, (look_of){m, sg_exec_defaults(), T, ids, 0, e}, &err) == SG_OK;
         CHECK(!made || look_value(l, "logits", NULL, &t, axes, &err) != SG_OK);
         CHECK_TEXT(err.text, bad[i].text);
         if (made)
             look_free(l);
         if (json_is_array(e)) {
-            CHECK(look_predict(glasses, (look_of){m, sg_exec_defaults(), T, ids, e}, (look_question){.k = 3}, &p,
+            CHECK(look_predict(glasses, (look_of){m, sg_exec_defaults(), T, ids, 0, e}, (look_question){.k = 3}, &p,
                                &err) != SG_OK);
             CHECK_TEXT(err.text, bad[i].text);
         }
         json_decref(e);
     }
-    CHECK_STATUS(look_new(&l, (look_of){m, sg_exec_defaults(), 33, ids, NULL}, &err), SG_EARG);
+    CHECK_STATUS(look_new(&l, (look_of){m, sg_exec_defaults(), 33, ids, 0, NULL}, &err), SG_EARG);
     CHECK_TEXT(err.text, "context is 1 to 32");
     CHECK_STATUS(
-        look_predict(glasses, (look_of){m, sg_exec_defaults(), T, ids, NULL}, (look_question){.k = 0}, &p, &err),
+        look_predict(glasses, (look_of){m, sg_exec_defaults(), T, ids, 0, NULL}, (look_question){.k = 0}, &p, &err),
         SG_EARG);
-    CHECK_STATUS(look_predict(glasses, (look_of){m, sg_exec_defaults(), T, ids, NULL},
+    CHECK_STATUS(look_predict(glasses, (look_of){m, sg_exec_defaults(), T, ids, 0, NULL},
                               (look_question){.first = 9, .n = 3, .k = 1}, &p, &err),
                  SG_EARG);
     look_glasses_free(glasses);

@@ -25,7 +25,7 @@ static look *open_look(looks *s, const sg_model *m, int first)
     int32_t ids[3] = {first, 1, 2};
     look *l;
     sg_error err;
-    CHECK_OK(looks_open(s, (look_of){m, sg_exec_defaults(), 3, ids, NULL}, "m", &l, &err), &err);
+    CHECK_OK(looks_open(s, (look_of){m, sg_exec_defaults(), 3, ids, 0, NULL}, "m", &l, &err), &err);
     return l;
 }
 

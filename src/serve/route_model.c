@@ -104,6 +104,7 @@ static sg_status read_prompt(const sg_model *m, const json_t *prompt, const char
 typedef struct opened {
     const sg_model *model;
     sg_exec_opts exec;
+    uint64_t hash;
 } opened;
 
 static sg_status open_model(serve *s, const char *name, opened *out, sg_error *err)
@@ -111,6 +112,7 @@ static sg_status open_model(serve *s, const char *name, opened *out, sg_error *e
     serve_models *models = serve_models_of(s);
     SG_TRY(serve_models_open(&out->model, models, name, err));
     out->exec = serve_models_exec(models, out->model);
+    out->hash = serve_models_hash(models, name);
     return SG_OK;
 }
 
@@ -194,7 +196,7 @@ static sg_status run_on(serve *s, const serve_request *r, const opened *at, cons
     if (n && q.n == 0)
         return sg_fail(err, SG_EARG, "n is 0");
     const bool any = json_array_size(edits) > 0;
-    look_of of = {m, at->exec, ids->n, ids->ids, any ? edits : NULL};
+    look_of of = {m, at->exec, ids->n, ids->ids, at->hash, any ? edits : NULL};
     SG_TRY(look_predict(part_of(s)->glasses, of, q, &p, err));
     sg_status status = SG_OK;
     if (any)

@@ -1,6 +1,6 @@
 /* What this place asks the server for, and what comes back. */
 import { api, type Options } from '../../api';
-import type { Origin } from '../../origin';
+import type { InspectLens, InspectRequest, InspectRun, InspectValue, ModelInfo, ModelInfos, ModelNames, PatchLayer, PatchRequest, TokenizeReply } from '../../api.types';
 import type { Token } from '../../components/Tokens.svelte';
 import type { Site } from './edits';
 
@@ -9,12 +9,10 @@ export type Prompt = { text: string } | { tokens: number[] };
 
 export interface ModelSites {
     model: string;
-    family: string;
     prompt: 'text' | 'othello4' | 'othello6' | 'othello8' | 'numbers';
     layers: number;
     heads: number;
     width: number;
-    head_width: number;
     units: number;
     vocabulary: number;
     context: number;
@@ -22,62 +20,7 @@ export interface ModelSites {
     sites: Site[];
 }
 
-export interface PredictionRow {
-    ids: number[]; /* [n, k] */
-    p: (number | null)[];
-    logits: (number | null)[];
-    loss: (number | null)[]; /* [n] */
-    rank: (number | null)[];
-    entropy: (number | null)[];
-    tracked_p: (number | null)[]; /* [n, tracked] */
-    tracked_logits: (number | null)[];
-}
-
-export interface Run {
-    origin: Origin;
-    run: string;
-    edited: string | null;
-    tokens: Token[];
-    first: number;
-    n: number;
-    k: number;
-    rows: PredictionRow[];
-    divergence: (number | null)[] | null;
-    texts: Record<string, string>;
-}
-
-export interface Value {
-    origin: Origin;
-    site: string;
-    axes: string;
-    shape: number[];
-    stats: { count: number; finite: number; least: number | null; greatest: number | null; mean: number | null; deviation: number | null; norm: number | null; bins: number[] };
-    numbers: (number | null)[] | null;
-}
-
-export interface Lens {
-    origin: Origin;
-    first: number;
-    n: number;
-    k: number;
-    wanted: number[];
-    rows: { ids: number[]; p: (number | null)[]; wanted_p: (number | null)[]; wanted_logits: (number | null)[]; rank: (number | null)[]; entropy: (number | null)[] }[];
-    texts: Record<string, string>;
-}
-
-export interface PatchLayer {
-    origin: Origin;
-    site: string;
-    layer: number;
-    positions: number;
-    heads: number;
-    base: number | null;
-    source: number | null;
-    effect: (number | null)[]; /* [positions, heads] */
-    metric: (number | null)[];
-    base_tokens: Token[];
-    source_tokens: Token[];
-}
+export type { InspectLens as Lens, InspectRow as PredictionRow, InspectRun as Run, InspectValue as Value, PatchLayer } from '../../api.types';
 
 export const MEASURES = ['entropy', 'most', 'self', 'previous', 'first', 'distance', 'out'] as const;
 export type Measure = (typeof MEASURES)[number];
@@ -96,26 +39,38 @@ const npy = { Accept: 'application/x-npy' };
 
 export const client = {
     async models(options?: Options): Promise<string[]> {
-        const { models } = await api.get<{ models: { id: string; error?: string }[] }>('/api/v1/models', options);
+        const { models } = await api.get<ModelInfos>('/api/v1/models', options);
         return models.filter((m) => m.error === undefined).map((m) => m.id);
     },
     async sites(model: string, options?: Options): Promise<ModelSites> {
         const [info, { names }] = await Promise.all([
-            api.get<Omit<ModelSites, 'sites' | 'units'> & { id: string; hidden_width: number; error?: string }>(at(model), options),
-            api.get<{ names: { name: string; dtype: string; axes: string; shape: (number | string)[] }[] }>(`${at(model)}/names`, options),
+            api.get<ModelInfo>(at(model), options),
+            api.get<ModelNames>(`${at(model)}/names`, options),
         ]);
         if (info.error !== undefined) throw new Error(info.error);
         /* Values of a run have rows first; without the row they are what is read here. */
         const sites = names.filter((n) => n.axes.startsWith('b') && /^(f|bf)/.test(n.dtype)).map((n) => ({ name: n.name, axes: n.axes.slice(1), shape: n.shape.slice(1) }));
-        return { ...info, model: info.id, units: info.hidden_width, sites };
+        const known = (['text', 'othello4', 'othello6', 'othello8', 'numbers'] as const).find((k) => k === info.prompt);
+        return {
+            model: info.id,
+            prompt: known ?? 'numbers',
+            layers: info.layers ?? 0,
+            heads: info.heads ?? 1,
+            width: info.width ?? 0,
+            units: info.hidden_width ?? 0,
+            vocabulary: info.vocabulary ?? 0,
+            context: info.context ?? 0,
+            parameters: info.parameters ?? 0,
+            sites,
+        };
     },
     async tokens(model: string, text: string, options?: Options): Promise<Token[]> {
-        const t = await api.post<{ tokens: number[]; texts: string[] }>(`${at(model)}/tokenize`, { text }, options);
+        const t = await api.post<TokenizeReply>(`${at(model)}/tokenize`, { text }, options);
         return t.tokens.map((id, i) => ({ id, text: t.texts[i] }));
     },
-    run: (model: string, body: { prompt: Prompt; edits?: Edit[]; first?: number; n?: number; top?: number; track?: number[] }, options?: Options): Promise<Run> =>
+    run: (model: string, body: InspectRequest, options?: Options): Promise<InspectRun> =>
         api.post(`${at(model)}/run`, body, options),
-    value: (model: string, run: string, site: string, part?: string, options: Options = {}): Promise<Value> =>
+    value: (model: string, run: string, site: string, part?: string, options: Options = {}): Promise<InspectValue> =>
         api.get(`${at(model)}/runs/${run}/value`, { ...options, query: { site, part } }),
     async tensor(model: string, run: string, site: string, part?: string, options: Options = {}): Promise<{ shape: number[]; data: Float32Array }> {
         const { tensors } = await api.tensors(`${at(model)}/runs/${run}/tensor`, undefined, { ...options, headers: npy, query: { site, part } });
@@ -135,11 +90,11 @@ export const client = {
         const { tensors } = await api.tensors(`${at(model)}/runs/${run}/attention/${layer}/${head}`, undefined, { ...options, headers: npy, query });
         return f32([...tensors.values()][0]);
     },
-    lens: (model: string, run: string, query: { first: number; n: number; top: number; token: string }, options: Options = {}): Promise<Lens> =>
+    lens: (model: string, run: string, query: { first: number; n: number; top: number; token: string }, options: Options = {}): Promise<InspectLens> =>
         api.get(`${at(model)}/runs/${run}/lens`, { ...options, query }),
     patch: (
         model: string,
-        body: { base: Prompt; source: Prompt; site: string; layer: number; metric: { kind: string; token: number; other?: number; position?: number } },
+        body: PatchRequest,
         options?: Options,
     ): Promise<PatchLayer> => api.post(`${at(model)}/patch`, body, options),
 };
