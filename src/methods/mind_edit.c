@@ -126,6 +126,7 @@ static sg_status begin(sg_mind_tree *t, sg_arena **arena, int capacity, sg_error
 static sg_mind_node trunk(sg_mind_tree *t, const sg_mind_case *at)
 {
     sg_mind_node node = {.parent = -1, .like = -1, .edited = true};
+    SG_ASSERT(at->n > 0);
     t->n_edits = at->n_edits;
     t->edits = at->edits;
     for (int i = 0; i < at->n - 1; i++) {

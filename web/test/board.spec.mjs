@@ -160,6 +160,13 @@ test(
         await page.getByText(/It would cheat: b5 .* is illegal\. It plays b1 instead\./).waitFor();
         await page.waitForFunction(() => document.querySelectorAll('[aria-label="Moves"] li').length === 27);
         assert.match(await hash(page), /h4b1&you=white$/);
+        /* Taken back, it waits to be asked. */
+        await answered(page, () => page.keyboard.press('Control+z'));
+        assert.equal(await moves(page), 26);
+        await answered(page, () => page.keyboard.press('Control+z'));
+        assert.equal(await moves(page), 25);
+        await answered(page, () => page.getByRole('button', { name: 'Let it move' }).click());
+        assert.equal(await moves(page), 26);
     }),
 );
 
