@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "serve/generation.h"
 #include "serve/prompt.h"
 #include "serve/route.h"
+#include "serve/transcript.h"
 
 enum { MOST_PROMPTS = 64, MOST_CHOICES = 128, CHAT_TOKENS = 1024, MOST_LOGPROBS = 1 << 18 };
 
@@ -257,76 +259,32 @@ static sg_status read_prompts(door *d, const char *name, sg_error *err)
     return SG_OK;
 }
 
-static sg_status add_content(door *d, sg_str *to, const json_t *content, size_t i, sg_error *err)
-{
-    char name[64];
-
-    if (json_is_string(content)) {
-        sg_str_puts(to, json_string_value(content));
-        return SG_OK;
-    }
-    for (size_t k = 0; k < json_array_size(content); k++) {
-        const json_t *part = json_array_get(content, k);
-        const char *type = json_string_value(json_object_get(part, "type")),
-                   *text = json_string_value(json_object_get(part, "text"));
-        snprintf(name, sizeof name, "messages[%zu].content[%zu]", i, k);
-        if (!type || strcmp(type, "text") != 0 || !text)
-            return wrong(d, err, name, "parts of type \"%.40s\" are not supported by this server, wanted text",
-                         type ? type : "");
-        sg_str_puts(to, text);
-    }
-    return SG_OK;
-}
-
-/* Messages as a transcript, "System: ...\nUser: ...\nAssistant:", which the model goes on with until it writes the next
- * speaker's name. */
 static sg_status read_messages(door *d, sg_error *err)
 {
-    static const struct {
-        const char *role, *name;
-    } speakers[] = {{"system", "System"}, {"developer", "System"}, {"user", "User"}, {"assistant", "Assistant"}};
-    const json_t *messages = field(d, "messages");
     sg_str text = {0};
-    char name[64];
+    char where[64] = "messages";
 
     if (!sg_model_tokenizer(d->model))
         return wrong(d, err, "messages", "%s has no tokenizer, so it reads no text; /v1/completions takes tokens",
                      d->ask.model);
-    if (json_array_size(messages) == 0 || json_array_size(messages) > 4096)
-        return wrong(d, err, "messages", "%zu messages, wanted 1 to 4096", json_array_size(messages));
-    sg_status status = SG_OK;
-    for (size_t i = 0; i < json_array_size(messages) && status == SG_OK; i++) {
-        const json_t *m = json_array_get(messages, i);
-        const char *role = json_string_value(json_object_get(m, "role")), *speaker = NULL;
-        for (size_t k = 0; k < SG_COUNT_OF(speakers); k++)
-            if (role && strcmp(speakers[k].role, role) == 0)
-                speaker = speakers[k].name;
-        if (!speaker) {
-            snprintf(name, sizeof name, "messages[%zu].role", i);
-            status = wrong(d, err, name, "\"%.40s\" is not supported by this server", role ? role : "");
-            break;
-        }
-        sg_str_printf(&text, "%s: ", speaker);
-        status = add_content(d, &text, json_object_get(m, "content"), i, err);
-        sg_str_puts(&text, "\n");
-    }
-    sg_str_puts(&text, "Assistant:");
     d->prompts = calloc(1, sizeof *d->prompts);
-    if (status == SG_OK && (text.failed || !d->prompts))
-        status = sg_fail(err, SG_ENOMEM, "out of memory for messages");
-    if (status == SG_OK) {
-        d->n_prompts = 1;
+    if (!d->prompts)
+        return sg_fail(err, SG_ENOMEM, "out of memory for messages");
+    d->n_prompts = 1;
+    sg_status status = transcript_read(field(d, "messages"), &text, where, err);
+    if (status != SG_OK)
+        serve_reply_param(d->reply, "%s", where);
+    else
         status = prompt_read(d->model, text.text, &d->prompts[0], err);
-        d->n_prompt_tokens = d->prompts[0].n;
-    }
     sg_str_free(&text);
     SG_TRY(status);
+    d->n_prompt_tokens = d->prompts[0].n;
     const sg_dim n_context = sg_model_get_info(d->model)->n_context;
     if (d->prompts[0].n > n_context)
         return wrong(d, err, "messages", "%lld tokens, the model's context is %lld", (long long)d->prompts[0].n,
                      (long long)n_context);
-    d->ask.stops[d->ask.n_stops++] = "\nUser:";
-    d->ask.stops[d->ask.n_stops++] = "\nSystem:";
+    for (int i = 0; i < TRANSCRIPT_STOPS; i++)
+        d->ask.stops[d->ask.n_stops++] = transcript_stops[i];
     d->ask.trim = true;
     if (d->ask.most < 0)
         d->ask.most = CHAT_TOKENS;
@@ -766,9 +724,14 @@ static sg_status answer_embeddings(serve *s, const serve_request *r, serve_reply
 
 /* ---- models ---- */
 
-static json_t *model_json(const char *id)
+/* Created: when the folder was last written to. */
+static json_t *model_json(const serve_models *models, int i)
 {
-    return json_pack("{s:s, s:s, s:i, s:s}", "id", id, "object", "model", "created", 0, "owned_by", "sightglass");
+    struct stat about;
+    const json_int_t created = stat(serve_models_path(models, i), &about) == 0 ? (json_int_t)about.st_mtime : 0;
+
+    return json_pack("{s:s, s:s, s:I, s:s}", "id", serve_models_id(models, i), "object", "model", "created", created,
+                     "owned_by", "sightglass");
 }
 
 static sg_status answer_models(serve *s, const serve_request *r, serve_reply *reply, sg_error *err)
@@ -779,18 +742,21 @@ static sg_status answer_models(serve *s, const serve_request *r, serve_reply *re
     (void)r;
     (void)err;
     for (int i = 0; i < serve_models_count(models); i++)
-        json_array_append_new(list, model_json(serve_models_id(models, i)));
+        json_array_append_new(list, model_json(models, i));
     serve_reply_json(reply, json_pack("{s:s, s:o}", "object", "list", "data", list));
     return SG_OK;
 }
 
 static sg_status answer_model(serve *s, const serve_request *r, serve_reply *reply, sg_error *err)
 {
+    serve_models *models = serve_models_of(s);
     const sg_model *m = NULL;
 
     serve_reply_param(reply, "model");
-    SG_TRY(serve_models_measure(&m, serve_models_of(s), r->param[0], err));
-    serve_reply_json(reply, model_json(r->param[0]));
+    SG_TRY(serve_models_measure(&m, models, r->param[0], err));
+    for (int i = 0; i < serve_models_count(models); i++)
+        if (strcmp(serve_models_id(models, i), r->param[0]) == 0)
+            serve_reply_json(reply, model_json(models, i));
     return SG_OK;
 }
 

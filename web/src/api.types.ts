@@ -448,6 +448,96 @@ export type ChatCompletion = {
     origin: Origin;
 };
 
+/** The models. */
+export type OllamaTags = {
+    models: {
+        name: string;
+        model: string;
+        modified_at: string;
+        size: number;
+        digest: string;
+        details: {
+            format: string;
+            family: string;
+            families: string[];
+            parameter_size: string;
+            quantization_level: string;
+        };
+    }[];
+};
+
+/** The version of this server. */
+export type OllamaVersion = {
+    version: string;
+};
+
+/** How it is sampled; temperature 0.8, top_k 40, top_p 0.9, num_predict 128 unless told. Options that only say how a machine is to be used are let through. */
+export type OllamaOptions = {
+    temperature?: number;
+    top_k?: number;
+    top_p?: number;
+    seed?: number;
+    num_predict?: number;
+    stop?: string | string[];
+    presence_penalty?: number;
+    frequency_penalty?: number;
+    [key: string]: unknown;
+};
+
+/** A text to be written on from. */
+export type OllamaGenerate = {
+    model: string;
+    prompt?: string;
+    system?: string | null;
+    stream?: boolean | null;
+    raw?: boolean | null;
+    options?: OllamaOptions | null;
+    edits?: Edit[] | null;
+    keep_alive?: unknown;
+    suffix?: unknown;
+    images?: unknown;
+    format?: unknown;
+    context?: unknown;
+    template?: unknown;
+    think?: unknown;
+};
+
+/** Messages to be answered. */
+export type OllamaChat = {
+    model: string;
+    messages?: {
+        role: string;
+        content: string;
+        [key: string]: unknown;
+    }[];
+    stream?: boolean | null;
+    options?: OllamaOptions | null;
+    edits?: Edit[] | null;
+    keep_alive?: unknown;
+    tools?: unknown;
+    format?: unknown;
+    think?: unknown;
+};
+
+/** A piece of the answer, or the whole where it does not stream; durations in nanoseconds. */
+export type OllamaReply = {
+    model: string;
+    created_at: string;
+    response?: string;
+    message?: {
+        role: 'assistant';
+        content: string;
+    };
+    done: boolean;
+    done_reason?: string;
+    total_duration?: number;
+    load_duration?: number;
+    prompt_eval_count?: number;
+    prompt_eval_duration?: number;
+    eval_count?: number;
+    eval_duration?: number;
+};
+
 /** What a model reads: text, or squares such as f5 where it plays Othello, or the numbers of tokens. */
 export type Prompt = {
     text?: string;
@@ -936,6 +1026,34 @@ export interface Routes {
         body: EmbeddingRequest;
         reply: Embeddings;
     };
+    /** The models, as in Ollama's interface. */
+    'GET /api/tags': {
+        params: [];
+        query: Record<string, never>;
+        body: null;
+        reply: OllamaTags;
+    };
+    /** The version, as in Ollama's interface. */
+    'GET /api/version': {
+        params: [];
+        query: Record<string, never>;
+        body: null;
+        reply: OllamaVersion;
+    };
+    /** Writes on from a text, as in Ollama's interface. */
+    'POST /api/generate': {
+        params: [];
+        query: Record<string, never>;
+        body: OllamaGenerate;
+        reply: OllamaReply;
+    };
+    /** Answers messages, as in Ollama's interface. */
+    'POST /api/chat': {
+        params: [];
+        query: Record<string, never>;
+        body: OllamaChat;
+        reply: OllamaReply;
+    };
     /** Runs a prompt, edited beside unedited in one batch: the likeliest tokens, loss, rank and entropy at each position, and names under which more is read of either run. */
     'POST /api/v1/models/{model}/run': {
         params: [model: string];
@@ -1076,6 +1194,10 @@ export const routes: { readonly [K in keyof Routes]: { readonly method: string; 
     'POST /v1/completions': { method: 'POST', path: '/v1/completions', reply: 'json', stream: true },
     'POST /v1/chat/completions': { method: 'POST', path: '/v1/chat/completions', reply: 'json', stream: true },
     'POST /v1/embeddings': { method: 'POST', path: '/v1/embeddings', reply: 'json', stream: false },
+    'GET /api/tags': { method: 'GET', path: '/api/tags', reply: 'json', stream: false },
+    'GET /api/version': { method: 'GET', path: '/api/version', reply: 'json', stream: false },
+    'POST /api/generate': { method: 'POST', path: '/api/generate', reply: 'json', stream: true },
+    'POST /api/chat': { method: 'POST', path: '/api/chat', reply: 'json', stream: true },
     'POST /api/v1/models/{model}/run': { method: 'POST', path: '/api/v1/models/{model}/run', reply: 'json', stream: false },
     'GET /api/v1/models/{model}/runs/{run}/value': { method: 'GET', path: '/api/v1/models/{model}/runs/{run}/value', reply: 'json', stream: false },
     'GET /api/v1/models/{model}/runs/{run}/tensor': { method: 'GET', path: '/api/v1/models/{model}/runs/{run}/tensor', reply: 'bytes', stream: false },
