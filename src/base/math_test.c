@@ -32,9 +32,9 @@ static double any(uint64_t *state)
 static double units(double y, long double wanted)
 {
     if (isnan(wanted))
-        return isnan(y) ? 0 : INFINITY;
+        return isnan(y) ? 0 : (double)INFINITY;
     if (isinf((double)wanted) || wanted == 0)
-        return y == (double)wanted ? 0 : INFINITY;
+        return y == (double)wanted ? 0 : (double)INFINITY;
     int exponent;
     frexpl(wanted, &exponent);
     return (double)(fabsl((long double)y - wanted) / ldexpl(1, (exponent < -1021 ? -1021 : exponent) - 53));
@@ -158,7 +158,8 @@ static bool same(double a, double b)
 static void zeros_infinities_and_nan_come_out_as_c_says(void **state)
 {
     (void)state;
-    static const double xs[] = {0.0, -0.0, INFINITY, -INFINITY, NAN, 5e-324, -5e-324, 1, -1, 2, -2};
+    static const double xs[] = {0.0, -0.0, (double)INFINITY, -(double)INFINITY, (double)NAN, 5e-324, -5e-324, 1, -1,
+                                2,   -2};
     double (*const theirs[])(double) = {exp,  exp,  expm1, expm1, log, log, log1p, log1p, tanh,
                                         tanh, NULL, NULL,  erf,   erf, sin, sin,   cos,   cos};
     for (size_t f = 0; f < SG_COUNT_OF(functions); f++)
@@ -173,10 +174,34 @@ static void zeros_infinities_and_nan_come_out_as_c_says(void **state)
 static void powers_of_special_numbers_come_out_as_c_says(void **state)
 {
     (void)state;
-    static const double v[] = {0.0,        -0.0,   1,          -1,         2,          -2,           3,
-                               -3,         0.5,    -0.5,       INFINITY,   -INFINITY,  NAN,          5e-324,
-                               -5e-324,    1e308,  -1e308,     1e300,      1.5,        -1.5,         33,
-                               -33,        0x1p53, 0x1p53 - 1, 1 - 0x1p53, 0x1p52 + 1, 0x1p52 - 0.5, 1 + 0x1p-52,
+    static const double v[] = {0.0,
+                               -0.0,
+                               1,
+                               -1,
+                               2,
+                               -2,
+                               3,
+                               -3,
+                               0.5,
+                               -0.5,
+                               (double)INFINITY,
+                               -(double)INFINITY,
+                               (double)NAN,
+                               5e-324,
+                               -5e-324,
+                               1e308,
+                               -1e308,
+                               1e300,
+                               1.5,
+                               -1.5,
+                               33,
+                               -33,
+                               0x1p53,
+                               0x1p53 - 1,
+                               1 - 0x1p53,
+                               0x1p52 + 1,
+                               0x1p52 - 0.5,
+                               1 + 0x1p-52,
                                1 - 0x1p-53};
     for (size_t i = 0; i < SG_COUNT_OF(v); i++)
         for (size_t j = 0; j < SG_COUNT_OF(v); j++) {

@@ -44,6 +44,8 @@ void sg_walk(const sg_kernel_args *k, sg_loop_fn loop, sg_dim work);
 /* The loop below has no dependence between its turns, also when it works in place. */
 #ifdef _OPENMP
 #define SG_SIMD _Pragma("omp simd")
+#elif defined(__clang__)
+#define SG_SIMD _Pragma("clang loop vectorize(assume_safety)")
 #else
 #define SG_SIMD
 #endif
