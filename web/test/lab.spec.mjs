@@ -1,7 +1,7 @@
 /* Lab: systems, claims beside controls, small studies as jobs, the check in the page, the tour. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { checkPlace, withPage, PATIENCE } from './place.mjs';
+import { PATIENCE, accessible, checkPlace, withPage } from './place.mjs';
 
 const ready = (page) => page.getByRole('heading', { name: 'Lab', level: 1 }).waitFor();
 const long = { timeout: 5 * PATIENCE };
@@ -44,17 +44,24 @@ test(
     }),
 );
 
-test(
-    'the Playground gives the losses of the original program, computed in the page',
-    long,
-    withPage('/lab?card=playground', async (page) => {
-        await page.getByRole('button', { name: 'Check it here' }).click();
-        await page.getByText('all 32 losses agree').waitFor();
-        const rows = await page.locator('table tbody tr').allInnerTexts();
-        assert.equal(rows.length, 32);
-        await page.locator('.badge.page').first().waitFor();
-    }),
-);
+for (const [card, what, rows, where] of [
+    ['playground', 'the Playground gives the losses of the original program, computed in the page', 34, 'page'],
+    ['gan-lab', 'the arrows of the GANs are gradients, and the shipped ones have learnt, computed in the page', 12, 'page'],
+    ['glass', 'edits do what they say and nothing else', 5, 'server'],
+])
+    test(
+        what,
+        long,
+        withPage(`/lab?card=${card}`, async (page) => {
+            await page.getByRole('button', { name: 'Check it here' }).click();
+            await page.getByText(/(all \d+|\d+ of \d+) agree/).waitFor();
+            const cells = await page.locator('table tbody tr').allInnerTexts();
+            assert.equal(cells.length, rows);
+            assert.deepEqual(cells.filter((c) => /differs/.test(c)), []);
+            await page.locator(`#place .badge.${where}`).first().waitFor();
+            await accessible(page);
+        }),
+    );
 
 test(
     'every system opens, and numbers of reports say where they are from',

@@ -63,7 +63,7 @@ for (const [kind, from] of [
             long,
             withPage('/lab?card=playground', async (page) => {
                 await page.getByRole('button', { name: 'Check it here' }).click();
-                await page.getByText('all 32 losses agree').waitFor();
+                await page.getByText('all 34 agree').waitFor();
             }),
         );
         test(

@@ -1,4 +1,6 @@
 /* What works today, one entry each: where it comes from, what it says, where it can be touched, how it can be checked. */
+import type { CheckName } from './checks';
+
 export interface System {
     id: string;
     title: string;
@@ -10,7 +12,7 @@ export interface System {
     /** The study that asks its question again. */
     study?: string;
     /** A check that the page runs by itself. */
-    check?: 'net';
+    check?: CheckName;
     /** Where we differ, and why. */
     differs: string;
 }
@@ -64,7 +66,7 @@ export const systems: System[] = [
         paper: 'Direct-Manipulation Visualization of Deep Networks, Smilkov et al., 2017',
         what: 'A small network shown whole, every unit a picture and every weight a line, trained while you change it.',
         place: { hash: '#/train/net', text: 'Grow a neural net' },
-        check: 'net',
+        check: 'playground',
         differs: 'The same program, written again in C, and run in this page as WebAssembly. How near its losses come to the original’s is what the check measures.',
     },
     {
@@ -73,6 +75,7 @@ export const systems: System[] = [
         paper: 'GAN Lab, Kahng et al., 2018',
         what: 'A generator learns to draw points that a discriminator cannot tell from real ones, step by step and as slowly as you like.',
         place: { hash: '#/train/gan', text: 'Watch them learn' },
+        check: 'gan',
         differs: 'The same networks and losses, written again in C, and run in this page as WebAssembly.',
     },
     {
@@ -81,6 +84,7 @@ export const systems: System[] = [
         paper: '',
         what: 'Any value inside a transformer has a name. Read it, put another in its place, splice a function into it, differentiate by it, beside the unedited run.',
         place: { hash: '#/inspect/model', text: 'Look into a model' },
+        check: 'glass',
         differs: '',
     },
 ];
