@@ -220,7 +220,7 @@ test('15–17: inputs, layers, neurons', withPage('seed=0.12345', async (page) =
     for (let i = 0; i < 7; i++) await page.getByRole('button', { name: 'Add a layer' }).click();
     await hashHas(page, 'networkShape', '2,2,2,2,2,2,2'); /* the original stops at 6 */
     await page.keyboard.press('Control+z');
-    await hashHas(page, 'networkShape', '');
+    await hashHas(page, 'networkShape', '2,2,2,2,2,2');
 }));
 
 test('18–19: pictures of units, shown large', withPage('seed=0.12345', async (page) => {
@@ -298,7 +298,7 @@ test('20–24: links are as wide as their weights; weights and biases are set by
     await steps(page, 3); /* and training goes on from there */
     assert.equal(await number(page, 'test'), want[1]);
     /* 21: dashes flow */
-    assert.equal(Number(await page.locator('.host').evaluate((h) => h.style.getPropertyValue('--dash'))), -1);
+    assert.equal(Number(await page.locator('.network .host').evaluate((h) => h.style.getPropertyValue('--dash'))), -1);
     /* the same by keyboard: the card of a unit */
     await page.locator('[data-unit="1.0"]').focus();
     await page.keyboard.press('Enter');
@@ -385,7 +385,7 @@ test('33: fifteen controls can be hidden, and the offered link does it', withPag
     await page.getByRole('button', { name: 'Net', exact: true }).click();
     await page.getByRole('menuitem', { name: 'A link with fewer controls' }).click();
     const dialog = page.getByRole('dialog');
-    for (const label of ['Play button', 'Noise level', 'Number of layers', 'Title and explanations']) await dialog.getByLabel(label).click();
+    for (const label of ['Play button', 'Noise level', 'Number of layers', 'Title and explanations']) await dialog.locator('label', { hasText: label }).click();
     await dialog.locator('[data-test="hide-link"]').click();
     await page.waitForFunction(() => location.hash.includes('playButton_hide=true') && location.hash.includes('hideText=true'));
     await ready(page);
@@ -489,4 +489,40 @@ test('training draws, and says how fast', withPage('seed=0.12345', async (page, 
     await page.getByTitle('Speed').selectOption({ label: 'as fast as it goes' });
     await atEpoch(page, 2000, true);
     await page.getByRole('button', { name: 'Pause' }).click();
+}));
+
+checkPlace({
+    route: '/inspect/net',
+    name: 'inspect-net',
+    ready: (page) => page.locator('[data-ready="true"] [data-value="output"]').waitFor(),
+    gesture: async (page) => {
+        await page.getByLabel('Value', { exact: true }).selectOption('layers.0.hook_post');
+        await page.getByRole('slider', { name: 'Unit 2' }).fill('0');
+        await page.locator('[data-output]').waitFor();
+        await page.waitForFunction(() => location.hash.includes('scale=1,0'));
+    },
+    state: (page) => page.locator('[data-output]').getAttribute('data-output'),
+    reach: ['X₁', 'Target', 'Value'],
+});
+
+test('a trained net opens in Inspect and comes back', withPage('seed=0.12345', async (page) => {
+    await ready(page);
+    await steps(page, 40);
+    await page.getByRole('button', { name: 'Net', exact: true }).click();
+    await page.getByRole('menuitem', { name: 'Open in Inspect' }).click();
+    await page.locator('[data-value="output"]').waitFor();
+    const { output, slope } = net0('seed=0.12345', (one) => {
+        one.train(40);
+        const look = one.look();
+        const got = { output: one.output(1, 2), slope: look.fetch('layers.1.hook_pre', Float32Array.of(1, 2), Float32Array.of(1), true)[0] };
+        look.free();
+        return got;
+    });
+    const shown = async (name, column) => Number((await page.locator(`[data-value="${name}"] td:nth-of-type(${column}) .cell`).first().textContent()).replace('−', '-'));
+    await page.waitForFunction(() => location.hash.includes('&w='));
+    assert.ok(Math.abs((await shown('output', 2)) - output) < 1e-3);
+    assert.ok(Math.abs((await shown('layers.1.hook_pre', 3)) - slope) <= 1e-3 * Math.abs(slope) + 1e-6);
+    await page.getByRole('button', { name: 'Back to Train ▸ net' }).click();
+    await ready(page);
+    assert.equal(await epoch(page), 40);
 }));

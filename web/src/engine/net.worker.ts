@@ -9,6 +9,7 @@ export type Order =
     | { kind: 'play'; playing: boolean }
     | { kind: 'pace'; pace: number } // epochs a frame; 0: as many as fit into it
     | { kind: 'step' }
+    | { kind: 'train'; epochs: number }
     | { kind: 'reset' }
     | { kind: 'regenerate' }
     | { kind: 'weight'; layer: number; unit: number; from: number; value: number }
@@ -209,6 +210,9 @@ async function obey(order: Order): Promise<void> {
         case 'step':
             playing = false;
             train(1);
+            break;
+        case 'train':
+            train(order.epochs);
             break;
         case 'reset':
             net.reset();

@@ -34,6 +34,7 @@ export const places: Place[] = [
     { route: '/train/net', screen: 'train', title: 'Net', what: 'A small network, trained in front of you (TensorFlow Playground)', load: () => import('./net/Net.svelte') },
     { route: '/train/gan', screen: 'train', title: 'GAN', what: 'A generator and a discriminator, step by step (GAN Lab)', load: () => import('./gan/Gan.svelte') },
     { route: '/inspect/model', screen: 'inspect', title: 'Model', what: 'Any value inside a transformer, read and changed', server: true, load: () => import('./model/Model.svelte') },
+    { route: '/inspect/net', screen: 'inspect', title: 'Net', what: 'The net of Train ▸ net as a graph: any value, any gradient, one unit changed', load: () => import('./netlook/NetLook.svelte') },
     { route: '/inspect/board', screen: 'inspect', title: 'Board', what: 'The board in the mind of a model of Othello', server: true, load: () => import('./board/Board.svelte') },
 ];
 

@@ -186,7 +186,7 @@ class NetClient {
             this.state = readState(text);
             this.send({ kind: 'change', address: text, count: ++this.count });
         };
-        undo.did({ what, undo: () => to(before), redo: () => to(after), merge: what });
+        undo.did({ what, undo: () => to(before), redo: () => to(after) });
         to(after);
     }
 
