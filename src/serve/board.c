@@ -240,10 +240,10 @@ static json_t *reply_json(const board_case *c, const float *next, uint64_t seed)
 /* The means over random pushes, and how they are spread. */
 static json_t *controls_json(const board_case *c, const sg_mind_answer *a, uint64_t legal)
 {
-    json_t *next = json_array();
     double mass = 0, wrong = 0, mean[SG_OTHELLO_MAX_SQUARES] = {0};
     if (!a->n_random)
         return json_null();
+    json_t *next = json_array();
     for (int i = 0; i < a->n_random; i++) {
         sg_mind_bets bets;
         sg_mind_judge(&bets, c->size, legal, a->random[i]);
