@@ -17,6 +17,20 @@
 
 enum { MAX_STREAMS = 64, N_SENDERS = 40, N_KINDS = 14, TEXT = 4096, N_SLOW = 8 };
 
+/* An allocator that looks for errors gives less back; it says itself, when the server ends, whether anything was lost.
+ */
+#if defined(__SANITIZE_ADDRESS__)
+static const double slack = 1.5;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+static const double slack = 1.5;
+#else
+static const double slack = 1.15;
+#endif
+#else
+static const double slack = 1.15;
+#endif
+
 static int port;
 static const char *token, *model;
 static atomic_bool over;
@@ -109,6 +123,7 @@ static void *stream_on(void *context)
                 fprintf(stderr, "client %d: wanted \"%s\", got \"%s\"\n", s->seed, s->want, text);
         } else {
             n_texts++;
+            rest(0.5); /* as long as a person takes to read it at least */
         }
     }
     return NULL;
@@ -365,7 +380,7 @@ int main(int argc, char **argv)
     const double after = resident();
     /* Allocators keep some of what they were given back; a leak of even 1 KB per bad request would be far more than
      * this. */
-    const double allowed = before * 1.15 + 8;
+    const double allowed = before * slack + 8;
     printf("%.0f s, %d clients: %d texts, all of them to be as in calm, %d were not; %d were told to come again\n",
            took, n_streams, (int)n_texts - calm, (int)n_wrong, (int)n_refused);
     printf("%d bad requests (%.0f per second), %d without an answer where one was due, %d let through\n", sent,

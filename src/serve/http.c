@@ -46,7 +46,13 @@ typedef struct calls {
 #undef X
 } calls;
 
-enum { MAX_HEADERS = 64, POOL_BYTES = 32 * 1024, BLOCK_BYTES = 32 * 1024, BYTES_PER_SECOND = 64 * 1024 };
+enum {
+    MAX_HEADERS = 64,
+    POOL_BYTES = 32 * 1024,
+    SPARE = 64 /* connections that are being ended to make room */,
+    BLOCK_BYTES = 32 * 1024,
+    BYTES_PER_SECOND = 64 * 1024
+};
 static const double quiet_seconds = 1;
 
 /* One connection. What it waits for: `since` is when it began, 0 while a handler answers. */
@@ -54,6 +60,7 @@ typedef struct peer {
     struct peer *next, *before;
     int fd;
     double since, allowed;
+    bool known;  /* its request has the token */
     exchange *x; /* of which the answer is being made or sent */
 } peer;
 
@@ -120,6 +127,15 @@ static void set_wait(http *h, peer *l, double seconds)
     pthread_mutex_unlock(&h->lock);
 }
 
+static void set_known(http *h, peer *l, bool known)
+{
+    if (!l)
+        return;
+    pthread_mutex_lock(&h->lock);
+    l->known = known;
+    pthread_mutex_unlock(&h->lock);
+}
+
 static void set_exchange(http *h, peer *l, exchange *x)
 {
     if (!l)
@@ -129,6 +145,21 @@ static void set_exchange(http *h, peer *l, exchange *x)
     if (x)
         pthread_cond_signal(&h->tick);
     pthread_mutex_unlock(&h->lock);
+}
+
+/* There are too many: the one goes whose request has been coming for longest, and of those without the token first, so
+ * that whoever opens connections and says nothing on them keeps nobody out. The lock is held. */
+static void make_room(http *h)
+{
+    peer *oldest = NULL;
+    for (peer *l = h->links; l; l = l->next)
+        if (l->since > 0 && !l->x &&
+            (!oldest || l->known < oldest->known || (l->known == oldest->known && l->since < oldest->since)))
+            oldest = l;
+    if (oldest) {
+        shutdown(oldest->fd, SHUT_RDWR);
+        oldest->since = 0;
+    }
 }
 
 static void on_connection(void *context, struct MHD_Connection *connection, void **socket_context,
@@ -151,7 +182,8 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
         if (l->next)
             l->next->before = l;
         h->links = l;
-        h->n_links++;
+        if (++h->n_links > h->s->opts.n_connections)
+            make_room(h);
         pthread_mutex_unlock(&h->lock);
         return;
     }
@@ -327,6 +359,7 @@ static enum MHD_Result on_head(call *c, const char *method)
     if (serve_exchange_answered(c->x) && c->x->has_body)
         return send_answer(c);
     set_wait(h, l, h->s->opts.read_seconds + (double)c->x->body_told / BYTES_PER_SECOND);
+    set_known(h, l, !serve_exchange_answered(c->x));
     return MHD_YES;
 }
 
@@ -380,6 +413,7 @@ static void on_end(void *context, struct MHD_Connection *connection, void **own,
     peer *l = peer_of(h, connection);
     set_exchange(h, l, NULL);
     set_wait(h, l, h->s->opts.read_seconds);
+    set_known(h, l, false);
     if (c->x) {
         serve_exchange_detach(c->x);
         serve_exchange_finish(c->x);
@@ -518,8 +552,8 @@ sg_status serve_http_start(http **out, serve *s, sg_error *err)
      * and such connections would add up until they time out. For some hundreds of them poll costs nothing. */
     h->daemon = h->mhd.MHD_start_daemon(
         MHD_USE_POLL | MHD_USE_INTERNAL_POLLING_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_call, h,
-        MHD_OPTION_LISTEN_SOCKET, h->listener, MHD_OPTION_CONNECTION_LIMIT, (unsigned)s->opts.n_connections,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)(s->opts.n_connections * 3 / 4 + 1),
+        MHD_OPTION_LISTEN_SOCKET, h->listener, MHD_OPTION_CONNECTION_LIMIT, (unsigned)(s->opts.n_connections + SPARE),
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)(s->opts.n_connections + SPARE / 2),
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(s->opts.idle_seconds < 1 ? 1 : s->opts.idle_seconds),
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
