@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -78,6 +79,7 @@ static pid_t run(const char *program, const char *const *args, const char *cwd, 
             const char *const *in;
             char *const *out;
         } list = {argv};
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves no server behind */
         dup2(pipe_ends[1], STDOUT_FILENO);
         dup2(err, STDERR_FILENO);
         if (cwd && chdir(cwd) != 0)
