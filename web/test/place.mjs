@@ -347,7 +347,7 @@ export function checkPlace({ route, title = route, name = file(route), ready, ge
             await page.keyboard.press('?');
             await page.getByRole('dialog', { name: 'Keys' }).waitFor();
             await page.keyboard.press('Escape');
-            await page.getByRole('dialog', { name: 'Keys' }).waitFor({ state: 'detached' });
+            await page.waitForFunction(() => !document.querySelector('dialog') && document.activeElement === document.body);
             for (const { press, then } of shortcuts) {
                 await page.keyboard.press(press);
                 await then(page);
