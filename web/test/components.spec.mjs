@@ -210,9 +210,12 @@ test(
         await running.getByText('42 %').waitFor();
         await running.getByRole('button', { name: 'Stop othello-linear, small' }).click();
         await said(page, 'stopped');
-        await page.getByRole('tab', { name: 'What it does' }).focus();
-        await page.keyboard.press('ArrowRight');
-        await page.keyboard.press('ArrowRight');
+        /* What is done is to be checked, so that tab comes first; arrows go around. */
         await page.getByText('Every claim beside its control.').waitFor();
+        await page.getByRole('tab', { name: 'Check it' }).focus();
+        await page.keyboard.press('ArrowRight');
+        await page.getByText('Trains small models and draws their features.').waitFor();
+        await page.keyboard.press('ArrowRight');
+        await page.getByText('Five seeds, each by Adam.').waitFor();
     }),
 );

@@ -130,7 +130,7 @@ const gan: Check = {
                 await breathe();
                 const js = trained.look(See.samples | See.metrics).js,
                     before = fresh.look(See.samples | See.metrics).js;
-                add({ ...group, what: 'divergence of the samples, in nats', wanted: `at most ${(before - 0.1).toFixed(3)} (untrained: ${before.toFixed(3)})`, measured: js.toFixed(3), holds: js <= before - 0.1 });
+                add({ ...group, what: 'divergence of the samples from the data, in bits', wanted: `at most ${(before - 0.1).toFixed(3)} (untrained: ${before.toFixed(3)})`, measured: js.toFixed(3), holds: js <= before - 0.1 });
             } finally {
                 trained.free();
                 fresh.free();
