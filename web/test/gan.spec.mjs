@@ -81,7 +81,7 @@ checkPlace({
         })),
     reach: ['Play', 'One epoch', 'Start again', 'Slow motion', 'Step by step', 'Edit', 'Save', 'Noise', 'Units a layer', 'Learning rate', 'Loss', 'samples in the plane'],
     shortcuts: [
-        { press: 'ArrowRight', then: (page) => at(page, '000,901') },
+        { press: 's', then: (page) => at(page, '000,901') },
         { press: 'e', then: (page) => settings(page, 'Generator').waitFor({ state: 'detached' }) },
         { press: 'e', then: (page) => settings(page, 'Generator').waitFor() },
         { press: '2', then: (page) => page.locator('[data-layer="manifold"][aria-pressed="false"]').waitFor() },

@@ -1,6 +1,6 @@
 /* How fast Train ▸ GAN trains while it draws, in headless Chromium on the built page:
  *
- *     scripts/build-page && node web/bench/gan.mjs [SECONDS]
+ *     scripts/build-page && node bench/page/gan.mjs [SECONDS]
  *
  * Fresh weights of the usual settings (gaussians, 8 units, k 2 and 1). Iterations per second are counted by the engine's own
  * counter over wall-clock time, frames by requestAnimationFrame. Chromium draws with the processor (--disable-gpu), as it does by itself
@@ -9,8 +9,8 @@
 import { existsSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
-import { chromium } from 'playwright-core';
-import { files, newPage, open, root } from '../test/place.mjs';
+import { chromium } from '../../web/node_modules/playwright-core/index.mjs';
+import { files, newPage, open, root } from '../../web/test/place.mjs';
 
 const seconds = Number(process.argv[2] ?? 8);
 const site = await files(join(process.env.SG_BUILD ?? join(root, 'build'), 'page'));
