@@ -33,7 +33,7 @@ class Keys {
     private press(e: KeyboardEvent): void {
         if (e.defaultPrevented || e.isComposing) return;
         const name = nameOf(e),
-            target = e.target as HTMLElement | null;
+            target = e.target instanceof HTMLElement && !e.target.closest('dialog:not([open])') ? e.target : null; /* one that has just closed may still have the focus */
         const plain = !e.ctrlKey && !e.metaKey && !e.altKey;
         if (plain && typing(target)) return;
         if (/^(Shift\+)?(Space|Enter|Arrow\w+)$/.test(name) && operated(target)) return;
