@@ -13,8 +13,8 @@ const fromWeb = createRequire(join(root, 'web/package.json'));
 const esbuild = fromWeb('esbuild'),
     { chromium } = fromWeb('playwright-core');
 
-const ROUNDS = 5,
-    SECONDS = 0.15,
+const ROUNDS = 60,
+    SECONDS = 0.004, // short enough that some rounds are not disturbed by other programs
     DRAWN_MS = 4000;
 const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 const best = (list) => Math.max(...list);

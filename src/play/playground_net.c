@@ -225,11 +225,15 @@ const double *play_net_forward(play_net *net, const double *inputs, int pairs)
 
 /* ---- backward ---- */
 
+/* What becomes of the errors of a layer's inputs: below the first layer there are none; where the layer below has tanh,
+ * they become slopes as soon as they are complete; for others slopes() makes them. */
+typedef enum errors { NO_ERRORS, ERRORS, TANH_SLOPES } errors;
+
 /* sums[u][i] += sum over points of d[u] in[i]; with bias sums, sums of d[u] as well; and with e, the errors of the
  * inputs e[i] = sum over u of w[u][i] d[u], added to what e holds unless it is fresh. Two terms of one point become one
  * pair, which is added to two sums at once. */
 INLINE void backward_block(double *sums, double *bias, rows e, bool fresh, rows d, rows in, int pairs, const double *w,
-                           int from, const bool with_errors, const bool with_bias, const int U, const int I)
+                           int from, const errors kind, const bool with_bias, const int U, const int I)
 {
     enum { MOST = 2 * 5 };
     v2 total[MOST / 2] = {{0}}, term[MOST] = {{0}}, weights[2][4];
@@ -261,10 +265,14 @@ INLINE void backward_block(double *sums, double *bias, rows e, bool fresh, rows 
             total[k / 2] += __builtin_shufflevector(term[k], term[k + 1], 0, 2);
             total[k / 2] += __builtin_shufflevector(term[k], term[k + 1], 1, 3);
         }
-        for (int i = 0; with_errors && i < I; i++) {
+        for (int i = 0; kind != NO_ERRORS && i < I; i++) {
             v2 sum = fresh ? v2_of(0) : v2_load(error + 2 * i);
             for (int u = 0; u < U; u++)
                 sum += weights[u][i] * v2_load(slope + 2 * u);
+            if (kind == TANH_SLOPES) {
+                const v2 o = v2_load(x + 2 * i);
+                sum *= v2_of(1) - o * o;
+            }
             v2_store(error + 2 * i, sum);
         }
     }
@@ -275,12 +283,12 @@ INLINE void backward_block(double *sums, double *bias, rows e, bool fresh, rows 
 }
 
 INLINE void backward_units(double *sums, double *bias, rows e, bool fresh, rows d, rows in, int pairs, const double *w,
-                           int from, const bool with_errors, const int U)
+                           int from, const errors kind, const int U)
 {
     int i = 0;
 #define BLOCK(with_bias, I)                                                                                            \
-    backward_block(sums + i, bias, rows_from(e, i), fresh, d, rows_from(in, i), pairs, w + i, from, with_errors,       \
-                   with_bias, U, I)
+    backward_block(sums + i, bias, rows_from(e, i), fresh, d, rows_from(in, i), pairs, w + i, from, kind, with_bias,   \
+                   U, I)
     if (from >= 4) {
         BLOCK(true, 4);
         for (i = 4; i + 4 <= from; i += 4)
@@ -304,11 +312,9 @@ INLINE void backward_units(double *sums, double *bias, rows e, bool fresh, rows 
 #undef BLOCK
 }
 
-/* Errors become slopes: times the activation's derivative, which the output o tells. A point that stands twice counts
- * once. */
-static void slopes(rows e, rows o, int units, int count, sg_play_activation activation)
+/* Errors become slopes: times the activation's derivative, which the output o tells. */
+static void slopes(rows e, rows o, int units, int pairs, sg_play_activation activation)
 {
-    const int pairs = (count + 1) / 2;
     double *x = e.at;
     const double *y = o.at;
     for (int p = 0; p < pairs; p++, x += e.step, y += o.step) {
@@ -322,47 +328,51 @@ static void slopes(rows e, rows o, int units, int count, sg_play_activation acti
             for (int u = 0; u < 2 * units; u += 2)
                 v2_store(x + u, v2_load(x + u) * v2_masked(v2_load(y + u) > v2_of(0), v2_of(1)));
     }
-    if (count % 2)
-        for (int u = 0; u < units; u++)
-            e.at[(pairs - 1) * e.step + 2 * u + 1] = 0;
+}
+
+/* All units of a layer; `kind` is of the last block of units, with which errors are complete. */
+INLINE void backward_layer(play_net *net, const play_layer *layer, rows e, rows d, rows in, int pairs,
+                           const errors kind)
+{
+    const int from = layer->from, units = layer->units;
+    const errors before = kind == NO_ERRORS ? NO_ERRORS : ERRORS;
+    const double *w = net->parameters + layer->weight;
+    double *sums = net->sums + layer->weight, *bias = net->sums + layer->bias;
+    int u = 0;
+    for (; u + 2 < units; u += 2)
+        backward_units(sums + u * from, bias + u, e, u == 0, rows_from(d, u), in, pairs, w + u * from, from, before, 2);
+    if (u + 2 == units)
+        backward_units(sums + u * from, bias + u, e, u == 0, rows_from(d, u), in, pairs, w + u * from, from, kind, 2);
+    else
+        backward_units(sums + u * from, bias + u, e, u == 0, rows_from(d, u), in, pairs, w + u * from, from, kind, 1);
 }
 
 static void learn(play_net *net, const double *inputs, const double *labels, int count)
 {
     const int pairs = (count + 1) / 2, step = 2 * net->n_units;
-    double *errors = net->work + PLAY_GROUP * net->n_units;
-    const int top = 2 * net->layers[net->n_layers - 1].out;
+    double *all = net->work + PLAY_GROUP * net->n_units; /* errors, then slopes, of every unit */
+    const play_layer *last = &net->layers[net->n_layers - 1];
+    const int top = 2 * last->out;
 
     play_net_forward(net, inputs, pairs);
     for (int p = 0; p < pairs; p++)
-        v2_store(errors + p * step + top, v2_load(net->work + p * step + top) - v2_load(labels + 2 * p));
-    for (int l = net->n_layers - 1; l >= 0; l--) {
-        const play_layer *layer = &net->layers[l];
-        const int from = layer->from;
-        const rows d = {errors + 2 * layer->out, step}, o = {net->work + 2 * layer->out, step};
-        const double *w = net->parameters + layer->weight;
-        double *sums = net->sums + layer->weight, *bias = net->sums + layer->bias;
-        slopes(d, o, layer->units, count, layer->activation);
-        int u = 0;
-        if (l == 0) {
-            const rows in = {(double *)(uintptr_t)inputs, 2 * net->n_inputs};
-            for (; u + 2 <= layer->units; u += 2)
-                backward_units(sums + u * from, bias + u, in, false, rows_from(d, u), in, pairs, w + u * from, from,
-                               false, 2);
-            if (u < layer->units)
-                backward_units(sums + u * from, bias + u, in, false, rows_from(d, u), in, pairs, w + u * from, from,
-                               false, 1);
+        v2_store(all + p * step + top, v2_load(net->work + p * step + top) - v2_load(labels + 2 * p));
+    slopes((rows){all + top, step}, (rows){net->work + top, step}, 1, pairs, last->activation);
+    if (count % 2) /* a point that stands twice counts once */
+        all[(pairs - 1) * step + top + 1] = 0;
+    for (int l = net->n_layers - 1; l > 0; l--) {
+        const play_layer *layer = &net->layers[l], *below = &net->layers[l - 1];
+        const rows d = {all + 2 * layer->out, step}, in = {net->work + 2 * below->out, step},
+                   e = {all + 2 * below->out, step};
+        if (below->activation == SG_PLAY_TANH) {
+            backward_layer(net, layer, e, d, in, pairs, TANH_SLOPES);
         } else {
-            const int below = 2 * net->layers[l - 1].out;
-            const rows in = {net->work + below, step}, e = {errors + below, step};
-            for (; u + 2 <= layer->units; u += 2)
-                backward_units(sums + u * from, bias + u, e, u == 0, rows_from(d, u), in, pairs, w + u * from, from,
-                               true, 2);
-            if (u < layer->units)
-                backward_units(sums + u * from, bias + u, e, u == 0, rows_from(d, u), in, pairs, w + u * from, from,
-                               true, 1);
+            backward_layer(net, layer, e, d, in, pairs, ERRORS);
+            slopes(e, in, below->units, pairs, below->activation);
         }
     }
+    const rows in = {(double *)(uintptr_t)inputs, 2 * net->n_inputs};
+    backward_layer(net, &net->layers[0], in, (rows){all + 2 * net->layers[0].out, step}, in, pairs, NO_ERRORS);
     net->n_summed += count;
 }
 
