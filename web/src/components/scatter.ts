@@ -82,3 +82,26 @@ export function inside(polygon: readonly number[], x: number, y: number): boolea
     }
     return odd;
 }
+
+/** Offsets of the pixels of a disc: x and y, one after the other. */
+export function discPixels(radius: number): Int8Array {
+    const out: number[] = [],
+        r = Math.ceil(radius);
+    for (let y = -r; y <= r; y++) for (let x = -r; x <= r; x++) if (x * x + y * y <= radius * radius + 0.25) out.push(x, y);
+    return Int8Array.from(out);
+}
+
+/** Puts discs into pixels, without smooth edges: for so many points that drawing each would take too long. `at` has x and y in pixels,
+ * `inks` one colour or one a point. */
+export function stamp(pixels: Uint32Array, width: number, height: number, at: Float32Array, n: number, disc: Int8Array, inks: Uint32Array): void {
+    for (let i = 0; i < n; i++) {
+        const x = Math.round(at[2 * i]),
+            y = Math.round(at[2 * i + 1]),
+            ink = inks[inks.length > 1 ? i : 0];
+        for (let k = 0; k < disc.length; k += 2) {
+            const a = x + disc[k],
+                b = y + disc[k + 1];
+            if (a >= 0 && a < width && b >= 0 && b < height) pixels[b * width + a] = ink;
+        }
+    }
+}

@@ -22,7 +22,7 @@ void main() {
 }`;
 
 const FRAGMENT = `#version 300 es
-precision mediump float;
+precision highp float; /* as in the other, since they share a uniform */
 in vec2 at;
 in vec4 ink;
 uniform float radius;
@@ -60,13 +60,18 @@ export class ScatterGl {
     private readonly kept: Kept[] = [];
     private readonly at: Record<'domain' | 'pixel' | 'radius' | 't' | 'all' | 'opacity', WebGLUniformLocation | null>;
 
-    /** Null where the browser has no WebGL 2. */
-    static on(canvas: HTMLCanvasElement): ScatterGl | null {
+    /** Null where the browser has no WebGL 2, or one that cannot do this; the canvas is then spoilt for another context. */
+    static on(canvas: HTMLCanvasElement, evenSoftware = false): ScatterGl | null {
         const gl = canvas.getContext('webgl2', { antialias: false, premultipliedAlpha: true, powerPreference: 'low-power' });
         if (!gl) return null;
+        /* A GPU that is only pretended takes a second for what the processor alone draws in some hundredths. */
+        const about = gl.getExtension('WEBGL_debug_renderer_info');
+        const name = about ? String(gl.getParameter(about.UNMASKED_RENDERER_WEBGL)) : '';
+        if (!evenSoftware && /swiftshader|llvmpipe|software|basic render/i.test(name)) return null;
         try {
             return new ScatterGl(gl);
-        } catch {
+        } catch (e) {
+            console.warn('the scatter goes on without WebGL:', e);
             return null;
         }
     }
@@ -85,7 +90,7 @@ export class ScatterGl {
         gl.attachShader(this.program, part(gl.VERTEX_SHADER, VERTEX));
         gl.attachShader(this.program, part(gl.FRAGMENT_SHADER, FRAGMENT));
         gl.linkProgram(this.program);
-        if (!gl.getProgramParameter(this.program, gl.LINK_STATUS)) throw new Error('program');
+        if (!gl.getProgramParameter(this.program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(this.program) ?? 'program');
         const uniform = (name: string): WebGLUniformLocation | null => gl.getUniformLocation(this.program, name);
         this.at = { domain: uniform('domain'), pixel: uniform('pixel'), radius: uniform('radius'), t: uniform('t'), all: uniform('all'), opacity: uniform('opacity') };
         this.corner = gl.createBuffer();
