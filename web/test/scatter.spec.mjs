@@ -43,16 +43,15 @@ for (const n of [200_000])
             };
             const series = (t, ink = colour) => [{ from, to, colour: ink, radius: 2, opacity: 1, t }];
             const unit = [0, 1, 0, 1];
-            gl.draw(series(1), unit, 400, 400);
-            const end = [pixel(0.25, 0.75), pixel(0.75, 0.75), pixel(0.5, 0.2), pixel(0.5, 0.75)];
-            gl.draw(series(0.5), unit, 400, 400);
-            const half = [pixel(0.25, 0.85), pixel(0.25, 0.75)];
-            gl.draw(series(1, [1, 1, 0, 1]), unit, 400, 400);
-            const one = pixel(0.75, 0.75);
             const began = performance.now();
             gl.draw(series(1), unit, 400, 400);
             pixel(0.5, 0.5); /* waits for the picture */
             const ms = performance.now() - began;
+            const end = [pixel(0.25, 0.75), pixel(0.75, 0.75), pixel(0.5, 0.2), pixel(0.5, 0.75)];
+            gl.draw(series(0.5), unit, 400, 400);
+            const half = [pixel(0.25, 0.85), pixel(0.25, 0.75)];
+            gl.draw([{ from: to.slice(0, 4), to: to.slice(0, 4), colour: [1, 1, 0, 1], radius: 2, opacity: 1, t: 1 }], unit, 400, 400);
+            const one = pixel(0.75, 0.75);
             gl.free();
             return { end, half, one, ms };
         }, n);
