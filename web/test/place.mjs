@@ -116,8 +116,7 @@ export async function openBrowser() {
         args: [
             '--no-sandbox',
             '--disable-dev-shm-usage',
-            '--use-gl=angle',
-            '--use-angle=swiftshader',
+            '--disable-gpu',
             '--enable-unsafe-swiftshader',
             /* Whatever asks for another machine finds none. */
             '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost',
