@@ -99,7 +99,12 @@ export async function files(folder) {
     });
     await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
     const base = `http://127.0.0.1:${server.address().port}/`;
-    return { url: base, base, stop: () => new Promise((resolve) => server.close(resolve).closeAllConnections?.()) };
+    const stop = () =>
+        new Promise((resolve) => {
+            server.close(resolve);
+            server.closeAllConnections();
+        });
+    return { url: base, base, stop };
 }
 
 export function fileUrl(folder) {
