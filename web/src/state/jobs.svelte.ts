@@ -1,27 +1,8 @@
 /* The server's jobs: what runs, how far it is, what came out. The list follows the server's events by itself. */
 import { api, ApiError, events } from '../api';
 import type { JobView } from '../components/job';
-import type { Origin } from '../origin';
+import type { Job as ServerJob, Jobs as ServerJobs } from '../api.types';
 import { presence } from './presence.svelte';
-
-/* As the server tells it. Times are seconds since 1970. */
-export interface ServerJob {
-    id: string;
-    kind: string;
-    spec: unknown;
-    state: JobView['state'];
-    done: number;
-    total: number; /* 0: not known */
-    phase: string;
-    eta: number | null;
-    error: string | null;
-    created: number;
-    started: number | null;
-    ended: number | null;
-    resumable: boolean;
-    result?: unknown;
-    origin: Origin;
-}
 
 export interface Job extends JobView {
     kind: string;
@@ -44,7 +25,7 @@ class Jobs {
 
     async load(): Promise<void> {
         try {
-            const { jobs } = await api.get<{ jobs: ServerJob[] }>('/api/v1/jobs');
+            const { jobs } = await api.get<ServerJobs>('/api/v1/jobs');
             this.list = jobs.map(view);
             this.failure = null;
             this.follow();
