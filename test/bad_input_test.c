@@ -555,6 +555,26 @@ static void an_output_that_cannot_be_written_is_named(void **state)
 
 /* ---- too little memory ---- */
 
+/* Runs within so much memory: what fails is said by the command itself, and counted, or by what comes before it, which
+ * has words of its own. */
+static int status_within(size_t kb, char *const *argv, int *said)
+{
+    const outcome o = command_within(kb << 10, argv);
+    const int status = o.status;
+    const bool loader = status == 127 || strstr(o.err.data, "shared lib") || strstr(o.err.data, "libgomp:") ||
+                        strstr(o.err.data, "OMP:") || status == -9 ||
+                        (status == -11 && !o.err.n && !o.out.n && !*said); /* the kernel, before main */
+    if (!loader && status != 0) {
+        if (status != FAILED || strncmp(o.err.data, "sightglass", 10) != 0)
+            print_error("exit status %d within %zu KiB:\n%s\n", status, kb, o.err.data);
+        CHECK(status == FAILED && strncmp(o.err.data, "sightglass", 10) == 0);
+        ++*said;
+    }
+    outcome copy = o;
+    outcome_free(&copy);
+    return status;
+}
+
 static void memory_that_runs_out_is_said(void **state)
 {
     (void)state;
@@ -588,25 +608,17 @@ static void memory_that_runs_out_is_said(void **state)
     free(big[4]);
     big[3] = strdup("--text");
     big[4] = strdup("Once");
-    /* From less than the loader and the OpenMP runtime want, which say so in their own words, to enough. */
-    outcome o = {.status = -1};
-    for (size_t kb = 3000; kb < 300000 && o.status != 0; kb += kb / 40) {
-        o = command_within(kb << 10, big);
-        const bool loader = o.status == 127 || strstr(o.err.data, "shared lib") != NULL ||
-                            strstr(o.err.data, "libgomp:") != NULL || strstr(o.err.data, "OMP:") != NULL ||
-                            o.status == -9 ||
-                            (o.status == -11 && !o.err.n && !o.out.n && !said); /* the kernel, before main */
-        if (!loader && o.status != 0) {
-            if (o.status != FAILED || strncmp(o.err.data, "sightglass", 10) != 0)
-                print_error("exit status %d within %zu KiB:\n%s\n", o.status, kb, o.err.data);
-            CHECK(o.status == FAILED && strncmp(o.err.data, "sightglass", 10) == 0);
-            said++;
-        }
-        const int status = o.status;
-        outcome_free(&o);
-        o.status = status;
+    /* Enough is found first, then the memory goes down from there to less than the loader and the OpenMP runtime want.
+     */
+    size_t enough = 300000, less = 3000;
+    CHECK(status_within(enough, big, &said) == 0);
+    while (enough - less > 64) {
+        const size_t kb = less + (enough - less) / 2;
+        *(status_within(kb, big, &said) == 0 ? &enough : &less) = kb;
     }
-    CHECK(o.status == 0 && said > 0);
+    for (int i = 1; i <= 64; i++)
+        status_within(enough - (size_t)i * 250, big, &said);
+    CHECK(said > 0);
     for (int i = 0; i < 5; i++)
         free(big[i]);
 }
