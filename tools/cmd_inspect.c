@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "io/names.h"
 #include "sightglass/playground.h"
 
 static const char help[] = "usage: sightglass inspect MODEL [--json]\n\n"
@@ -11,29 +12,10 @@ static const char help[] = "usage: sightglass inspect MODEL [--json]\n\n"
                            "`sightglass net run --save` wrote.\n\n"
                            "  --json   for machines\n";
 
-static json_t *values_json(const sg_graph *g)
-{
-    char shape[SG_SHAPE_TEXT];
-    json_t *values = json_array();
-
-    for (int i = 0; i < sg_graph_n_names(g); i++) {
-        const sg_value *v = sg_graph_named(g, i);
-        json_t *dims = json_array();
-        for (int k = 0; k < sg_value_n_dims(v); k++)
-            json_array_append_new(dims, sg_value_dim(v, k) >= 0
-                                            ? json_integer(sg_value_dim(v, k))
-                                            : json_string(sg_dim_text(g, sg_value_dim(v, k), shape)));
-        json_array_append_new(values, json_pack("{s:s, s:s, s:o, s:s, s:s}", "name", sg_value_name(v), "dtype",
-                                                sg_dtype_name(sg_value_dtype(v)), "shape", dims, "axes",
-                                                sg_value_axes(v), "kind", sg_value_op(v)));
-    }
-    return values;
-}
-
 static int as_json(const sg_model *m, const sg_graph *g)
 {
     const sg_model_info *in = sg_model_get_info(m);
-    json_t *values = values_json(g), *warnings = json_array();
+    json_t *values = sg_names_json(g), *warnings = json_array();
 
     for (int i = 0; sg_model_warning(m, i); i++)
         json_array_append_new(warnings, json_string(sg_model_warning(m, i)));
@@ -116,7 +98,7 @@ static int inspect_play(const char *dir, bool json)
             code = cli_print_json(json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:o}", "path", dir, "family", "playground",
                                             "architecture", "PlaygroundNet", "state", state, "n_parameters",
                                             (json_int_t)sg_play_n_parameters(p), "epoch", (json_int_t)sg_play_epoch(p),
-                                            "values", values_json(g)));
+                                            "values", sg_names_json(g)));
         } else {
             const cli_paint c = cli_colours();
             printf(

@@ -106,12 +106,19 @@ static bool has_config(const char *folder)
     return snprintf(path, sizeof path, "%s/config.json", folder) < (int)sizeof path && access(path, R_OK) == 0;
 }
 
-static entry *find(const serve_models *models, const char *id)
+int serve_models_find(const serve_models *models, const char *id)
 {
     for (int i = 0; i < models->n_entries; i++)
         if (strcmp(models->entries[i]->id, id) == 0)
-            return models->entries[i];
-    return NULL;
+            return i;
+    return -1;
+}
+
+static entry *find(const serve_models *models, const char *id)
+{
+    const int i = serve_models_find(models, id);
+
+    return i >= 0 ? models->entries[i] : NULL;
 }
 
 /* The last part of a path, in letters that a URL carries; another number where it is taken. */

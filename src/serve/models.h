@@ -38,8 +38,9 @@ void serve_models_free(serve_models *models);
 sg_status serve_models_add(serve_models *models, const char *folder, sg_error *err) SG_MUST_CHECK;
 
 int serve_models_count(const serve_models *models);
-const char *serve_models_id(const serve_models *models, int i);   /* in the order in which they were added */
-const char *serve_models_path(const serve_models *models, int i); /* as it was given, made whole */
+const char *serve_models_id(const serve_models *models, int i);    /* in the order in which they were added */
+int serve_models_find(const serve_models *models, const char *id); /* its place among them; -1: no such model */
+const char *serve_models_path(const serve_models *models, int i);  /* as it was given, made whole */
 bool serve_models_is_open(serve_models *models, int i);
 /* The model, opened if it was not; shared, and open until serve_models_free. SG_ENOTFOUND says which there are. */
 sg_status serve_models_open(const sg_model **out, serve_models *models, const char *id, sg_error *err) SG_MUST_CHECK;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/names.h"
 #include "serve/models.h"
 #include "serve/prompt.h"
 #include "serve/route.h"
@@ -111,9 +112,7 @@ static sg_status answer_one(serve *s, const serve_request *r, serve_reply *reply
     const sg_model *m = NULL;
 
     SG_TRY(serve_models_open(&m, models, r->param[0], err));
-    for (int i = 0; i < serve_models_count(models); i++)
-        if (strcmp(serve_models_id(models, i), r->param[0]) == 0)
-            serve_reply_json(reply, info_of(models, i, m));
+    serve_reply_json(reply, info_of(models, serve_models_find(models, r->param[0]), m));
     return SG_OK;
 }
 
@@ -121,22 +120,10 @@ static sg_status answer_names(serve *s, const serve_request *r, serve_reply *rep
 {
     const sg_model *m = NULL;
     sg_graph *g = NULL;
-    char shape[SG_SHAPE_TEXT];
 
     SG_TRY(serve_models_open(&m, serve_models_of(s), r->param[0], err));
     SG_TRY(sg_model_graph(&g, m, 0, 1, err));
-    json_t *names = json_array();
-    for (int i = 0; i < sg_graph_n_names(g); i++) {
-        const sg_value *v = sg_graph_named(g, i);
-        json_t *dims = json_array();
-        for (int k = 0; k < sg_value_n_dims(v); k++)
-            json_array_append_new(dims, sg_value_dim(v, k) >= 0
-                                            ? json_integer(sg_value_dim(v, k))
-                                            : json_string(sg_dim_text(g, sg_value_dim(v, k), shape)));
-        json_array_append_new(names, json_pack("{s:s, s:s, s:o, s:s, s:s}", "name", sg_value_name(v), "dtype",
-                                               sg_dtype_name(sg_value_dtype(v)), "shape", dims, "axes",
-                                               sg_value_axes(v), "kind", sg_value_op(v)));
-    }
+    json_t *names = sg_names_json(g);
     sg_graph_free(g);
     serve_reply_json(reply, json_pack("{s:s, s:o}", "model", r->param[0], "names", names));
     return SG_OK;

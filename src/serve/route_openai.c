@@ -754,9 +754,7 @@ static sg_status answer_model(serve *s, const serve_request *r, serve_reply *rep
 
     serve_reply_param(reply, "model");
     SG_TRY(serve_models_measure(&m, models, r->param[0], err));
-    for (int i = 0; i < serve_models_count(models); i++)
-        if (strcmp(serve_models_id(models, i), r->param[0]) == 0)
-            serve_reply_json(reply, model_json(models, i));
+    serve_reply_json(reply, model_json(models, serve_models_find(models, r->param[0])));
     return SG_OK;
 }
 
