@@ -17,7 +17,6 @@
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -532,7 +531,6 @@ static sg_status listen_at(http *h, sg_error *err)
 sg_status serve_http_start(http **out, serve *s, sg_error *err)
 {
     http *h = calloc(1, sizeof *h);
-    sigset_t all, before;
 
     if (!h)
         return sg_fail(err, SG_ENOMEM, "out of memory for the server");
@@ -545,9 +543,6 @@ sg_status serve_http_start(http **out, serve *s, sg_error *err)
         serve_http_stop(h);
         return status;
     }
-    /* Its threads take no signals. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     /* poll, not epoll: with its edges version 0.9.75 does not see the end of a body that is cut right behind the head,
      * and such connections would add up until they time out. For some hundreds of them poll costs nothing. */
     h->daemon = h->mhd.MHD_start_daemon(
@@ -560,7 +555,6 @@ sg_status serve_http_start(http **out, serve *s, sg_error *err)
         MHD_OPTION_NOTIFY_COMPLETED, on_end, h, MHD_OPTION_END);
     if (h->daemon)
         h->watching = pthread_create(&h->watcher, NULL, watch, h) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (!h->daemon || !h->watching) {
         serve_http_stop(h);
         return sg_fail(err, SG_EIO, "the server's thread could not be started");

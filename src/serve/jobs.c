@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <ftw.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -576,12 +575,7 @@ sg_status serve_jobs_new(jobs **out, serve *s, sg_error *err)
 
 sg_status serve_jobs_start(jobs *j, sg_error *err)
 {
-    sigset_t all, before;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     j->started = pthread_create(&j->thread, NULL, work, j) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return j->started ? SG_OK : sg_fail(err, SG_EIO, "the thread of jobs could not be started");
 }
 

@@ -355,19 +355,19 @@ sg_status sg_server_new(sg_server **out, const sg_server_opts *opts, sg_error *e
 sg_status sg_server_start(sg_server *s, sg_error *err)
 {
     sigset_t all, before;
-    sg_status status;
 
     SG_ASSERT(!s->http);
+    /* None of its threads takes signals. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    status = start_lane(s, SERVE_SHORT, s->opts.n_workers, err);
+    sg_status status = start_lane(s, SERVE_SHORT, s->opts.n_workers, err);
     if (status == SG_OK)
         status = start_lane(s, SERVE_LONG, s->opts.n_streams, err);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (status == SG_OK)
         status = serve_jobs_start(s->jobs, err);
     if (status == SG_OK)
         status = serve_http_start(&s->http, s, err);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (status != SG_OK)
         return status;
     const bool any = strcmp(s->opts.host, "0.0.0.0") == 0 || strcmp(s->opts.host, "::") == 0;
