@@ -265,7 +265,7 @@ static sg_status write_openapi(writer *w, sg_error *err)
         json_object_set_new(schemas, serve_types_name(w->t, i), of);
     }
     json_t *root = json_pack("{s:s, s:{s:s, s:s, s:s}, s:[{s:s}], s:[{s:[]}], s:o, s:{s:o, s:{s:{s:s, s:s}}}}",
-                             "openapi", "3.1.0", "info", "title", "Sightglass", "version", "0.1.0", "description",
+                             "openapi", "3.1.0", "info", "title", "Sightglass", "version", SG_VERSION, "description",
                              "Written by `sightglass serve --api openapi`.", "servers", "url", "http://127.0.0.1:8808",
                              "security", "token", "paths", paths, "components", "schemas", schemas, "securitySchemes",
                              "token", "type", "http", "scheme", "bearer");

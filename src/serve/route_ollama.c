@@ -298,7 +298,7 @@ static sg_status answer_version(serve *s, const serve_request *r, serve_reply *r
     (void)s;
     (void)r;
     (void)err;
-    serve_reply_json(reply, json_pack("{s:s}", "version", "0.1.0"));
+    serve_reply_json(reply, json_pack("{s:s}", "version", SG_VERSION));
     return SG_OK;
 }
 

@@ -7,8 +7,8 @@ static sg_status health(serve *s, const serve_request *r, serve_reply *reply, sg
 {
     (void)r;
     (void)err;
-    serve_reply_json(reply,
-                     json_pack("{s:s, s:s, s:f}", "status", "ok", "version", "0.1.0", "uptime", sg_now() - s->began));
+    serve_reply_json(
+        reply, json_pack("{s:s, s:s, s:f}", "status", "ok", "version", SG_VERSION, "uptime", sg_now() - s->began));
     return SG_OK;
 }
 
