@@ -1,25 +1,8 @@
 /* What there is to run, over HTTP's bytes. */
 #include <string.h>
 
-#include "check.h"
-#include "serve/call.h"
 #include "serve/models.h"
-
-static serve *open_server(bool stories)
-{
-    static char path[1024];
-    const char *const models[] = {SG_SOURCE_DIR "/models", path};
-    sg_server_opts opts = sg_server_defaults();
-    sg_error err;
-    sg_server *s;
-
-    opts.check_replies = true;
-    opts.token = "test-token";
-    opts.models = models;
-    opts.n_models = stories && sg_test_shared(path, "models/stories260K") ? 2 : 1;
-    CHECK_OK(sg_server_new(&s, &opts, &err), &err);
-    return s;
-}
+#include "serve/route_test.h"
 
 static json_int_t number(const json_t *j, const char *key)
 {

@@ -1,25 +1,7 @@
 /* The second door says what the first one does. */
 #include <string.h>
 
-#include "check.h"
-#include "serve/call.h"
-
-static serve *open_server(bool *stories)
-{
-    static char path[1024];
-    const char *const models[] = {SG_SOURCE_DIR "/models", path};
-    sg_server_opts opts = sg_server_defaults();
-    sg_error err;
-    sg_server *s;
-
-    *stories = sg_test_shared(path, "models/stories260K") != NULL;
-    opts.check_replies = true;
-    opts.token = "test-token";
-    opts.models = models;
-    opts.n_models = *stories ? 2 : 1;
-    CHECK_OK(sg_server_new(&s, &opts, &err), &err);
-    return s;
-}
+#include "serve/route_test.h"
 
 static const char *text_at(const json_t *j, const char *a, const char *b)
 {
@@ -31,8 +13,7 @@ static const char *text_at(const json_t *j, const char *a, const char *b)
 static void models_have_tags(void **state)
 {
     (void)state;
-    bool stories;
-    serve *s = open_server(&stories);
+    serve *s = open_server(true);
     serve_answer a = serve_call(s, "GET", "/api/tags", NULL);
 
     CHECK(a.code == 200);
@@ -47,8 +28,7 @@ static void models_have_tags(void **state)
 static void both_doors_write_the_same(void **state)
 {
     (void)state;
-    bool stories;
-    serve *s = open_server(&stories);
+    serve *s = open_server(true);
     serve_answer a =
         serve_call(s, "POST", "/v1/completions",
                    "{\"model\": \"othello6\", \"prompt\": \"d2 c5\", \"max_tokens\": 6, \"seed\": 4, \"temperature\": "
@@ -85,7 +65,8 @@ static void both_doors_write_the_same(void **state)
     CHECK(done && lines == 7);
     serve_answer_free(&a);
     serve_answer_free(&b);
-    if (stories) {
+    char path[1024];
+    if (sg_test_shared(path, "models/stories260K")) {
         a = serve_call(s, "POST", "/v1/chat/completions",
                        "{\"model\": \"stories260K\", \"messages\": [{\"role\": \"user\", \"content\": \"A dog?\"}], "
                        "\"max_tokens\": 9, "
@@ -121,8 +102,7 @@ static void what_is_wrong_is_said(void **state)
          "\"param\":\"edits\"", 400},
         {"/api/chat", "{\"model\": \"othello6\", \"messages\": []}", "no tokenizer", 400},
     };
-    bool stories;
-    serve *s = open_server(&stories);
+    serve *s = open_server(true);
 
     for (size_t i = 0; i < SG_COUNT_OF(wrong); i++) {
         serve_answer a = serve_call(s, "POST", wrong[i].path, wrong[i].body);

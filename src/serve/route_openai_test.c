@@ -1,30 +1,12 @@
 /* The door by bytes: what comes back for what is asked. With the official client: web/test/openai.spec.mjs. */
 #include <string.h>
 
-#include "check.h"
-#include "serve/call.h"
 #include "serve/models.h"
-
-static serve *open_server(void)
-{
-    static char path[1024];
-    const char *const models[] = {SG_SOURCE_DIR "/models", path};
-    sg_server_opts opts = sg_server_defaults();
-    sg_error err;
-    sg_server *s;
-
-    opts.check_replies = true;
-    opts.token = "test-token";
-    opts.models = models;
-    opts.n_models = sg_test_shared(path, "models/stories260K") ? 2 : 1;
-    CHECK_OK(sg_server_new(&s, &opts, &err), &err);
-    return s;
-}
+#include "serve/route_test.h"
 
 static void skip_without_stories(void)
 {
     char path[1024];
-
     SKIP_WITHOUT(sg_test_shared(path, "models/stories260K"), "models/stories260K");
 }
 
@@ -116,7 +98,7 @@ static void joined(const json_t *told, int index, const char *where, char *out, 
 static void models_are_listed(void **state)
 {
     (void)state;
-    serve *s = open_server();
+    serve *s = open_server(true);
     serve_answer a = serve_call(s, "GET", "/v1/models", NULL);
 
     CHECK(a.code == 200);
@@ -143,7 +125,7 @@ static void greedy_text_is_that_of_the_original(void **state)
     const char *prompt = json_string_value(json_object_get(g, "prompt"));
     const char *whole = json_string_value(json_object_get(g, "greedy_text"));
     const size_t n = json_array_size(json_object_get(g, "greedy_from_bos_tokens"));
-    serve *s = open_server();
+    serve *s = open_server(true);
     char *body = NULL;
     json_t *ask = json_pack("{s:s, s:s, s:i, s:i}", "model", "stories260K", "prompt", "", "max_tokens", (int)n - 1,
                             "temperature", 0);
@@ -184,7 +166,7 @@ static void a_stream_reads_as_the_whole(void **state)
          "\"messages\": [{\"role\": \"user\", \"content\": \"Tell a story.\"}], \"max_tokens\": 30, \"n\": 2", "d"},
     };
     skip_without_stories();
-    serve *s = open_server();
+    serve *s = open_server(true);
 
     for (size_t i = 0; i < SG_COUNT_OF(asks); i++) {
         char body[512], text[4096];
@@ -221,7 +203,7 @@ static void a_seed_gives_the_same_again(void **state)
 {
     (void)state;
     skip_without_stories();
-    serve *s = open_server();
+    serve *s = open_server(true);
     const char *body =
         "{\"model\": \"stories260K\", \"prompt\": \"Once\", \"seed\": 11, \"n\": 3, \"max_tokens\": 24, \"top_p\": "
         "0.9, \"top_k\": 40}";
@@ -257,7 +239,7 @@ static void stops_end_the_text(void **state)
 {
     (void)state;
     skip_without_stories();
-    serve *s = open_server();
+    serve *s = open_server(true);
     serve_answer a = complete(
         s, "{\"model\": \"stories260K\", \"prompt\": \"Once upon a time\", \"temperature\": 0, \"max_tokens\": "
            "60, \"stop\": \" named\", \"logprobs\": 0}");
@@ -300,7 +282,7 @@ static void logprobs_are_the_models(void **state)
     (void)state;
     skip_without_stories();
     json_t *g = golden();
-    serve *s = open_server();
+    serve *s = open_server(true);
     json_t *ask =
         json_pack("{s:s, s:O, s:i, s:b, s:i, s:f}", "model", "stories260K", "prompt", json_object_get(g, "prompt"),
                   "max_tokens", 2, "echo", 1, "logprobs", 5, "temperature", 0.0);
@@ -362,7 +344,7 @@ static void edits_are_in_place_while_it_writes(void **state)
 {
     (void)state;
     skip_without_stories();
-    serve *s = open_server();
+    serve *s = open_server(true);
     char body[1024];
     static const char *const edits[] = {
         "[]", "[{\"site\": \"blocks.2.hook_resid_post\", \"op\": \"scale\", \"strength\": 0.3}]",
@@ -408,7 +390,7 @@ static void values_come_back_beside_the_text(void **state)
 {
     (void)state;
     skip_without_stories();
-    serve *s = open_server();
+    serve *s = open_server(true);
     /* 4 tokens are read, 3 written; the last one is not read any more. */
     serve_answer a = complete(
         s, "{\"model\": \"stories260K\", \"prompt\": [1, 403, 407, 261], \"temperature\": 0, \"max_tokens\": 3, "
@@ -508,7 +490,7 @@ static void values_come_back_beside_the_text(void **state)
 static void games_go_on(void **state)
 {
     (void)state;
-    serve *s = open_server();
+    serve *s = open_server(true);
     serve_answer a =
         complete(s, "{\"model\": \"othello6\", \"prompt\": \"d2 c5\", \"temperature\": 0, \"max_tokens\": 3, "
                     "\"logprobs\": 1}");
@@ -549,7 +531,7 @@ static void biases_and_penalties_move_the_choice(void **state)
 {
     (void)state;
     skip_without_stories();
-    serve *s = open_server();
+    serve *s = open_server(true);
     serve_answer a = complete(
         s, "{\"model\": \"stories260K\", \"prompt\": \"Once\", \"max_tokens\": 5, \"logit_bias\": {\"261\": 100}}");
 
@@ -596,7 +578,7 @@ static void what_is_wrong_is_said(void **state)
          "{\"model\": \"othello6\", \"messages\": [], \"response_format\": {\"type\": \"json_object\"}}",
          "\"param\":\"response_format\"", 400},
     };
-    serve *s = open_server();
+    serve *s = open_server(true);
 
     for (size_t i = 0; i < SG_COUNT_OF(wrong); i++) {
         serve_answer a = post(s, wrong[i].path, wrong[i].body);
@@ -620,7 +602,7 @@ static void chats_are_transcripts(void **state)
 {
     (void)state;
     skip_without_stories();
-    serve *s = open_server();
+    serve *s = open_server(true);
     serve_answer a = post(
         s, "/v1/chat/completions",
         "{\"model\": \"stories260K\", \"messages\": [{\"role\": \"system\", \"content\": \"Be kind.\"}, {\"role\": "
@@ -649,7 +631,7 @@ static void chats_are_transcripts(void **state)
 static void numbers_that_run_away_are_told(void **state)
 {
     (void)state;
-    serve *s = open_server();
+    serve *s = open_server(true);
     /* Infinite, then not a number: what cannot be sampled is a failure of its own kind. */
     serve_answer a = complete(
         s, "{\"model\": \"othello6\", \"prompt\": [9, 8], \"edits\": [{\"site\": \"blocks.1.hook_resid_post\", "
@@ -677,7 +659,7 @@ static void numbers_that_run_away_are_told(void **state)
 static void embeddings_are_means_of_a_value(void **state)
 {
     (void)state;
-    serve *s = open_server();
+    serve *s = open_server(true);
     serve_answer a =
         post(s, "/v1/embeddings",
              "{\"model\": \"othello6\", \"input\": [[9, 8, 2], [9]], \"site\": \"blocks.1.hook_resid_post\"}");
