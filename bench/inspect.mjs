@@ -5,19 +5,14 @@
  * Each answer is what the page shows at once: the ten likeliest tokens, loss, rank and entropy at every position of the
  * unedited and of the edited run, and how far they are apart. Times are from the request's first byte to the answer's last,
  * on one connection, after ten requests that are not counted. */
-import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { Agent, request } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { model, serve } from '../web/test/server.mjs';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
-const stories = join(root, '../shared/models/stories260K');
+const stories = model('models/stories260K');
 const story = 'Once upon a time, there was a little girl who wanted to play. Every day, she went to the park with her mom. ';
 const moves = 'f5 d6 c3 d3 c4 f4 f6 f3 e6 e7';
 const cases = [
-    ...(existsSync(join(stories, 'config.json'))
+    ...(stories
         ? [
               { model: 'stories260K', what: 'a sentence', text: story, site: 'blocks.2.hook_mlp_out', limit: 50 },
               { model: 'stories260K', what: 'half its context', text: story.repeat(6), site: 'blocks.2.hook_mlp_out', limit: 50 },
@@ -28,20 +23,8 @@ const cases = [
 ];
 if (cases.length < 4) console.log('stories260K is not here: left out');
 
-const workspace = mkdtempSync(join(tmpdir(), 'sightglass-bench-'));
-const folders = [join(root, 'models/othello8'), ...(cases.length > 2 ? [stories] : [])];
-const child = spawn(join(root, 'build/sightglass'), ['serve', ...folders, '--port', '0', '--workspace', workspace], { stdio: ['ignore', 'pipe', 'pipe'] });
-const url = await new Promise((resolve, reject) => {
-    let said = '';
-    const hear = (chunk) => {
-        said += chunk;
-        const found = /https?:\/\/[^\s"']+\?token=[\w.-]+/.exec(said);
-        if (found) resolve(new URL(found[0]));
-    };
-    child.stdout.on('data', hear);
-    child.stderr.on('data', hear);
-    child.on('close', () => reject(new Error(said)));
-});
+const server = await serve([model('models/othello8'), ...(stories ? [stories] : [])]);
+const url = new URL(server.url);
 const agent = new Agent({ keepAlive: true, maxSockets: 1 });
 const post = (path, body) =>
     new Promise((resolve, reject) => {
@@ -85,8 +68,7 @@ try {
     }
 } finally {
     agent.destroy();
-    child.kill('SIGTERM');
-    rmSync(workspace, { recursive: true, force: true });
+    await server.stop();
 }
 if (process.argv.includes('--json')) console.log(JSON.stringify(out, null, 1));
 else

@@ -8,10 +8,9 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const { build, files, newPage } = await import(pathToFileURL(join(root, 'web/test/place.mjs')).href);
+const { build, files, newPage, openBrowser } = await import(pathToFileURL(join(root, 'web/test/place.mjs')).href);
 const fromWeb = createRequire(join(root, 'web/package.json'));
-const esbuild = fromWeb('esbuild'),
-    { chromium } = fromWeb('playwright-core');
+const esbuild = fromWeb('esbuild');
 
 const ROUNDS = 60,
     SECONDS = 0.004, // short enough that some rounds are not disturbed by other programs
@@ -29,12 +28,7 @@ const bundle = await esbuild.build({
     logLevel: 'error',
 });
 const site = await files(join(build, 'page'));
-// Without a GPU a browser may compose its pictures by OpenGL in software, which takes 60 ms each here, or without OpenGL, in 3.
-const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    headless: true,
-    args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu', '--no-first-run', '--disable-background-networking'],
-});
+const browser = await openBrowser();
 try {
     const page = await newPage(browser, site);
     await page.goto(`${site.base}theme.js`); // a page of this origin with nothing on it

@@ -3,19 +3,15 @@
  *     scripts/build-page && node bench/page/gan.mjs [SECONDS]
  *
  * Fresh weights of the usual settings (gaussians, 8 units, k 2 and 1). Iterations per second are counted by the engine's own
- * counter over wall-clock time, frames by requestAnimationFrame. Chromium draws with the processor (--disable-gpu), as it does by itself
- * where there is no graphics card; the tests' flags, which have a software GPU draw everything, take ten times as long a frame.
- * Prints JSON. */
-import { existsSync } from 'node:fs';
+ * counter over wall-clock time, frames by requestAnimationFrame. Chromium draws with the processor, as it does by itself where there
+ * is no graphics card. Prints JSON. */
 import { cpus } from 'node:os';
 import { join } from 'node:path';
-import { chromium } from '../../web/node_modules/playwright-core/index.mjs';
-import { files, newPage, open, root } from '../../web/test/place.mjs';
+import { build, files, newPage, open, openBrowser } from '../../web/test/place.mjs';
 
 const seconds = Number(process.argv[2] ?? 8);
-const site = await files(join(process.env.SG_BUILD ?? join(root, 'build'), 'page'));
-const executablePath = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser'].find((b) => existsSync(b));
-const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'] });
+const site = await files(join(build, 'page'));
+const browser = await openBrowser();
 const rows = [];
 try {
     for (const speed of ['60 / s', '300 / s', 'flat out']) {

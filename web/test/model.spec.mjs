@@ -154,7 +154,7 @@ before(
     async () => {
         folder = mkdtempSync(join(tmpdir(), 'sightglass-long-'));
         longModel(join(folder, 'long'));
-        site = await serve({ args: [join(folder, 'long')] });
+        site = await serve([...models(), join(folder, 'long')]);
         browser = await openBrowser();
     },
     { timeout: 2 * PATIENCE },

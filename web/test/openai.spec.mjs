@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import OpenAI, { AuthenticationError, BadRequestError, NotFoundError } from 'openai';
-import { build, model, serve, shared } from './server.mjs';
+import { build, model, models, serve, shared } from './server.mjs';
 
 const stories = model('models/stories260K');
 const goldenPath = join(shared, 'golden/stories260K.json');
@@ -17,7 +17,7 @@ let server, client, folder;
 
 before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'sightglass-openai-'));
-    server = await serve([model('models/othello6'), model('models/othello8'), stories].filter(Boolean), ['--no-page']);
+    server = await serve(models(), { args: ['--no-page'] });
     client = new OpenAI({ baseURL: `${server.base}v1`, apiKey: server.token, maxRetries: 0 });
 });
 

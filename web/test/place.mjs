@@ -14,75 +14,21 @@
  * Tests wait for states, never for times, and nothing is tried twice. What a page says on its console as an error, a request to
  * another machine and a violation of the Content-Security-Policy fail the test in which they happen. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { createServer } from 'node:http';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
 import { extname, join, normalize } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
 import { chromium } from 'playwright-core';
+import { PATIENCE, build, root, serve } from './server.mjs';
+
+export { PATIENCE, build, models, root, serve } from './server.mjs';
 
 const require = createRequire(import.meta.url);
-const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 
-export const root = path('../..');
-export const build = process.env.SG_BUILD ?? join(root, 'build');
 export const shots = join(build, 'screenshots');
-/* Generous: a machine with two busy cores is no failure. */
-export const PATIENCE = Number(process.env.SG_PATIENCE ?? 60_000);
 const BROWSERS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
-
-/** The models that come with the tree, and small ones from outside it where they are. */
-export function models() {
-    const shipped = ['models/othello6', 'models/othello8'].map((m) => join(root, m));
-    const outside = ['../shared/models/stories260K', process.env.SG_SHARED && join(process.env.SG_SHARED, 'models/stories260K')];
-    return [...shipped, ...outside.filter(Boolean).map((m) => join(root, m))].filter((m) => existsSync(join(m, 'config.json')));
-}
-
-/** Starts `sightglass serve` on a free port and a fresh workspace; stop() ends it and resolves with its exit status. */
-export async function serve({ args = [], workspace } = {}) {
-    const program = join(build, 'sightglass');
-    const own = workspace ? null : mkdtempSync(join(tmpdir(), 'sightglass-page-'));
-    const child = spawn(program, ['serve', ...models(), '--port', '0', '--workspace', workspace ?? own, ...args], {
-        cwd: root,
-        stdio: ['ignore', 'pipe', 'pipe'],
-        env: { ...process.env, OMP_NUM_THREADS: process.env.OMP_NUM_THREADS ?? '1', OMP_WAIT_POLICY: 'passive' },
-    });
-    let said = '';
-    const ended = new Promise((resolve) => child.on('close', (code, signal) => resolve(code ?? signal)));
-    const url = await new Promise((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error(`no address after ${PATIENCE / 1000} s; it said:\n${said}`)), PATIENCE);
-        const hear = (chunk) => {
-            said += chunk;
-            const found = /https?:\/\/[^\s"']+\?token=[\w.-]+/.exec(said);
-            if (found) {
-                clearTimeout(timer);
-                resolve(found[0]);
-            }
-        };
-        child.stdout.on('data', hear);
-        child.stderr.on('data', hear);
-        child.on('error', reject);
-        void ended.then((code) => reject(new Error(`sightglass serve ended with ${code}:\n${said}`)));
-    });
-    return {
-        url,
-        base: new URL('/', url).href,
-        token: new URL(url).searchParams.get('token'),
-        pid: child.pid,
-        get said() {
-            return said;
-        },
-        async stop() {
-            child.kill('SIGTERM');
-            const code = await ended;
-            if (own) rmSync(own, { recursive: true, force: true });
-            return code;
-        },
-    };
-}
 
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.json': 'application/json', '.wasm': 'application/wasm' };
 
@@ -111,7 +57,8 @@ export function fileUrl(folder) {
     return { url: pathToFileURL(join(folder, 'index.html')).href, base: pathToFileURL(join(folder, 'index.html')).href, stop: async () => {} };
 }
 
-export async function openBrowser() {
+/** Without a GPU: one in software takes longer over a picture than drawing without any. `more`: further arguments, which come last. */
+export async function openBrowser(more = []) {
     const executablePath = process.env.CHROMIUM ?? BROWSERS.find((b) => existsSync(b));
     if (!executablePath) throw new Error('no Chromium found; scripts/install-deps test installs it');
     return chromium.launch({
@@ -128,6 +75,7 @@ export async function openBrowser() {
             '--disable-background-networking',
             '--disable-component-update',
             '--no-first-run',
+            ...more,
         ],
     });
 }

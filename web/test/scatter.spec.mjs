@@ -1,20 +1,17 @@
 /* Scatter's WebGL: 200,000 points are drawn where they belong, in their colours, and glide; what is near is found among them. */
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { build as bundle } from 'esbuild';
-import { chromium } from 'playwright-core';
-import { build, record, root } from './place.mjs';
+import { build, openBrowser, record, root } from './place.mjs';
 
 let browser, code;
 before(async () => {
     const made = await bundle({ entryPoints: [join(root, 'web/src/components/scatterGl.ts')], bundle: true, format: 'iife', globalName: 'scatterGl', write: false, logLevel: 'error' });
     code = made.outputFiles[0].text;
     /* WebGL in software, which browsers want to be asked for. */
-    const executablePath = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser'].find((b) => existsSync(b));
-    browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage', '--use-angle=swiftshader', '--enable-unsafe-swiftshader'] });
+    browser = await openBrowser(['--use-angle=swiftshader']);
 });
 after(() => browser?.close());
 
