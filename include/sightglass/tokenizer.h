@@ -1,4 +1,4 @@
-/* Tokenizers: text to token ids and back, as a Hugging Face tokenizer.json states it.
+/* Tokenizers: text to token ids and back, as a tokenizer.json states it, or older files, or a list of tokens.
  *
  *     sg_tokenizer *tok;
  *     sg_tokens ids = {0};
@@ -8,8 +8,9 @@
  *     sg_tokens_free(&ids);
  *     sg_tokenizer_free(tok);
  *
- * A tokenizer is immutable once open, so threads may share it. Models are byte-pair encodings, byte-level (GPT-2) or
- * with byte fallback (Llama). The members "truncation" and "padding" of the file are not read. */
+ * A tokenizer is immutable once open, so threads may share it. Models are byte-pair encodings, byte-level (GPT-2), with
+ * byte fallback (Llama) or merged by score (SentencePiece), WordPiece (BERT) and Unigram (T5). The members "truncation"
+ * and "padding" of a tokenizer.json are not read. */
 #ifndef SIGHTGLASS_TOKENIZER_H
 #define SIGHTGLASS_TOKENIZER_H
 
@@ -47,6 +48,52 @@ sg_status sg_tokenizer_parse(sg_tokenizer **out, const char *json, size_t n_byte
                              sg_error *err) SG_MUST_CHECK;
 void sg_tokenizer_free(sg_tokenizer *t); /* NULL is fine */
 
+/* ---- from lists of tokens, as GGUF files hold them ---- */
+
+typedef enum sg_tokenizer_kind {
+    SG_TOKENIZER_BPE,       /* byte-level, by merges (GGUF: "gpt2") */
+    SG_TOKENIZER_SPM,       /* SentencePiece's byte pairs, merged by score, bytes as fallback (GGUF: "llama") */
+    SG_TOKENIZER_WORDPIECE, /* GGUF: "bert" */
+    SG_TOKENIZER_UNIGRAM    /* GGUF: "t5" */
+} sg_tokenizer_kind;
+
+/* What a token is: SentencePiece's numbers, which are GGUF's tokenizer.ggml.token_type. */
+typedef enum sg_token_type {
+    SG_TOKEN_NORMAL = 1,
+    SG_TOKEN_UNKNOWN,
+    SG_TOKEN_CONTROL, /* such as <s>: special, and never made from text unless parse_special */
+    SG_TOKEN_USER,    /* cut out of a text whole */
+    SG_TOKEN_UNUSED,  /* no text gives it */
+    SG_TOKEN_BYTE     /* <0x00> to <0xFF> */
+} sg_token_type;
+
+/* Lists, all borrowed for the call alone. The token at index i has the id i. Texts end in NUL, or have their lengths
+ * beside them. Start from sg_tokenizer_vocab_defaults(). */
+typedef struct sg_tokenizer_vocab {
+    const char *name; /* for errors: the file ("vocabulary") */
+    sg_tokenizer_kind kind;
+    int32_t n;
+    const char *const *tokens; /* [n] UTF-8; WordPiece: "##ing", or with a mark before what begins a word */
+    const size_t *token_bytes; /* [n] or NULL */
+    const float *scores;       /* [n], SPM and UNIGRAM: log probabilities; else NULL */
+    const int32_t *types;      /* [n] of sg_token_type; NULL: told from the ids below and texts like <0x0A> */
+    int64_t n_merges;          /* BPE */
+    const char *const *merges; /* [n_merges] "left right", the first learnt first */
+    const size_t *merge_bytes; /* [n_merges] or NULL */
+    const char *pre;           /* BPE: GGUF's tokenizer.ggml.pre ("llama-bpe"); NULL is "default" */
+    int32_t bos, eos, unk, pad, sep, cls, mask; /* ids, -1: none */
+    bool add_bos, add_eos;         /* around a text (false); WORDPIECE: cls, or else bos, and sep, or else eos */
+    bool add_space_prefix;         /* SPM, UNIGRAM: a space before a text that has any (true) */
+    bool remove_extra_whitespaces; /* SPM, UNIGRAM: at both ends and repeated ones (false) */
+    const void *charsmap;          /* SPM, UNIGRAM: SentencePiece's precompiled normalization, or NULL */
+    size_t charsmap_bytes;
+    const char *chat_template; /* source, or NULL */
+} sg_tokenizer_vocab;
+sg_tokenizer_vocab sg_tokenizer_vocab_defaults(void);
+
+/* SG_EFORMAT: lists that do not fit together; SG_EUNSUPPORTED: a `pre` whose pattern is not known here. */
+sg_status sg_tokenizer_new(sg_tokenizer **out, const sg_tokenizer_vocab *vocab, sg_error *err) SG_MUST_CHECK;
+
 /* Appends the ids of a NUL-terminated UTF-8 text. Bytes that are not UTF-8 are taken as U+FFFD. */
 sg_status sg_tokenizer_encode(const sg_tokenizer *t, const char *text, sg_encode_opts opts, sg_tokens *out,
                               sg_error *err) SG_MUST_CHECK;
@@ -72,6 +119,14 @@ int32_t sg_tokenizer_size(const sg_tokenizer *t);                  /* largest id
 const char *sg_tokenizer_token(const sg_tokenizer *t, int32_t id); /* as in the vocabulary; NULL if absent */
 int32_t sg_tokenizer_id(const sg_tokenizer *t, const char *token); /* -1 if absent */
 bool sg_tokenizer_is_special(const sg_tokenizer *t, int32_t id);
+
+/* Named ids, -1 where the files name none. */
+typedef struct sg_special_ids {
+    int32_t bos, eos, unk, pad, sep, cls, mask;
+} sg_special_ids;
+sg_special_ids sg_tokenizer_specials(const sg_tokenizer *t);
+/* The source of the chat template (sightglass/template.h), borrowed; NULL if the files have none. */
+const char *sg_tokenizer_chat_template(const sg_tokenizer *t);
 
 #ifdef __cplusplus
 }

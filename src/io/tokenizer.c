@@ -5,18 +5,6 @@
 
 #include "io/tokenizer_internal.h"
 
-struct sg_tokenizer {
-    sg_arena *arena; /* owns everything below */
-    sg_vocab vocab;
-    sg_added raw, normalized;
-    sg_normalizer *normalizer;
-    sg_pretokenizer *pretokenizer;
-    sg_bpe *bpe;
-    sg_decoder *decoder;
-    int32_t *around; /* what the post-processor adds: n_before ids, then n_after */
-    size_t n_before, n_after;
-};
-
 /* ---- lists of ids ---- */
 
 sg_status sg_tokens_push(sg_tokens *t, int32_t id, sg_error *err)
@@ -152,18 +140,23 @@ static sg_status read_all(sg_tokenizer *t, const sg_reader *r, const json_t *roo
     if (!json_is_object(root))
         return sg_fail(r->err, SG_EFORMAT, "%s: not a JSON object", r->name);
     const json_t *model = sg_json_member(root, "model"), *added = sg_json_member(root, "added_tokens");
-    SG_TRY(sg_bpe_check(r, model));
+    SG_TRY(sg_token_model_check(&t->model, r, model));
     SG_TRY(sg_vocab_read(&t->vocab, r, model, added));
-    SG_TRY(sg_bpe_read(&t->bpe, r, model, &t->vocab));
-    SG_TRY(sg_normalizer_read(&t->normalizer, r, root));
-    SG_TRY(sg_added_read(&t->raw, &t->normalized, r, added, t->normalizer));
-    SG_TRY(sg_pretokenizer_read(&t->pretokenizer, r, root, t->bpe));
-    SG_TRY(sg_decoder_read(&t->decoder, r, root));
+    SG_TRY(sg_token_model_read(&t->model, r, model, &t->vocab));
+    SG_TRY(sg_parts_read(t, r, root));
     return read_post_processor(t, r, root);
 }
 
+sg_status sg_parts_read(sg_tokenizer *t, const sg_reader *r, const json_t *root)
+{
+    SG_TRY(sg_normalizer_read(&t->normalizer, r, root));
+    SG_TRY(sg_added_read(&t->raw, &t->normalized, r, sg_json_member(root, "added_tokens"), t->normalizer));
+    SG_TRY(sg_pretokenizer_read(&t->pretokenizer, r, root, &t->model));
+    return sg_decoder_read(&t->decoder, r, root);
+}
+
 /* jansson quotes the text near an error, line ends included; where memory ran out it mostly says nothing. */
-static sg_status not_json(const char *name, const json_error_t *why, sg_error *err)
+sg_status sg_json_refused(const char *name, const json_error_t *why, sg_error *err)
 {
     char text[JSON_ERROR_TEXT_LENGTH];
     snprintf(text, sizeof text, "%s", why->text);
@@ -175,25 +168,41 @@ static sg_status not_json(const char *name, const json_error_t *why, sg_error *e
     return sg_fail(err, SG_EFORMAT, "%s: line %d: %s", name, why->line, text);
 }
 
+sg_status sg_tokenizer_begin(sg_tokenizer **out, sg_reader *r, const char *name, sg_error *err)
+{
+    sg_arena *arena = sg_arena_new();
+    sg_tokenizer *t = *out = arena ? sg_arena_alloc(arena, sizeof *t) : NULL;
+    if (!t) {
+        sg_arena_free(arena);
+        return sg_fail(err, SG_ENOMEM, "%s: out of memory", name);
+    }
+    t->arena = arena;
+    t->special = (sg_special_ids){-1, -1, -1, -1, -1, -1, -1};
+    *r = (sg_reader){.name = name, .arena = arena, .err = err};
+    return SG_OK;
+}
+
+sg_status sg_tokenizer_end(sg_tokenizer **t, sg_status status)
+{
+    if (status != SG_OK) {
+        sg_tokenizer_free(*t);
+        *t = NULL;
+    }
+    return status;
+}
+
 sg_status sg_tokenizer_parse(sg_tokenizer **out, const char *json, size_t n_bytes, const char *name, sg_error *err)
 {
     json_error_t why;
     *out = NULL;
     json_t *root = json_loadb(json, n_bytes, JSON_REJECT_DUPLICATES, &why);
     if (!root)
-        return not_json(name, &why, err);
-    sg_arena *arena = sg_arena_new();
-    sg_tokenizer *t = arena ? sg_arena_alloc(arena, sizeof *t) : NULL;
-    sg_status status = t ? SG_OK : sg_fail(err, SG_ENOMEM, "%s: out of memory", name);
-    if (t) {
-        t->arena = arena;
-        status = read_all(t, &(sg_reader){.name = name, .arena = arena, .err = err}, root);
-    }
-    json_decref(root);
+        return sg_json_refused(name, &why, err);
+    sg_reader r;
+    sg_status status = sg_tokenizer_begin(out, &r, name, err);
     if (status == SG_OK)
-        *out = t;
-    else
-        sg_arena_free(arena);
+        status = sg_tokenizer_end(out, read_all(*out, &r, root));
+    json_decref(root);
     return status;
 }
 
@@ -234,6 +243,16 @@ bool sg_tokenizer_is_special(const sg_tokenizer *t, int32_t id)
 {
     const sg_vocab_entry *e = sg_vocab_at(&t->vocab, id);
     return e && e->special;
+}
+
+sg_special_ids sg_tokenizer_specials(const sg_tokenizer *t)
+{
+    return t->special;
+}
+
+const char *sg_tokenizer_chat_template(const sg_tokenizer *t)
+{
+    return t->chat_template;
 }
 
 /* ---- encoding ---- */

@@ -1,9 +1,10 @@
 /* Byte-pair encoding: a piece starts as characters, and the pair that was learnt earliest is merged again and again.
+ * SentencePiece has scores in place of an order: of all neighbours that make a token together, those that make the best
+ * one are merged first.  Here that is a list of merges too, in which all that make tokens of one score share a rank.
  *
  * Symbols are a linked list over an array and candidate pairs a heap ordered by rank, then place, so a piece of n
  * characters takes O(n log n) however long it is; SentencePiece-style models see a whole text as one piece.  A heap
- * entry is never withdrawn: it is stale, and skipped, once the symbol at its place or the next one is another than its
- * merge was made for. */
+ * entry is never withdrawn: it is stale, and skipped, once the pair at its place has another rank. */
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,9 @@ struct merge {
 
 /* Open addressing over pairs of ids. */
 struct pair_slot {
-    uint64_t pair; /* left << 32 | right */
-    int32_t rank;  /* -1 in an empty slot */
+    uint64_t pair;  /* left << 32 | right */
+    int32_t rank;   /* -1 in an empty slot */
+    int32_t result; /* what the two become */
 };
 
 struct pairs {
@@ -28,15 +30,14 @@ struct pairs {
 struct sg_bpe {
     const char *name; /* the file's */
     const sg_vocab *vocab;
-    struct merge *merges; /* by rank */
-    struct pairs ranks;   /* of merges */
-    struct pairs joints;  /* see find_joints() */
+    struct merge *merges;
+    size_t n_merges;
+    struct pairs ranks;  /* of merges */
+    struct pairs joints; /* see find_joints() */
 
-    const char *prefix, *suffix; /* of characters that continue, or end, a word; "" if none */
+    sg_bpe_opts opts;
     size_t n_prefix, n_suffix;
-    const char *unk_token; /* NULL if there is none */
-    int32_t unk;           /* -1 if the vocabulary lacks it */
-    bool fuse_unk, byte_fallback, ignore_merges;
+    int32_t unk; /* -1 if the vocabulary lacks it */
 
     int32_t byte_level[256]; /* the token of a byte's visible character, -1 if none */
     int32_t ascii[128];      /* the token of an ASCII character */
@@ -62,9 +63,9 @@ static struct pair_slot *slot_of(const struct pairs *p, uint64_t pair)
     }
 }
 
-static void put_pair(struct pairs *p, uint64_t pair, int32_t rank)
+static void put_pair(struct pairs *p, uint64_t pair, int32_t rank, int32_t result)
 {
-    *slot_of(p, pair) = (struct pair_slot){.pair = pair, .rank = rank};
+    *slot_of(p, pair) = (struct pair_slot){.pair = pair, .rank = rank, .result = result};
 }
 
 static sg_status new_pairs(struct pairs *p, const sg_reader *r, size_t n)
@@ -83,10 +84,23 @@ static sg_status new_pairs(struct pairs *p, const sg_reader *r, size_t n)
 
 /* ---- reading ---- */
 
+sg_status sg_bpe_halves(const sg_reader *r, const char *text, size_t n_text, size_t i, const char *half[2], size_t n[2])
+{
+    char shown[SG_SHOWN];
+    const char *space = n_text ? memchr(text, ' ', n_text) : NULL;
+    if (!space || memchr(space + 1, ' ', (size_t)(text + n_text - space) - 1))
+        return sg_fail(r->err, SG_EFORMAT, "%s: merge %zu, \"%s\", is not two tokens with a space between", r->name, i,
+                       sg_show_n(shown, text, n_text));
+    half[0] = text;
+    half[1] = space + 1;
+    n[0] = (size_t)(space - text);
+    n[1] = n_text - n[0] - 1;
+    return SG_OK;
+}
+
 /* The two halves of a merge, borrowed from the JSON. */
 static sg_status read_halves(const sg_reader *r, const json_t *json, size_t i, const char *half[2], size_t n[2])
 {
-    char shown[SG_SHOWN];
     if (json_is_array(json) && json_array_size(json) == 2 && json_is_string(json_array_get(json, 0)) &&
         json_is_string(json_array_get(json, 1))) {
         for (size_t k = 0; k < 2; k++) {
@@ -97,15 +111,7 @@ static sg_status read_halves(const sg_reader *r, const json_t *json, size_t i, c
     }
     if (!json_is_string(json))
         return sg_fail(r->err, SG_EFORMAT, "%s: merge %zu is neither \"a b\" nor [\"a\", \"b\"]", r->name, i);
-    half[0] = json_string_value(json);
-    const char *space = strchr(half[0], ' ');
-    if (!space || strchr(space + 1, ' '))
-        return sg_fail(r->err, SG_EFORMAT, "%s: merge %zu, \"%s\", is not two tokens with a space between", r->name, i,
-                       sg_show(shown, half[0]));
-    half[1] = space + 1;
-    n[0] = (size_t)(space - half[0]);
-    n[1] = strlen(half[1]);
-    return SG_OK;
+    return sg_bpe_halves(r, json_string_value(json), json_string_length(json), i, half, n);
 }
 
 static sg_status token_of_merge(const sg_bpe *b, const sg_reader *r, size_t i, const char *text, size_t n, int32_t *out)
@@ -118,25 +124,29 @@ static sg_status token_of_merge(const sg_bpe *b, const sg_reader *r, size_t i, c
                    i, sg_show_n(shown, text, n));
 }
 
-static sg_status read_merge(sg_bpe *b, const sg_reader *r, const json_t *json, size_t i, sg_str *joined)
+static void add_merge(sg_bpe *b, struct merge m, size_t rank)
 {
-    const char *half[2];
-    size_t n[2];
-    struct merge *m = &b->merges[i];
-    SG_TRY(read_halves(r, json, i, half, n));
+    b->merges[b->n_merges++] = m;
+    /* Of two merges of one pair the later counts, as where the format comes from. */
+    put_pair(&b->ranks, pair_of(m.left, m.right), (int32_t)rank, m.result);
+}
+
+sg_status sg_bpe_add(sg_bpe *b, const sg_reader *r, const char *const half[2], const size_t n[2], sg_str *joined)
+{
+    const size_t i = b->n_merges;
+    struct merge merge, *m = &merge;
     SG_TRY(token_of_merge(b, r, i, half[0], n[0], &m->left));
     SG_TRY(token_of_merge(b, r, i, half[1], n[1], &m->right));
     if (n[1] < b->n_prefix)
         return sg_fail(r->err, SG_EFORMAT, "%s: the second half of merge %zu is shorter than \"%s\"", r->name, i,
-                       b->prefix);
+                       b->opts.prefix);
     joined->bytes = 0;
     sg_str_append(joined, half[0], n[0]);
     sg_str_append(joined, half[1] + b->n_prefix, n[1] - b->n_prefix);
     if (joined->failed)
         return sg_fail(r->err, SG_ENOMEM, "%s: out of memory", r->name);
-    SG_TRY(token_of_merge(b, r, i, joined->text, joined->bytes, &m->result));
-    /* Of two merges of one pair the later counts, as where the format comes from. */
-    put_pair(&b->ranks, pair_of(m->left, m->right), (int32_t)i);
+    SG_TRY(token_of_merge(b, r, i, joined->text ? joined->text : "", joined->bytes, &m->result));
+    add_merge(b, merge, i);
     return SG_OK;
 }
 
@@ -154,9 +164,9 @@ static bool wants_merges(const sg_bpe *b)
         const sg_vocab_entry *e = &b->vocab->entries[i];
         const int32_t id = sg_map_get(b->vocab->model_ids, e->text, e->bytes);
         const char *text = e->text, *end = e->text + e->bytes;
-        if (e->bytes > b->n_prefix && strncmp(text, b->prefix, b->n_prefix) == 0)
+        if (e->bytes > b->n_prefix && strncmp(text, b->opts.prefix, b->n_prefix) == 0)
             text += b->n_prefix;
-        if ((size_t)(end - text) > b->n_suffix && strcmp(end - b->n_suffix, b->suffix) == 0)
+        if ((size_t)(end - text) > b->n_suffix && strcmp(end - b->n_suffix, b->opts.suffix) == 0)
             end -= b->n_suffix;
         if (id >= 0 && id != b->unk && !e->special && !names_byte(e) && end > text + sg_utf8_length(*text))
             return true;
@@ -177,9 +187,9 @@ static bool begins_as(const sg_bpe *b, int32_t id)
  *
  * A token's first and last symbols follow from any merge that makes it.  They are iterated until all merges agree, as
  * merges may be listed before those that make their halves; where merges disagree there is no table, and no cutting. */
-static sg_status find_joints(sg_bpe *b, const sg_reader *r, size_t n_merges)
+static sg_status find_joints(sg_bpe *b, const sg_reader *r)
 {
-    const size_t n_ids = (size_t)b->vocab->n_ids;
+    const size_t n_merges = b->n_merges, n_ids = (size_t)b->vocab->n_ids;
     bool changes = true, sound = b->n_prefix == 0 && b->n_suffix == 0;
     for (size_t i = 0; i < n_merges && sound; i++)
         sound = !begins_as(b, b->merges[i].result);
@@ -201,7 +211,7 @@ static sg_status find_joints(sg_bpe *b, const sg_reader *r, size_t n_merges)
     }
     const sg_status status = changes ? SG_OK : new_pairs(&b->joints, r, n_merges);
     for (size_t i = 0; i < n_merges && b->joints.n_slots; i++)
-        put_pair(&b->joints, pair_of(last[b->merges[i].left], first[b->merges[i].right]), 0);
+        put_pair(&b->joints, pair_of(last[b->merges[i].left], first[b->merges[i].right]), 0, 0);
     free(ends);
     return status;
 }
@@ -216,36 +226,96 @@ static sg_status read_merges(sg_bpe *b, const sg_reader *r, const json_t *model)
     if (heading && strncmp(heading, "#version", 8) == 0)
         first = 1;
     const size_t n = json_array_size(list) - first;
+    SG_TRY(sg_bpe_reserve(b, r, n));
+    sg_str joined = {0};
+    sg_status status = SG_OK;
+    for (size_t i = 0; i < n && status == SG_OK; i++) {
+        const char *half[2];
+        size_t n_half[2];
+        status = read_halves(r, json_array_get(list, i + first), i, half, n_half);
+        if (status == SG_OK)
+            status = sg_bpe_add(b, r, half, n_half, &joined);
+    }
+    sg_str_free(&joined);
+    return status == SG_OK ? sg_bpe_finish(b, r) : status;
+}
+
+sg_status sg_bpe_reserve(sg_bpe *b, const sg_reader *r, size_t n)
+{
     if (n > 1 << 26)
         return sg_fail(r->err, SG_EUNSUPPORTED, "%s: %zu merges", r->name, n);
-    if (n == 0 && !b->ignore_merges && wants_merges(b))
+    if (n == 0 && !b->opts.ignore_merges && wants_merges(b))
         return sg_fail(r->err, SG_EFORMAT, "%s: model has no merges, yet tokens of several characters", r->name);
     b->merges = sg_arena_array(r->arena, n + 1, sizeof *b->merges);
     if (!b->merges)
         return sg_fail(r->err, SG_ENOMEM, "%s: out of memory", r->name);
-    SG_TRY(new_pairs(&b->ranks, r, n));
-    sg_str joined = {0};
-    sg_status status = SG_OK;
-    for (size_t i = 0; i < n && status == SG_OK; i++)
-        status = read_merge(b, r, json_array_get(list, i + first), i, &joined);
-    sg_str_free(&joined);
-    return status == SG_OK ? find_joints(b, r, n) : status;
+    return new_pairs(&b->ranks, r, n);
 }
 
-sg_status sg_bpe_check(const sg_reader *r, const json_t *model)
+sg_status sg_bpe_finish(sg_bpe *b, const sg_reader *r)
 {
-    const json_t *type = sg_json_member(model, "type");
-    if (!json_is_object(model))
-        return sg_fail(r->err, SG_EFORMAT, "%s: \"model\" is %s", r->name, model ? "not an object" : "missing");
-    if (type && !json_is_string(type))
-        return sg_fail(r->err, SG_EFORMAT, "%s: the model's \"type\" is not a text", r->name);
-    if (type && strcmp(json_string_value(type), "BPE") != 0)
-        return sg_json_unsupported(r, "model", json_string_value(type));
-    /* Without a type, a list of scores tells Unigram and this member tells WordPiece. */
-    if (!type && json_is_array(json_object_get(model, "vocab")))
-        return sg_json_unsupported(r, "model", "Unigram");
-    if (!type && json_object_get(model, "max_input_chars_per_word"))
-        return sg_json_unsupported(r, "model", "WordPiece");
+    return find_joints(b, r);
+}
+
+/* ---- merges from scores ---- */
+
+struct scored {
+    float score;
+    int32_t id;
+};
+
+static int best_first(const void *a, const void *b)
+{
+    const struct scored *x = a, *y = b;
+    if (x->score < y->score || x->score > y->score)
+        return x->score > y->score ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* Adds a token's merges to the list, or with a NULL one counts them: all ways to cut it into two tokens. */
+static size_t split_token(sg_bpe *b, const bool *makes, int32_t id, size_t rank, bool count_only)
+{
+    const sg_vocab_entry *e = sg_vocab_at(b->vocab, id);
+    size_t n = 0;
+    for (size_t at = sg_utf8_length(e->text[0]); at < e->bytes; at += sg_utf8_length(e->text[at])) {
+        const int32_t left = sg_map_get(b->vocab->model_ids, e->text, at);
+        const int32_t right =
+            left >= 0 && makes[left] ? sg_map_get(b->vocab->model_ids, e->text + at, e->bytes - at) : -1;
+        if (right < 0 || !makes[right])
+            continue;
+        n++;
+        if (!count_only)
+            add_merge(b, (struct merge){left, right, id}, rank);
+    }
+    return n;
+}
+
+sg_status sg_bpe_merge_by_score(sg_bpe *b, const sg_reader *r, const float *scores, const bool *makes)
+{
+    const int32_t n = b->vocab->n_ids;
+    size_t n_scored = 0, n_merges = 0, rank = 0;
+    struct scored *list = malloc(((size_t)n + 1) * sizeof *list);
+    if (!list)
+        return sg_fail(r->err, SG_ENOMEM, "%s: out of memory", r->name);
+    for (int32_t id = 0; id < n; id++) {
+        if (!makes[id])
+            continue;
+        list[n_scored++] = (struct scored){scores[id], id};
+        n_merges += split_token(b, makes, id, 0, true);
+    }
+    qsort(list, n_scored, sizeof *list, best_first);
+    sg_status status = sg_bpe_reserve(b, r, n_merges);
+    for (size_t i = 0; i < n_scored && status == SG_OK; i++) {
+        if (i > 0 && list[i].score < list[i - 1].score)
+            rank++;
+        split_token(b, makes, list[i].id, rank, false);
+    }
+    free(list);
+    return status == SG_OK ? sg_bpe_finish(b, r) : status;
+}
+
+static sg_status check_dropout(const sg_reader *r, const json_t *model)
+{
     const json_t *dropout = sg_json_member(model, "dropout");
     if (dropout && !json_is_number(dropout))
         return sg_fail(r->err, SG_EFORMAT, "%s: \"dropout\" is not a number", r->name);
@@ -270,34 +340,41 @@ static void find_units(sg_bpe *b)
     }
 }
 
-sg_status sg_bpe_read(sg_bpe **out, const sg_reader *r, const json_t *model, const sg_vocab *vocab)
+sg_status sg_bpe_new(sg_bpe **out, const sg_reader *r, const sg_bpe_opts *opts, const sg_vocab *vocab)
 {
     sg_bpe *b = *out = sg_arena_alloc(r->arena, sizeof *b);
     if (!b)
         return sg_fail(r->err, SG_ENOMEM, "%s: out of memory", r->name);
     b->vocab = vocab;
+    b->opts = *opts;
     b->name = sg_arena_strdup(r->arena, r->name);
     if (!b->name)
         return sg_fail(r->err, SG_ENOMEM, "%s: out of memory", r->name);
-    SG_TRY(sg_json_text(r, model, "continuing_subword_prefix", "", &b->prefix));
-    SG_TRY(sg_json_text(r, model, "end_of_word_suffix", "", &b->suffix));
-    b->n_prefix = strlen(b->prefix);
-    b->n_suffix = strlen(b->suffix);
-    SG_TRY(sg_json_bool(r, model, "fuse_unk", false, &b->fuse_unk));
-    SG_TRY(sg_json_bool(r, model, "byte_fallback", false, &b->byte_fallback));
-    SG_TRY(sg_json_bool(r, model, "ignore_merges", false, &b->ignore_merges));
-    b->unk = -1;
-    if (sg_json_member(model, "unk_token")) {
-        SG_TRY(sg_json_text(r, model, "unk_token", NULL, &b->unk_token));
-        b->unk = sg_vocab_find(vocab, b->unk_token, strlen(b->unk_token));
-    }
+    b->n_prefix = strlen(opts->prefix);
+    b->n_suffix = strlen(opts->suffix);
+    b->unk = opts->unk_token ? sg_vocab_find(vocab, opts->unk_token, strlen(opts->unk_token)) : -1;
     find_units(b);
-    return read_merges(b, r, model);
+    return SG_OK;
+}
+
+sg_status sg_bpe_read(sg_bpe **out, const sg_reader *r, const json_t *model, const sg_vocab *vocab)
+{
+    sg_bpe_opts opts = {0};
+    SG_TRY(check_dropout(r, model));
+    SG_TRY(sg_json_text(r, model, "continuing_subword_prefix", "", &opts.prefix));
+    SG_TRY(sg_json_text(r, model, "end_of_word_suffix", "", &opts.suffix));
+    SG_TRY(sg_json_bool(r, model, "fuse_unk", false, &opts.fuse_unk));
+    SG_TRY(sg_json_bool(r, model, "byte_fallback", false, &opts.byte_fallback));
+    SG_TRY(sg_json_bool(r, model, "ignore_merges", false, &opts.ignore_merges));
+    if (sg_json_member(model, "unk_token"))
+        SG_TRY(sg_json_text(r, model, "unk_token", NULL, &opts.unk_token));
+    SG_TRY(sg_bpe_new(out, r, &opts, vocab));
+    return read_merges(*out, r, model);
 }
 
 bool sg_bpe_takes_bytes(const sg_bpe *b)
 {
-    return b->n_prefix == 0 && b->n_suffix == 0 && !b->byte_fallback;
+    return b->n_prefix == 0 && b->n_suffix == 0 && !b->opts.byte_fallback;
 }
 
 /* ---- encoding ---- */
@@ -305,6 +382,7 @@ bool sg_bpe_takes_bytes(const sg_bpe *b)
 struct sg_symbol {
     int32_t id; /* -1 once merged into the symbol before it */
     int32_t previous, next;
+    int32_t rank, result; /* of the merge with the next symbol; rank -1 where there is none */
 };
 
 void sg_bpe_work_free(sg_bpe_work *w)
@@ -341,14 +419,14 @@ static sg_status reserve(sg_bpe_work *w, size_t n, sg_error *err)
 static sg_status unknown(const sg_bpe *b, struct sg_symbol *symbols, size_t *n, bool *fusing, sg_error *err)
 {
     char shown[SG_SHOWN];
-    if (!b->unk_token)
+    if (!b->opts.unk_token)
         return SG_OK; /* without a token for it, what is unknown is left out */
     if (b->unk < 0)
         return sg_fail(err, SG_EFORMAT, "%s: unk_token \"%s\" is needed and not in the vocabulary", b->name,
-                       sg_show(shown, b->unk_token));
+                       sg_show(shown, b->opts.unk_token));
     if (!*fusing)
         symbols[(*n)++].id = b->unk;
-    *fusing = b->fuse_unk;
+    *fusing = b->opts.fuse_unk;
     return SG_OK;
 }
 
@@ -359,10 +437,10 @@ static int32_t token_of_char(const sg_bpe *b, sg_bpe_work *w, const char *text, 
         return n == 1 ? b->ascii[(unsigned char)*text] : sg_map_get(b->vocab->model_ids, text, n);
     w->text.bytes = 0;
     if (prefixed)
-        sg_str_append(&w->text, b->prefix, b->n_prefix);
+        sg_str_append(&w->text, b->opts.prefix, b->n_prefix);
     sg_str_append(&w->text, text, n);
     if (suffixed)
-        sg_str_append(&w->text, b->suffix, b->n_suffix);
+        sg_str_append(&w->text, b->opts.suffix, b->n_suffix);
     return w->text.failed ? -1 : sg_map_get(b->vocab->model_ids, w->text.text, w->text.bytes);
 }
 
@@ -389,7 +467,7 @@ static sg_status first_symbols(const sg_bpe *b, sg_bpe_work *w, const char *piec
                                     : token_of_char(b, w, piece + i, bytes, i == 0, i + bytes == n);
         if (id >= 0)
             symbols[(*n_symbols)++].id = id;
-        if (id >= 0 || (b->byte_fallback && fall_back(b, piece + i, bytes, symbols, n_symbols)))
+        if (id >= 0 || (b->opts.byte_fallback && fall_back(b, piece + i, bytes, symbols, n_symbols)))
             fusing = false;
         else
             SG_TRY(unknown(b, symbols, n_symbols, &fusing, err));
@@ -424,6 +502,8 @@ static uint64_t heap_pop(uint64_t *heap, size_t *n)
 static void consider(const sg_bpe *b, const sg_bpe_work *w, size_t *n_queue, int32_t left, int32_t right)
 {
     const struct pair_slot *slot = slot_of(&b->ranks, pair_of(w->symbols[left].id, w->symbols[right].id));
+    w->symbols[left].rank = slot->rank;
+    w->symbols[left].result = slot->result;
     if (slot->rank >= 0)
         heap_push(w->queue, n_queue, (uint64_t)slot->rank << 32 | (uint64_t)left);
 }
@@ -436,17 +516,18 @@ static void merge_all(const sg_bpe *b, sg_bpe_work *w, size_t start, size_t end)
     for (size_t i = start; i < end; i++) {
         symbols[i].previous = i > start ? (int32_t)i - 1 : -1;
         symbols[i].next = i + 1 < end ? (int32_t)i + 1 : -1;
+        symbols[i].rank = -1;
         if (i > start)
             consider(b, w, &n_queue, (int32_t)i - 1, (int32_t)i);
     }
     while (n_queue > 0) {
         const uint64_t top = heap_pop(w->queue, &n_queue);
-        const struct merge *m = &b->merges[top >> 32];
         const int32_t at = (int32_t)(top & UINT32_MAX), next = symbols[at].next;
-        if (symbols[at].id != m->left || next < 0 || symbols[next].id != m->right)
+        if (symbols[at].id < 0 || symbols[at].rank != (int32_t)(top >> 32))
             continue;
-        symbols[at].id = m->result;
+        symbols[at].id = symbols[at].result;
         symbols[at].next = symbols[next].next;
+        symbols[at].rank = -1;
         symbols[next].id = -1;
         if (symbols[at].next >= 0) {
             symbols[symbols[at].next].previous = at;
@@ -487,7 +568,7 @@ static int32_t whole(const sg_bpe *b, sg_bpe_work *w, const char *piece, size_t 
 sg_status sg_bpe_encode(const sg_bpe *b, sg_bpe_work *w, const char *piece, size_t n, bool as_bytes, sg_tokens *out,
                         sg_error *err)
 {
-    if (b->ignore_merges) {
+    if (b->opts.ignore_merges) {
         const int32_t id = whole(b, w, piece, n, as_bytes);
         if (id >= 0)
             return sg_tokens_push(out, id, err);

@@ -185,23 +185,6 @@ static void byte_level(sg_decode *d, int i, const char *text, size_t n)
         feed(d, i + 1, m->made.text, m->made.bytes, false);
 }
 
-static int hex_value(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                  : -1;
-}
-
-/* The byte that <0xNN> names, or -1. */
-static int named_byte(const char *text, size_t n)
-{
-    if (n != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>')
-        return -1;
-    const int high = hex_value(text[3]), low = hex_value(text[4]);
-    return high < 0 || low < 0 ? -1 : 16 * high + low;
-}
-
 static void end_run(sg_decode *d, int i)
 {
     struct memory *m = &d->memory[i];
@@ -219,7 +202,7 @@ static void end_run(sg_decode *d, int i)
 static void byte_fallback(sg_decode *d, int i, const char *text, size_t n)
 {
     struct memory *m = &d->memory[i];
-    const int byte = named_byte(text, n);
+    const int byte = sg_named_byte(text, n);
     if (byte < 0) {
         end_run(d, i);
         feed(d, i + 1, text, n, true);

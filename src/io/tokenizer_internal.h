@@ -44,6 +44,9 @@ size_t sg_byte_to_char(unsigned char byte, char out[2]);
 /* The byte that the valid character at `text` stands for, or -1. */
 int sg_byte_of_char(const char *text);
 
+/* The byte that a token like <0x0A> names, or -1. */
+int sg_named_byte(const char *text, size_t n);
+
 bool sg_is_space(int32_t code); /* Unicode White_Space */
 bool sg_is_word(int32_t code);  /* letters, marks, decimal digits, connectors */
 bool sg_is_mark(int32_t code);
@@ -127,6 +130,7 @@ typedef struct sg_vocab_entry {
 } sg_vocab_entry;
 
 typedef struct sg_vocab {
+    char *store; /* where the next token's text goes */
     sg_vocab_entry *entries;
     int32_t n;
     int32_t *entry_of_id; /* [n_ids], entry + 1, 0 where no token has the id */
@@ -135,6 +139,14 @@ typedef struct sg_vocab {
     sg_map *added_ids; /* added tokens that the model does not have */
 } sg_vocab;
 
+/* Where a token is found by its text: among the model's own, among the added, or nowhere. */
+typedef enum sg_vocab_place { SG_VOCAB_MODEL, SG_VOCAB_ADDED, SG_VOCAB_SHOWN } sg_vocab_place;
+
+/* Room for so many tokens, whose texts, each with a NUL, are so many bytes; each is then put under its id. */
+sg_status sg_vocab_begin(sg_vocab *v, const sg_reader *r, size_t n_model, size_t n_added, int32_t n_ids, size_t bytes);
+sg_status sg_vocab_put(sg_vocab *v, const sg_reader *r, sg_vocab_place place, const char *text, size_t bytes,
+                       int32_t id);
+void sg_vocab_mark(sg_vocab *v, int32_t id); /* as special */
 /* Reads model.vocab and added_tokens, whose ids may lie beyond it. */
 sg_status sg_vocab_read(sg_vocab *v, const sg_reader *r, const json_t *model, const json_t *added);
 const sg_vocab_entry *sg_vocab_at(const sg_vocab *v, int32_t id); /* NULL if absent */
@@ -186,6 +198,9 @@ bool sg_added_next(sg_added_walk *w, sg_span *out);
 
 /* ---- normalizer (tokenizer_normalize.c) ---- */
 
+/* The step that a SentencePiece model's own map of characters takes; no tokenizer.json has it under this name. */
+#define SG_STEP_CHARSMAP "SentencePiece"
+
 sg_status sg_normalizer_read(sg_normalizer **out, const sg_reader *r, const json_t *json);
 
 /* Two buffers that steps alternate between. */
@@ -211,24 +226,70 @@ typedef struct sg_bpe_work {
 } sg_bpe_work;
 void sg_bpe_work_free(sg_bpe_work *w);
 
-/* Whether the model is of this kind, with nothing in it that is not supported. */
-sg_status sg_bpe_check(const sg_reader *r, const json_t *model);
+typedef struct sg_bpe_opts {
+    const char *prefix, *suffix; /* of characters that continue, or end, a word; "" if none */
+    const char *unk_token;       /* NULL if there is none */
+    bool fuse_unk, byte_fallback, ignore_merges;
+} sg_bpe_opts;
+
+/* Its texts are borrowed from the arena. Merges follow: as many as are reserved, then the end; or all by score. */
+sg_status sg_bpe_new(sg_bpe **out, const sg_reader *r, const sg_bpe_opts *opts, const sg_vocab *vocab);
+sg_status sg_bpe_reserve(sg_bpe *b, const sg_reader *r, size_t n_merges);
+sg_status sg_bpe_halves(const sg_reader *r, const char *text, size_t n_text, size_t i, const char *half[2],
+                        size_t n[2]); /* of "left right" */
+sg_status sg_bpe_add(sg_bpe *b, const sg_reader *r, const char *const half[2], const size_t n[2], sg_str *joined);
+sg_status sg_bpe_finish(sg_bpe *b, const sg_reader *r);
+/* scores, makes [n_ids]: which tokens take part. */
+sg_status sg_bpe_merge_by_score(sg_bpe *b, const sg_reader *r, const float *scores, const bool *makes);
 sg_status sg_bpe_read(sg_bpe **out, const sg_reader *r, const json_t *model, const sg_vocab *vocab);
 /* Whether pieces may come as raw bytes that stand for their byte-level characters. */
 bool sg_bpe_takes_bytes(const sg_bpe *b);
 sg_status sg_bpe_encode(const sg_bpe *b, sg_bpe_work *w, const char *piece, size_t n, bool as_bytes, sg_tokens *out,
                         sg_error *err);
 
+/* ---- the model, of whichever kind (tokenizer_model.c) ---- */
+
+typedef struct sg_token_model {
+    sg_tokenizer_kind kind;
+    sg_bpe *bpe; /* SG_TOKENIZER_BPE, SG_TOKENIZER_SPM */
+} sg_token_model;
+
+typedef struct sg_model_work {
+    sg_bpe_work bpe;
+} sg_model_work;
+void sg_model_work_free(sg_model_work *w);
+
+/* Which kind the JSON's model is, before its vocabulary is read. */
+sg_status sg_token_model_check(sg_token_model *m, const sg_reader *r, const json_t *model);
+sg_status sg_token_model_read(sg_token_model *m, const sg_reader *r, const json_t *model, const sg_vocab *vocab);
+/* Whether pieces may come as raw bytes that stand for their byte-level characters. */
+bool sg_token_model_takes_bytes(const sg_token_model *m);
+sg_status sg_token_model_encode(const sg_token_model *m, sg_model_work *w, const char *piece, size_t n, bool as_bytes,
+                                sg_tokens *out, sg_error *err);
+
+/* ---- GGUF's names of patterns (tokenizer_pre.c) ---- */
+
+/* GPT-2's: contractions, then runs of letters, of digits, of others, each with a space before it, then spaces. */
+#define SG_PATTERN_GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+
+struct sg_pre {
+    const char *name;
+    const char *patterns[6]; /* NULL after the last */
+    bool nfc, ignore_merges;
+};
+sg_status sg_pre_find(const struct sg_pre **out, const char *file, const char *name, sg_error *err);
+
 /* ---- pre-tokenizer (tokenizer_pretokenize.c) ---- */
 
 typedef struct sg_pretokenizer sg_pretokenizer;
 
-sg_status sg_pretokenizer_read(sg_pretokenizer **out, const sg_reader *r, const json_t *json, const sg_bpe *bpe);
+sg_status sg_pretokenizer_read(sg_pretokenizer **out, const sg_reader *r, const json_t *json,
+                                const sg_token_model *model);
 
 typedef struct sg_pretok_work {
     sg_str buffer[SG_MAX_STEPS];
     sg_matcher matcher;
-    sg_bpe_work bpe;
+    sg_model_work model;
 } sg_pretok_work;
 void sg_pretok_work_free(sg_pretok_work *w);
 
@@ -250,5 +311,29 @@ sg_status sg_decode_push(sg_decode *d, const char *token, size_t n, sg_error *er
 sg_status sg_decode_finish(sg_decode *d, sg_error *err);
 /* Takes what came out since the last call: malloc'd, the caller's. */
 sg_status sg_decode_take(sg_decode *d, char **out, sg_error *err);
+
+/* ---- the whole (tokenizer.c) ---- */
+
+struct sg_tokenizer {
+    sg_arena *arena; /* owns everything below */
+    sg_vocab vocab;
+    sg_added raw, normalized;
+    sg_normalizer *normalizer;
+    sg_pretokenizer *pretokenizer;
+    sg_token_model model;
+    sg_decoder *decoder;
+    int32_t *around; /* what the post-processor adds: n_before ids, then n_after */
+    size_t n_before, n_after;
+    sg_special_ids special;
+    const char *chat_template; /* or NULL */
+};
+
+/* An empty tokenizer and the reader that fills it; the end keeps it if the status is SG_OK, and else frees it. */
+sg_status sg_tokenizer_begin(sg_tokenizer **t, sg_reader *r, const char *name, sg_error *err);
+sg_status sg_tokenizer_end(sg_tokenizer **t, sg_status status);
+/* All but vocabulary, model and post-processor. */
+sg_status sg_parts_read(sg_tokenizer *t, const sg_reader *r, const json_t *root);
+/* "FILE: line N: ..." for what jansson refused. */
+sg_status sg_json_refused(const char *name, const json_error_t *why, sg_error *err);
 
 #endif

@@ -28,11 +28,9 @@ struct sg_pretokenizer {
     struct step steps[SG_MAX_STEPS];
     int n;
     bool as_bytes; /* the last step was BYTES, and the model does its work */
-    const sg_bpe *bpe;
+    const sg_token_model *model;
 };
 
-/* GPT-2's: contractions, then runs of letters, of digits, of others, each with a space before it, then spaces. */
-#define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 /* Unicode's punctuation, and what ASCII calls so. */
 #define PUNCTUATION "[\\p{P}$+<=>\\^`|~]"
 
@@ -78,7 +76,7 @@ static sg_status read_byte_level(sg_pretokenizer *p, const sg_reader *r, const j
     if (prefix)
         SG_TRY(add(p, r, (struct step){.kind = PREFIX, .text = " "}));
     if (regex)
-        SG_TRY(add_split(p, r, GPT2, ISOLATED, false));
+        SG_TRY(add_split(p, r, SG_PATTERN_GPT2, ISOLATED, false));
     return add(p, r, (struct step){.kind = BYTES});
 }
 
@@ -153,14 +151,15 @@ static const struct {
     {"Punctuation", read_punctuation},
 };
 
-sg_status sg_pretokenizer_read(sg_pretokenizer **out, const sg_reader *r, const json_t *json, const sg_bpe *bpe)
+sg_status sg_pretokenizer_read(sg_pretokenizer **out, const sg_reader *r, const json_t *json,
+                               const sg_token_model *model)
 {
     sg_json_steps list;
     SG_TRY(sg_json_open_steps(r, json, "pre_tokenizer", "pretokenizers", &list));
     sg_pretokenizer *p = *out = sg_arena_alloc(r->arena, sizeof *p);
     if (!p)
         return sg_fail(r->err, SG_ENOMEM, "%s: out of memory", r->name);
-    p->bpe = bpe;
+    p->model = model;
     for (int i = 0; i < list.n; i++) {
         size_t k = 0;
         while (k < SG_COUNT_OF(types) && strcmp(types[k].type, list.type[i]) != 0)
@@ -169,7 +168,7 @@ sg_status sg_pretokenizer_read(sg_pretokenizer **out, const sg_reader *r, const 
             return sg_json_unsupported(r, "pre_tokenizer", list.type[i]);
         SG_TRY(types[k].read(p, r, list.step[i]));
     }
-    if (p->n > 0 && p->steps[p->n - 1].kind == BYTES && sg_bpe_takes_bytes(bpe)) {
+    if (p->n > 0 && p->steps[p->n - 1].kind == BYTES && sg_token_model_takes_bytes(model)) {
         p->as_bytes = true;
         p->n--;
     }
@@ -287,7 +286,7 @@ static sg_status run_step(const struct run *run, int i, const char *text, size_t
     if (n == 0)
         return SG_OK;
     if (i == run->p->n)
-        return sg_bpe_encode(run->p->bpe, &run->work->bpe, text, n, run->p->as_bytes, run->out, run->err);
+        return sg_token_model_encode(run->p->model, &run->work->model, text, n, run->p->as_bytes, run->out, run->err);
     const struct step *step = &run->p->steps[i];
     if (step->kind == SPLIT)
         return run_split(run, i, text, n, first);
@@ -315,5 +314,5 @@ void sg_pretok_work_free(sg_pretok_work *w)
     for (size_t i = 0; i < SG_COUNT_OF(w->buffer); i++)
         sg_str_free(&w->buffer[i]);
     sg_matcher_free(&w->matcher);
-    sg_bpe_work_free(&w->bpe);
+    sg_model_work_free(&w->model);
 }

@@ -4,6 +4,7 @@
 
 #include "base/base.h"
 #include "check.h"
+#include "io/tokenizer_internal.h"
 #include "sightglass/tokenizer.h"
 
 static inline sg_tokenizer *tokenizer_of(const char *json)
@@ -124,5 +125,53 @@ static inline void check_decoded(const sg_tokenizer *t, const int32_t *ids, int6
     sg_str_free(&streamed);
     free(text);
 }
+
+/* ---- shared data ---- */
+
+/* The file's bytes and a NUL; the caller frees. */
+static inline char *read_shared(const char *relative, size_t *n)
+{
+    char path[1024];
+    sg_file *file;
+    sg_error err;
+    SKIP_WITHOUT(sg_test_shared(path, relative), relative);
+    CHECK_OK(sg_file_open(&file, path, &err), &err);
+    *n = sg_file_bytes(file);
+    char *bytes = calloc(*n + 1, 1);
+    CHECK(bytes != NULL);
+    memcpy(bytes, sg_file_data(file), *n);
+    sg_file_close(file);
+    return bytes;
+}
+
+/* The texts of NAME.inp give the ids of NAME.out, and where the tokenizer keeps every byte come back. */
+static inline void check_vectors(const sg_tokenizer *t, const char *inputs, const char *outputs, bool lossless)
+{
+    static const char between[] = "\n__ggml_vocab_test__\n";
+    size_t n;
+    int n_cases = 0;
+    char *in = read_shared(inputs, &n), *out = read_shared(outputs, &n);
+    char *text = in, *line = out;
+    for (bool last = false; !last; n_cases++) {
+        char *end = strstr(text, between);
+        last = end == NULL;
+        if (end)
+            *end = '\0';
+        const size_t n_line = strcspn(line, "\n");
+        line[n_line] = '\0';
+        check_ids(t, text, (sg_encode_opts){.parse_special = true}, line + strspn(line, " "));
+        sg_tokens ids = {0};
+        CHECK_OK(sg_tokenizer_encode(t, text, (sg_encode_opts){.parse_special = true}, &ids, NULL), NULL);
+        check_decoded(t, ids.ids, ids.n, lossless ? text : NULL);
+        sg_tokens_free(&ids);
+        text = end ? end + strlen(between) : text;
+        line += n_line + 1;
+    }
+    CHECK(n_cases == 47);
+    free(in);
+    free(out);
+}
+
+#define VECTORS "data/tokenizers/llama_cpp_test_vectors/ggml-vocab-"
 
 #endif

@@ -1,4 +1,6 @@
 /* UTF-8 a character at a time, the byte alphabet of byte-level vocabularies, and three classes of characters. */
+#include <string.h>
+
 #include <utf8proc.h>
 
 #include "io/tokenizer_internal.h"
@@ -123,4 +125,22 @@ bool sg_is_word(int32_t code)
     const utf8proc_category_t c = utf8proc_category(code);
     return (c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_NL) || c == UTF8PROC_CATEGORY_PC || code == 0x200C ||
            code == 0x200D;
+}
+
+/* ---- names of bytes ---- */
+
+static int hex_value(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
+}
+
+int sg_named_byte(const char *text, size_t n)
+{
+    if (n != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>')
+        return -1;
+    const int high = hex_value(text[3]), low = hex_value(text[4]);
+    return high < 0 || low < 0 ? -1 : 16 * high + low;
 }
