@@ -12,7 +12,7 @@
 
 typedef struct settings {
     const char *labels, *probe;
-    long long episodes, seed, top, first;
+    long long episodes, seed, top, first, period;
     bool json;
 } settings;
 
@@ -20,10 +20,10 @@ typedef struct settings {
 static const asked_option options[] = {
     {"episodes", ASKED_WHOLE, PLACE(episodes), 4, 1e7}, {"seed", ASKED_WHOLE, PLACE(seed), 0, 9e15},
     {"first", ASKED_WHOLE, PLACE(first), 0, 1e6},       {"json", ASKED_FLAG, PLACE(json), 0, 0},
-    {"top", ASKED_WHOLE, PLACE(top), 0, 1e5},           {"labels", ASKED_WORD, PLACE(labels), 0, 0},
-    {"probe", ASKED_WORD, PLACE(probe), 0, 0},
+    {"top", ASKED_WHOLE, PLACE(top), 0, 1e5},           {"period", ASKED_WHOLE, PLACE(period), 3, 1e6},
+    {"labels", ASKED_WORD, PLACE(labels), 0, 0},        {"probe", ASKED_WORD, PLACE(probe), 0, 0},
 };
-enum { N_FOR_HEADS = 5 }; /* of these, the first */
+enum { N_FOR_HEADS = 6 }; /* of these, the first */
 
 /* A model with episodes of a world. */
 typedef struct subject {
@@ -45,6 +45,8 @@ static sg_status subject_open(subject *s, const settings *r, asked_world *w, sg_
     s->opts.progress = isatty(STDERR_FILENO) ? asked_show : NULL;
     asked_catch();
     SG_TRY(sg_model_open(&s->m, s->path, sg_model_defaults(), err));
+    if (!w->world)
+        return SG_OK;
     SG_TRY(asked_fit(w, s->m, err));
     SG_TRY(sg_world_sample(&s->sample, w->world, w->n_settings, w->settings, r->episodes, (uint64_t)r->seed, err));
     s->tokens = sg_sample_find(s->sample, "tokens");
@@ -69,16 +71,24 @@ static void set_rate(json_t *to, const char *name, const sg_rate *r)
 
 static void heads_help(FILE *to)
 {
-    fputs("usage: sightglass heads MODEL --world NAME [world's options] [options]\n\n"
-          "Says what each attention head looks at: moves of the player about to move (mine), of the other (yours), of "
+    fputs("usage: sightglass heads MODEL [options]\n"
+          "       sightglass heads MODEL --world NAME [world's options] [options]\n\n"
+          "Says which attention heads copy, on random tokens that are repeated once: induction heads look from a "
+          "token's\n"
+          "second occurrence to what came after its first, others at its first occurrence or at the token before. "
+          "Beside\n"
+          "each score stand its 95 % interval and the greatest score of any head of an untrained network.\n\n"
+          "With --world, says what each attention head looks at: moves of the player about to move (mine), of the "
+          "other (yours), of "
           "the\n"
           "same parity of plies - these as shares of what it gives to earlier tokens -, itself, the token before, the\n"
           "first. Beside each share stands what even attention would give; a head is called by a gaze only where the\n"
           "95 % interval of the excess lies above .005 and above the excess of every head of an untrained network.\n\n"
-          "  --episodes N   (300)\n"
+          "  --episodes N   of the world (300); sequences of repeated tokens (32)\n"
+          "  --period N     tokens before they repeat (50, or what the context holds)\n"
           "  --first N      the first position that is asked about (4)\n"
-          "  --seed N       of episodes and of the untrained network (1000003)\n"
-          "  --top N        heads to show (all)\n"
+          "  --seed N       of episodes or tokens, and of the untrained network (1000003)\n"
+          "  --top N        heads to show (all; those that copy most, 20)\n"
           "  --json         for machines\n",
           to);
     asked_list_worlds(to);
@@ -142,22 +152,123 @@ static void heads_text(const subject *s, const sg_heads *h, const settings *r)
             printf(" %s %.3f%s", sg_gaze_name((sg_gaze)k), h->bar[k], k + 1 < SG_N_GAZES ? "," : "\n");
 }
 
+/* ---- heads that copy ---- */
+
+static int copying_json(const subject *s, const sg_copy_heads *h)
+{
+    json_t *list = json_array(), *bar = json_object(), *even = json_object();
+    for (int k = 0; k < SG_N_COPYINGS; k++) {
+        json_object_set_new(bar, sg_copying_name((sg_copying)k), json_real(h->bar[k]));
+        json_object_set_new(even, sg_copying_name((sg_copying)k), json_real(h->even[k]));
+    }
+    for (int i = 0; i < h->n; i++) {
+        const sg_copy_head *a = &h->heads[i];
+        json_t *scores = json_object(), *untrained = json_object();
+        for (int k = 0; k < SG_N_COPYINGS; k++) {
+            set_rate(scores, sg_copying_name((sg_copying)k), &a->score[k]);
+            json_object_set_new(untrained, sg_copying_name((sg_copying)k), json_real(a->untrained[k]));
+        }
+        json_array_append_new(list,
+                              json_pack("{s:i, s:i, s:o, s:o, s:o}", "layer", a->layer, "head", a->head, "kind",
+                                        a->kind < 0 ? json_null() : json_string(sg_copying_name((sg_copying)a->kind)),
+                                        "scores", scores, "untrained", untrained));
+    }
+    return cli_print_json(json_pack("{s:s, s:I, s:I, s:o, s:o, s:[f,f], s:o}", "model", s->path, "sequences",
+                                    (json_int_t)h->n_sequences, "period", (json_int_t)h->period, "even", even,
+                                    "untrained_bar", bar, "nll", h->nll[0], h->nll[1], "heads", list));
+}
+
+static int by_copying(const void *x, const void *y)
+{
+    const sg_copy_head *a = *(const sg_copy_head *const *)x, *b = *(const sg_copy_head *const *)y;
+    double most[2] = {0, 0};
+    for (int k = 0; k < SG_COPY_FIRST; k++) {
+        most[0] = fmax(most[0], a->score[k].value);
+        most[1] = fmax(most[1], b->score[k].value);
+    }
+    if (most[0] != most[1])
+        return most[0] < most[1] ? 1 : -1;
+    return a->layer != b->layer ? a->layer - b->layer : a->head - b->head;
+}
+
+static int copying_text(const subject *s, const sg_copy_heads *h, const settings *r)
+{
+    const cli_paint c = cli_colours();
+    const sg_copy_head **sorted = malloc((size_t)h->n * sizeof *sorted);
+    if (!sorted) {
+        fprintf(stderr, "sightglass: out of memory\n");
+        return EXIT_FAILED;
+    }
+    for (int i = 0; i < h->n; i++)
+        sorted[i] = &h->heads[i];
+    qsort(sorted, (size_t)h->n, sizeof *sorted, by_copying);
+    printf("%s%s%s  %lld sequences of %lld random tokens, twice\n", c.bold, s->path, c.off, (long long)h->n_sequences,
+           (long long)h->period);
+    printf("  nats per token: %.3f the first time, %.3f the second\n\n", h->nll[0], h->nll[1]);
+    printf("  %s%-8s", c.bold, "head");
+    for (int k = 0; k < SG_N_COPYINGS; k++)
+        printf(" %-10s", sg_copying_name((sg_copying)k));
+    printf(" kind, 95 %% interval%s\n", c.off);
+    const long long top = r->top < 0 ? 20 : r->top;
+    for (int i = 0; i < h->n && i < top; i++) {
+        const sg_copy_head *a = sorted[i];
+        char name[32];
+        snprintf(name, sizeof name, "%d.%d", a->layer, a->head);
+        printf("  %-8s", name);
+        for (int k = 0; k < SG_N_COPYINGS; k++)
+            printf(" %s%-10.3f%s", k == a->kind ? c.bold : "", a->score[k].value, c.off);
+        if (a->kind < 0)
+            printf(" -\n");
+        else
+            printf(" %s%s%s [%.3f,%.3f]\n", c.bold, sg_copying_name((sg_copying)a->kind), c.off, a->score[a->kind].low,
+                   a->score[a->kind].high);
+    }
+    const struct {
+        const char *name;
+        const double *of;
+    } below[] = {{"even", h->even}, {"untrained", h->bar}};
+    for (int row = 0; row < 2; row++) {
+        printf("  %s%-9s", c.dim, below[row].name);
+        for (int k = 0; k < SG_N_COPYINGS; k++)
+            printf("%s%-10.3f", k ? " " : "", below[row].of[k]);
+        printf("%s%s\n", row ? " the greatest of any head" : " what even attention gives", c.off);
+    }
+    free(sorted);
+    return 0;
+}
+
+static int copying(subject *s, const settings *r, sg_error *err)
+{
+    sg_copy_heads *h = NULL;
+    const sg_status status = sg_copy_heads_view(&h, s->m, r->episodes < 0 ? 32 : r->episodes, r->period, s->opts, err);
+    asked_hide(&s->progress);
+    const int code = status != SG_OK ? asked_fail(err) : r->json ? copying_json(s, h) : copying_text(s, h, r);
+    sg_copy_heads_free(h);
+    return code;
+}
+
 int cmd_heads(int argc, char **argv)
 {
-    settings r = {.episodes = 300, .seed = 1000003, .first = 4, .top = -1};
+    settings r = {.episodes = -1, .seed = 1000003, .first = 4, .top = -1};
     asked_world w = {0};
     subject s = {0};
     sg_heads *h = NULL;
     sg_error err = {SG_OK, ""};
     int code = asked_read(argc, argv, "heads", heads_help, N_FOR_HEADS, options, &r, &w, &s.path);
-    if (code < 0 && !w.world)
-        code = cli_usage("heads", "wanted --world NAME, whose moves are looked at");
+    if (code < 0 && w.world && r.period)
+        code = cli_usage("heads", "--period goes without --world");
+    if (code < 0 && w.world && r.episodes < 0)
+        r.episodes = 300;
     if (code < 0) {
         sg_status status = subject_open(&s, &r, &w, &err);
-        if (status == SG_OK)
-            status = sg_heads_view(&h, s.m, s.tokens, s.counts, sg_sample_find(s.sample, "mover"), s.opts, &err);
-        asked_hide(&s.progress);
-        code = status != SG_OK ? asked_fail(&err) : r.json ? heads_json(&s, h) : (heads_text(&s, h, &r), 0);
+        if (status == SG_OK && !w.world) {
+            code = copying(&s, &r, &err);
+        } else {
+            if (status == SG_OK)
+                status = sg_heads_view(&h, s.m, s.tokens, s.counts, sg_sample_find(s.sample, "mover"), s.opts, &err);
+            asked_hide(&s.progress);
+            code = status != SG_OK ? asked_fail(&err) : r.json ? heads_json(&s, h) : (heads_text(&s, h, &r), 0);
+        }
     }
     sg_heads_free(h);
     subject_close(&s);

@@ -16,6 +16,7 @@
 #include "sightglass/learner.h"
 #include "sightglass/legality.h"
 #include "sightglass/mind.h"
+#include "sightglass/lens.h"
 #include "sightglass/linalg.h"
 #include "sightglass/metrics.h"
 #include "sightglass/model.h"

@@ -76,6 +76,45 @@ sg_status sg_heads_view(sg_heads **out, const sg_model *m, const sg_tensor *toke
                         const sg_tensor *mover, sg_views_opts opts, sg_error *err) SG_MUST_CHECK;
 void sg_heads_free(sg_heads *h); /* NULL is fine */
 
+/* ---- heads on repeated tokens ---- */
+
+/* What heads do that copy (Olsson et al., "In-context Learning and Induction Heads", 2022): on tokens drawn at random
+ * and then repeated, where nothing but what was seen before can help. At the second occurrence of a token an induction
+ * head looks at what came after the first. */
+typedef enum sg_copying {
+    SG_COPY_INDUCTION, /* from the second half, at the token behind the first occurrence */
+    SG_COPY_DUPLICATE, /* from the second half, at the first occurrence itself */
+    SG_COPY_PREVIOUS,  /* at the token before, everywhere */
+    SG_COPY_FIRST,     /* at the first token of all, everywhere behind it */
+    SG_N_COPYINGS
+} sg_copying;
+const char *sg_copying_name(sg_copying c); /* "induction" */
+
+typedef struct sg_copy_head {
+    int layer, head;
+    sg_rate score[SG_N_COPYINGS];    /* mean attention, by sequence; n sequences */
+    double untrained[SG_N_COPYINGS]; /* of the same head with fresh weights */
+    int kind; /* the copying, of the first three, whose interval lies above .1 and above every untrained head's score,
+                 with the greatest score; -1: none */
+} sg_copy_head;
+
+typedef struct sg_copy_heads {
+    int n; /* [layers * heads], by layer and head */
+    sg_copy_head *heads;
+    double even[SG_N_COPYINGS]; /* what even attention gives */
+    double bar[SG_N_COPYINGS];  /* the greatest score of any untrained head */
+    double nll[2];              /* nats per token: the first time, the second; the gain is what copying is worth */
+    sg_dim n_sequences, period;
+} sg_copy_heads;
+
+#define SG_COPY_LEAST 0.1
+
+/* n_sequences of 2 * period tokens, drawn from the vocabulary without special ones, behind the model's first token
+ * where it has one; period 0: 50, or what the context holds. Of opts, `first` and `batch` are not used. */
+sg_status sg_copy_heads_view(sg_copy_heads **out, const sg_model *m, sg_dim n_sequences, sg_dim period,
+                             sg_views_opts opts, sg_error *err) SG_MUST_CHECK;
+void sg_copy_heads_free(sg_copy_heads *h); /* NULL is fine */
+
 /* ---- neurons ---- */
 
 /* A label of the world: each of its classes at each of its S places is a feature that is there or not. */

@@ -145,6 +145,56 @@ static void a_head_is_called_by_what_it_looks_at(void **state)
     sg_model_close(m);
 }
 
+/* Positions lie on a circle. Head 0 turns its question back by one place, head 1 by a period less one. */
+enum { PERIOD = 12 };
+static void set_copying_heads(sg_graph *g, sg_state *s)
+{
+    const double step = 2 * acos(-1) / TIME, sharp = 300;
+    float *wpe = weight(g, s, "transformer.wpe.weight"), *qkv = weight(g, s, "transformer.h.0.attn.c_attn.weight");
+    for (int t = 0; t < TIME; t++) {
+        wpe[t * D] = (float)cos(step * t);
+        wpe[t * D + 1] = -wpe[t * D];
+        wpe[t * D + 2] = (float)sin(step * t);
+        wpe[t * D + 3] = -wpe[t * D + 2];
+    }
+    for (int h = 0; h < 2; h++) {
+        const double back = step * (h ? PERIOD - 1 : 1);
+        float *q = qkv + h * D / 2, *k = q + D;
+        q[0] = q[2 * 3 * D + 1] = (float)(sharp * cos(back));
+        q[2 * 3 * D] = (float)(sharp * sin(back));
+        q[1] = (float)(-sharp * sin(back));
+        k[0] = k[2 * 3 * D + 1] = 1;
+    }
+}
+
+static void heads_that_copy_are_told_from_others(void **state)
+{
+    (void)state;
+    sg_model *m = make(set_copying_heads);
+    sg_copy_heads *h;
+    sg_error err;
+    sg_views_opts opts = sg_views_defaults();
+    opts.n_resamples = 200;
+    CHECK_OK(sg_copy_heads_view(&h, m, 10, PERIOD, opts, &err), &err);
+    CHECK(h->n == 2 && h->n_sequences == 10 && h->period == PERIOD);
+    CHECK(h->heads[0].kind == SG_COPY_PREVIOUS && h->heads[1].kind == SG_COPY_INDUCTION);
+    CHECK_NEAR(h->heads[0].score[SG_COPY_PREVIOUS].value, 1, 1e-3, 0);
+    CHECK_NEAR(h->heads[0].score[SG_COPY_INDUCTION].value, 0, 1e-3, 0);
+    CHECK_NEAR(h->heads[1].score[SG_COPY_INDUCTION].value, 1, 1e-3, 0);
+    CHECK_NEAR(h->heads[1].score[SG_COPY_DUPLICATE].value, 0, 1e-3, 0);
+    CHECK_NEAR(h->heads[0].score[SG_COPY_FIRST].value, 1.0 / (2 * PERIOD - 1), 1e-3, 0); /* from the second token */
+    double even = 0;
+    for (int t = PERIOD; t < 2 * PERIOD; t++)
+        even += 1.0 / (t + 1) / PERIOD;
+    CHECK_NEAR(h->even[SG_COPY_INDUCTION], even, 1e-9, 0);
+    CHECK_NEAR(h->nll[0], log(V), 1e-4, 0); /* nothing is written, so all tokens are as likely */
+    CHECK_NEAR(h->nll[1], log(V), 1e-4, 0);
+    sg_copy_heads_free(h);
+    CHECK(sg_copy_heads_view(&h, m, 10, 17, opts, &err) == SG_EARG && strstr(err.text, "17"));
+    CHECK(sg_copy_heads_view(&h, m, 1, PERIOD, opts, &err) == SG_EARG);
+    sg_model_close(m);
+}
+
 /* Token k has a direction of its own, which neuron k reads and writes. */
 static void set_token_neurons(sg_graph *g, sg_state *s)
 {
@@ -406,6 +456,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_head_is_called_by_what_it_looks_at),
+        cmocka_unit_test(heads_that_copy_are_told_from_others),
         cmocka_unit_test(a_neuron_is_told_with_the_feature_that_it_fires_on),
         cmocka_unit_test(features_of_other_episodes_are_no_features),
         cmocka_unit_test(the_parts_sum_to_what_the_probe_reads),
