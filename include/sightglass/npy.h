@@ -24,7 +24,7 @@ sg_status sg_npy_parse(sg_npy **out, const void *bytes, size_t n_bytes, const ch
 void sg_npy_close(sg_npy *a);                    /* NULL is fine */
 const sg_tensor *sg_npy_tensor(const sg_npy *a); /* borrowed until close */
 
-/* Writes version 1.0; bf16 is written as f4. */
+/* Writes version 1.0; bf16 and packed types are written as f4. */
 sg_status sg_npy_save(const char *path, const sg_tensor *t, sg_error *err) SG_MUST_CHECK;
 /* The same bytes into a stream of the caller's, which stays open. */
 sg_status sg_npy_write(FILE *to, const sg_tensor *t, sg_error *err) SG_MUST_CHECK;

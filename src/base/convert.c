@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/blocks.h"
 
 static inline uint32_t bits_of(float x)
 {
@@ -113,7 +114,7 @@ static int32_t to_i32(double x)
 
 static double load(const void *data, sg_dtype type, size_t i)
 {
-    switch (type) {
+    switch ((int)type) {
     case SG_F32:
         return (double)((const float *)data)[i];
     case SG_F64:
@@ -126,7 +127,7 @@ static double load(const void *data, sg_dtype type, size_t i)
         return (double)f16_to_f32(((const uint16_t *)data)[i]);
     case SG_BOOL:
         return ((const unsigned char *)data)[i] ? 1.0 : 0.0;
-    case SG_N_DTYPES:
+    default:
         break;
     }
     sg_assert_failed("a known element type", __FILE__, __LINE__);
@@ -134,7 +135,7 @@ static double load(const void *data, sg_dtype type, size_t i)
 
 static void store(void *data, sg_dtype type, size_t i, double x)
 {
-    switch (type) {
+    switch ((int)type) {
     case SG_F32:
         ((float *)data)[i] = (float)x;
         return;
@@ -153,7 +154,7 @@ static void store(void *data, sg_dtype type, size_t i, double x)
     case SG_BOOL:
         ((unsigned char *)data)[i] = x != 0.0; /* NaN is not zero */
         return;
-    case SG_N_DTYPES:
+    default:
         break;
     }
     sg_assert_failed("a known element type", __FILE__, __LINE__);
@@ -162,13 +163,41 @@ static void store(void *data, sg_dtype type, size_t i, double x)
 double sg_tensor_get(const sg_tensor *t, sg_dim i)
 {
     SG_DEBUG_ASSERT(i >= 0 && i < sg_tensor_count(t));
-    return load(t->data, t->dtype, (size_t)i);
+    const sg_dim n = sg_dtype_block(t->dtype);
+    if (n == 1)
+        return load(t->data, t->dtype, (size_t)i);
+    float numbers[SG_BLOCK_MOST];
+    sg_blocks_read(numbers, t->dtype, (const char *)t->data + (size_t)(i / n) * sg_dtype_block_bytes(t->dtype), 1);
+    return (double)numbers[i % n];
 }
 
 void sg_tensor_set(sg_tensor *t, sg_dim i, double x)
 {
     SG_DEBUG_ASSERT(i >= 0 && i < sg_tensor_count(t));
     store(t->data, t->dtype, (size_t)i, x);
+}
+
+/* Where either side is packed: through f32, some blocks at a time. */
+static void convert_blocks(char *to, sg_dtype to_type, const char *from, sg_dtype from_type, sg_dim count)
+{
+    enum { AT_ONCE = 8 * SG_BLOCK_MOST };
+    const sg_dim to_block = sg_dtype_block(to_type), from_block = sg_dtype_block(from_type);
+    float numbers[AT_ONCE];
+
+    SG_ASSERT(count % to_block == 0 && count % from_block == 0);
+    for (sg_dim n; count > 0; count -= n) {
+        n = SG_MIN(count, AT_ONCE);
+        if (from_block > 1)
+            sg_blocks_read(numbers, from_type, from, (size_t)(n / from_block));
+        else
+            sg_convert(numbers, SG_F32, from, from_type, n);
+        if (to_block > 1)
+            sg_blocks_write(to, to_type, numbers, (size_t)(n / to_block));
+        else
+            sg_convert(to, to_type, numbers, SG_F32, n);
+        from += (size_t)(n / from_block) * sg_dtype_block_bytes(from_type);
+        to += (size_t)(n / to_block) * sg_dtype_block_bytes(to_type);
+    }
 }
 
 void sg_convert(void *to, sg_dtype to_type, const void *from, sg_dtype from_type, sg_dim count)
@@ -178,7 +207,10 @@ void sg_convert(void *to, sg_dtype to_type, const void *from, sg_dtype from_type
     if (n == 0)
         return;
     if (to_type == from_type) {
-        memcpy(to, from, n * sg_dtype_bytes(to_type));
+        SG_ASSERT(count % sg_dtype_block(to_type) == 0);
+        memcpy(to, from, n / (size_t)sg_dtype_block(to_type) * sg_dtype_block_bytes(to_type));
+    } else if (sg_dtype_block(to_type) > 1 || sg_dtype_block(from_type) > 1) {
+        convert_blocks(to, to_type, from, from_type, count);
     } else if (to_type == SG_F32 && from_type == SG_BF16) {
         for (size_t i = 0; i < n; i++)
             ((float *)to)[i] = bf16_to_f32(((const uint16_t *)from)[i]);

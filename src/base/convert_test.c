@@ -119,14 +119,14 @@ static void a_double_is_rounded_once(void **state)
     CHECK(isnan(sg_f16_to_f32(h)));
 }
 
-static void every_pair_of_types_keeps_small_integers(void **state)
+static void every_pair_of_plain_types_keeps_small_integers(void **state)
 {
     (void)state;
     /* 0 and 1 are in every type; -3 and 100 in all but bool, where they are true. */
     const float source[4] = {0, 1, -3, 100};
     double a[4], b[4]; /* room for any type */
-    for (int from = 0; from < SG_N_DTYPES; from++)
-        for (int to = 0; to < SG_N_DTYPES; to++) {
+    for (int from = 0; from <= SG_BOOL; from++)
+        for (int to = 0; to <= SG_BOOL; to++) {
             sg_convert(a, (sg_dtype)from, source, SG_F32, 4);
             sg_convert(b, (sg_dtype)to, a, (sg_dtype)from, 4);
             const sg_tensor t = sg_tensor_of((sg_dtype)to, 1, (sg_dim[]){4}, b);
@@ -159,7 +159,7 @@ int main(void)
         cmocka_unit_test(bf16_rounds_to_nearest_even_everywhere),
         cmocka_unit_test(a_nan_stays_a_nan),
         cmocka_unit_test(a_double_is_rounded_once),
-        cmocka_unit_test(every_pair_of_types_keeps_small_integers),
+        cmocka_unit_test(every_pair_of_plain_types_keeps_small_integers),
         cmocka_unit_test(integers_are_cut_and_kept_in_range),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,22 +3,55 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/base.h"
 
 static const struct {
     const char *name;
-    size_t bytes;
+    sg_dim block; /* numbers in one */
+    size_t bytes; /* of a block */
     bool is_float;
 } dtypes[SG_N_DTYPES] = {
-    [SG_F32] = {"f32", 4, true},   [SG_F64] = {"f64", 8, true}, [SG_I32] = {"i32", 4, false},
-    [SG_BF16] = {"bf16", 2, true}, [SG_F16] = {"f16", 2, true}, [SG_BOOL] = {"bool", 1, false},
+    [SG_F32] = {"f32", 1, 4, true},   [SG_F64] = {"f64", 1, 8, true}, [SG_I32] = {"i32", 1, 4, false},
+    [SG_BF16] = {"bf16", 1, 2, true}, [SG_F16] = {"f16", 1, 2, true}, [SG_BOOL] = {"bool", 1, 1, false},
+    [SG_Q8_0] = {"q8_0", 32, 34},     [SG_Q4_0] = {"q4_0", 32, 18},   [SG_Q4_1] = {"q4_1", 32, 20},
+    [SG_Q5_0] = {"q5_0", 32, 22},     [SG_Q5_1] = {"q5_1", 32, 24},   [SG_Q4_K] = {"q4_k", 256, 144},
+    [SG_Q5_K] = {"q5_k", 256, 176},   [SG_Q6_K] = {"q6_k", 256, 210}, [SG_IQ4_NL] = {"iq4_nl", 32, 18},
 };
 
 size_t sg_dtype_bytes(sg_dtype dtype)
 {
+    SG_ASSERT((unsigned)dtype < SG_N_DTYPES && dtypes[dtype].block == 1);
+    return dtypes[dtype].bytes;
+}
+
+sg_dim sg_dtype_block(sg_dtype dtype)
+{
+    SG_ASSERT((unsigned)dtype < SG_N_DTYPES);
+    return dtypes[dtype].block;
+}
+
+size_t sg_dtype_block_bytes(sg_dtype dtype)
+{
     SG_ASSERT((unsigned)dtype < SG_N_DTYPES);
     return dtypes[dtype].bytes;
+}
+
+sg_status sg_dtype_room(sg_dtype dtype, sg_dim count, size_t *out)
+{
+    const sg_dim block = sg_dtype_block(dtype);
+    return count % block ? SG_EARG : sg_bytes(count / block, dtypes[dtype].bytes, out);
+}
+
+bool sg_dtype_named(const char *name, sg_dtype *out)
+{
+    for (int t = 0; t < SG_N_DTYPES; t++)
+        if (strcmp(dtypes[t].name, name) == 0) {
+            *out = (sg_dtype)t;
+            return true;
+        }
+    return false;
 }
 
 const char *sg_dtype_name(sg_dtype dtype)
@@ -54,7 +87,9 @@ sg_dim sg_tensor_count(const sg_tensor *t)
 
 size_t sg_tensor_bytes(const sg_tensor *t)
 {
-    return (size_t)sg_tensor_count(t) * sg_dtype_bytes(t->dtype);
+    const sg_dim count = sg_tensor_count(t), block = sg_dtype_block(t->dtype);
+    SG_ASSERT(count % block == 0);
+    return (size_t)(count / block) * sg_dtype_block_bytes(t->dtype);
 }
 
 sg_status sg_bytes(sg_dim count, size_t size, size_t *out)

@@ -153,7 +153,10 @@ static size_t span(const sg_view *v)
             return 0;
         n += (v->dims[d] - 1) * v->strides[d];
     }
-    return (size_t)n * sg_dtype_bytes(v->dtype);
+    size_t bytes = 0;
+    const sg_status status = sg_dtype_room(v->dtype, n, &bytes);
+    SG_ASSERT(status == SG_OK); /* checked by the plan */
+    return bytes;
 }
 
 static sg_status run_here(const sg_kernel_args *k, sg_error *err)

@@ -118,7 +118,7 @@ static bool attributes_fit(const sg_plan_value *x, const sg_plan_value *in)
 
     switch (x->v->op->rows) {
     case SG_ROWS_ANY:
-        return true;
+        return sg_dtype_block(in->view.dtype) == 1; /* a cast of packed numbers: a row's parts are no blocks */
     case SG_ROWS_AXIS:
         return last >= 0 && x->attr_i[0] == last;
     case SG_ROWS_AXES:

@@ -146,6 +146,8 @@ static mapping map(const work *w, const sg_value *v, int i, const part *d, part 
     const bool plain = number(w, d->outer) == 1 && number(w, d->inner) == 1;
 
     *out = *d;
+    if (sg_dtype_block(in->dtype) > 1)
+        return WHOLE;
     if (op->rows == SG_ROWS_ANY)
         return (op == &sg_op_layer_norm || op == &sg_op_rms_norm) && d->axis == n - 1 ? CANNOT : aligned(v, in, d, out);
     if (op->rows == SG_ROWS_AXIS || op->rows == SG_ROWS_AXES) {

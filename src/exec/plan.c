@@ -73,7 +73,8 @@ static bool same(const sg_value *a, const sg_value *b, const int *value_of)
         if (!a->data || !b->data || a->n_dims > 1)
             return false;
         const sg_dim n = a->n_dims ? a->dims[0] : 1;
-        return n <= 64 && memcmp(a->data, b->data, (size_t)n * sg_dtype_bytes(a->dtype)) == 0;
+        return n <= 64 && sg_dtype_block(a->dtype) == 1 &&
+               memcmp(a->data, b->data, (size_t)n * sg_dtype_bytes(a->dtype)) == 0;
     }
     return true;
 }
@@ -292,9 +293,10 @@ static sg_status collect(sg_planner *pl, int n_feeds, sg_value *const *feeds, in
                 goto done;
             }
         }
-        status = sg_bytes(count, sg_dtype_bytes(v->dtype), &x->bytes);
+        status = sg_dtype_room(v->dtype, count, &x->bytes);
         if (status != SG_OK) {
-            sg_fail(pl->err, status, "%s is too large", sg_value_name(v));
+            sg_fail(pl->err, status, status == SG_ENOMEM ? "%s is too large" : "%s is no whole number of blocks",
+                    sg_value_name(v));
             goto done;
         }
         sg_view_row_major(&x->view);

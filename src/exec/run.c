@@ -290,7 +290,7 @@ static sg_status watched_step(sg_run *r, int s, sg_error *err)
         double bytes = 0;
         for (int i = -step->n_out; i < step->n_in; i++) {
             const sg_view *v = i < 0 ? own->outs[-i - 1] : own->in[i];
-            double n = (double)sg_dtype_bytes(v->dtype);
+            double n = (double)sg_dtype_block_bytes(v->dtype) / (double)sg_dtype_block(v->dtype);
             for (int k = 0; k < v->n_dims; k++)
                 n *= v->strides[k] == 0 ? 1.0 : (double)v->dims[k];
             bytes += n;

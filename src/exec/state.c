@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/blocks.h"
 #include "exec/exec_internal.h"
 #include "sightglass/rng.h"
 
@@ -84,26 +85,34 @@ sg_status sg_state_bind(sg_state *s, const sg_value *variable, const sg_tensor *
     return SG_OK;
 }
 
+static double drawn(const sg_init *init, sg_rng *r)
+{
+    switch (init->kind) {
+    case SG_INIT_NORMAL:
+        return init->a + init->b * sg_rng_normal(r);
+    case SG_INIT_UNIFORM:
+        return init->a + (init->b - init->a) * sg_rng_uniform(r);
+    case SG_INIT_CONSTANT:
+        break;
+    }
+    return init->a;
+}
+
 static void start(const struct sg_slot *slot, uint64_t seed)
 {
     sg_tensor t = slot->tensor;
-    const sg_dim n = sg_tensor_count(&t);
-    const sg_init *init = &slot->v->init;
+    const sg_dim n = sg_tensor_count(&t), block = sg_dtype_block(t.dtype);
     const char *name = sg_value_name(slot->v);
     sg_rng r = sg_rng_new(seed, (uint32_t)sg_hash(name, strlen(name), 0));
 
-    for (sg_dim i = 0; i < n; i++)
-        switch (init->kind) {
-        case SG_INIT_NORMAL:
-            sg_tensor_set(&t, i, init->a + init->b * sg_rng_normal(&r));
-            break;
-        case SG_INIT_UNIFORM:
-            sg_tensor_set(&t, i, init->a + (init->b - init->a) * sg_rng_uniform(&r));
-            break;
-        case SG_INIT_CONSTANT:
-            sg_tensor_set(&t, i, init->a);
-            break;
-        }
+    for (sg_dim i = 0; block == 1 && i < n; i++)
+        sg_tensor_set(&t, i, drawn(&slot->v->init, &r));
+    for (sg_dim i = 0; block > 1 && i < n / block; i++) { /* packed numbers come to be together */
+        float numbers[SG_BLOCK_MOST];
+        for (sg_dim k = 0; k < block; k++)
+            numbers[k] = (float)drawn(&slot->v->init, &r);
+        sg_blocks_write((char *)t.data + (size_t)i * sg_dtype_block_bytes(t.dtype), t.dtype, numbers, 1);
+    }
 }
 
 sg_status sg_state_init(sg_state *s, uint64_t seed, sg_error *err)

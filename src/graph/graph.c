@@ -145,6 +145,10 @@ sg_value *sg_node(sg_graph *g, const sg_op *op, int n_in, sg_value *const *in, c
             return sg_graph_fail(g, SG_EARG, "%s: input %d is %s", op->name, i, in[i] ? "of another graph" : "NULL");
 
     sg_infer s = {.g = g, .op = op, .n_in = n_in, .in = in, .attrs = &own};
+    for (int i = 0; i < n_in && !(op->flags & SG_OP_PACKED); i++)
+        if (sg_dtype_block(in[i]->dtype) > 1)
+            return sg_graph_fail(g, SG_ETYPE, "%s: %s is packed as %s, which this operation cannot take", op->name,
+                                 sg_value_name(in[i]), sg_dtype_name(in[i]->dtype));
     const sg_status status = op->infer(&s, &err);
     if (status != SG_OK)
         return sg_graph_fail(g, status, "%s", err.text);
@@ -187,6 +191,8 @@ static sg_value *leaf(sg_graph *g, const sg_op *op, sg_dtype dtype, int n_dims, 
 
 sg_value *sg_input(sg_graph *g, const char *name, sg_dtype dtype, int n_dims, const sg_dim *dims)
 {
+    if (sg_dtype_block(dtype) > 1)
+        return sg_graph_fail(g, SG_ETYPE, "input %s: %s is how weights are stored", name, sg_dtype_name(dtype));
     sg_value *v = leaf(g, &sg_op_input, dtype, n_dims, dims);
 
     return v ? sg_name(g, v, name, NULL) : &g->dummy;
@@ -237,6 +243,9 @@ sg_value *sg_variable(sg_graph *g, const char *name, sg_dtype dtype, int n_dims,
     for (int k = 0; k < n_dims; k++)
         if (dims[k] < 0)
             return sg_graph_fail(g, SG_ESHAPE, "variable %s: extent %d is not a number", name, k);
+    if (sg_dtype_block(dtype) > 1 && (n_dims == 0 || dims[n_dims - 1] % sg_dtype_block(dtype)))
+        return sg_graph_fail(g, SG_ESHAPE, "variable %s: rows of %s are whole blocks of %lld numbers", name,
+                             sg_dtype_name(dtype), (long long)sg_dtype_block(dtype));
     sg_value *v = leaf(g, &sg_op_variable, dtype, n_dims, dims);
     if (!v)
         return &g->dummy;

@@ -69,7 +69,8 @@ enum {
     SG_OP_STATE = 4,        /* reads or writes state: never shared with an equal node, never folded */
     SG_OP_LEAF = 8,         /* input, constant, variable: has no kernel */
     SG_OP_ELEMENTWISE = 16, /* out may be stored over an input of the same type and extents that dies here */
-    SG_OP_ALIAS = 32        /* out is in[0], a variable, after the kernel changed it in place */
+    SG_OP_ALIAS = 32,       /* out is in[0], a variable, after the kernel changed it in place */
+    SG_OP_PACKED = 64       /* takes inputs of block types, whose strides count numbers all the same */
 };
 
 /* Whether each row of the last axis can be computed on its own, so that a fused step may take the rows in parts. */

@@ -355,23 +355,24 @@ static const char *descr_of(sg_dtype dtype)
     for (size_t i = 0; i < SG_COUNT_OF(types); i++)
         if (types[i].dtype == (int)dtype)
             return types[i].descr;
-    return "<f4"; /* bf16, which NumPy does not have */
+    return NULL; /* bf16 and blocks, which NumPy does not have */
 }
 
 static void write_numbers(FILE *f, const sg_tensor *t)
 {
     /* A failed write leaves its mark on the stream, and commit looks at it. */
-    if (t->dtype != SG_BF16) {
+    if (descr_of(t->dtype)) {
         const size_t bytes = sg_tensor_bytes(t);
         if (bytes)
             fwrite(t->data, 1, bytes, f);
         return;
     }
     const sg_dim n = sg_tensor_count(t);
-    float wide[1024];
+    float wide[1024]; /* whole blocks of any type */
     for (sg_dim i = 0; i < n; i += (sg_dim)SG_COUNT_OF(wide)) {
         const sg_dim now = SG_MIN(n - i, (sg_dim)SG_COUNT_OF(wide));
-        sg_convert(wide, SG_F32, (const uint16_t *)t->data + i, SG_BF16, now);
+        const size_t at = (size_t)(i / sg_dtype_block(t->dtype)) * sg_dtype_block_bytes(t->dtype);
+        sg_convert(wide, SG_F32, (const char *)t->data + at, t->dtype, now);
         fwrite(wide, sizeof *wide, (size_t)now, f);
     }
 }
@@ -379,7 +380,8 @@ static void write_numbers(FILE *f, const sg_tensor *t)
 sg_status sg_npy_write(FILE *to, const sg_tensor *t, sg_error *err)
 {
     sg_str header = {0};
-    sg_str_printf(&header, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr_of(t->dtype));
+    sg_str_printf(&header, "{'descr': '%s', 'fortran_order': False, 'shape': (",
+                  descr_of(t->dtype) ? descr_of(t->dtype) : "<f4");
     for (int d = 0; d < t->n_dims; d++)
         sg_str_printf(&header, d ? ", %" PRId64 : "%" PRId64, t->dims[d]);
     sg_str_puts(&header, t->n_dims == 1 ? ",), }" : "), }");

@@ -216,7 +216,7 @@ static void each_truncation_is_refused(void **state)
 static void each_type_comes_back_from_a_file(void **state)
 {
     (void)state;
-    for (int dtype = 0; dtype < SG_N_DTYPES; dtype++) {
+    for (int dtype = 0; dtype <= SG_BOOL; dtype++) {
         static double room[3000]; /* more than one piece of the bf16 conversion */
         sg_tensor t = sg_tensor_of((sg_dtype)dtype, 2, (sg_dim[]){3, 1000}, room);
         for (int i = 0; i < 3000; i++)

@@ -51,6 +51,9 @@ static sg_status put_metadata(sg_str *s, const sg_pair *metadata, int n, const c
 
 static sg_status put_tensor(sg_str *s, const sg_named_tensor *t, size_t *offset, const char *path, sg_error *err)
 {
+    if (!type_names[t->tensor.dtype])
+        return sg_fail(err, SG_EUNSUPPORTED, "%s: %s is %s, which such a file cannot hold", path, t->name,
+                       sg_dtype_name(t->tensor.dtype));
     SG_TRY(put_string(s, t->name, path, err));
     sg_str_printf(s, ":{\"dtype\":\"%s\",\"shape\":[", type_names[t->tensor.dtype]);
     for (int d = 0; d < t->tensor.n_dims; d++)

@@ -34,7 +34,7 @@ static bool read_dims(int n, const double *from, sg_dim *dims)
 
 static bool known_type(int dtype)
 {
-    if (dtype >= 0 && dtype < SG_N_DTYPES)
+    if (dtype >= 0 && dtype <= SG_BOOL) /* packed types are storage */
         return true;
     sg_fail(engine_error(), SG_ETYPE, "no element type has the number %d", dtype);
     return false;
