@@ -12,6 +12,8 @@ static const struct {
     {"othello", "play with a model that holds a board, watch the board, change its mind", cmd_othello},
     {"serve", "the page, and an interface for programs, over HTTP", cmd_serve},
     {"inspect", "what a model is made of: its sizes and the names of all its values", cmd_inspect},
+    {"verify", "how exact a model is here: layer by layer, for each backend and number format", cmd_verify},
+    {"golden", "write a model's values in f64, to verify against", cmd_golden},
     {"run", "run a model on text or tokens; read, feed, edit and differentiate its values", cmd_run},
     {"patch", "change a model's mind and see what follows: what probes read, or values of another run", cmd_patch},
     {"probe", "what can be read off inner values, beside what an untrained network gives: fit, eval, show", cmd_probe},

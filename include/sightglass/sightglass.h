@@ -3,6 +3,7 @@
 #define SIGHTGLASS_SIGHTGLASS_H
 
 #include "sightglass/bootstrap.h"
+#include "sightglass/certificate.h"
 #include "sightglass/checkpoint.h"
 #include "sightglass/corpus.h"
 #include "sightglass/edit.h"
@@ -46,6 +47,7 @@
 #include "sightglass/tpr.h"
 #include "sightglass/train.h"
 #include "sightglass/update.h"
+#include "sightglass/verify.h"
 #include "sightglass/views.h"
 #include "sightglass/world.h"
 #include "sightglass/zip.h"

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "serve/hash.h"
+#include "base/sha256.h"
 #include "serve/workspace.h"
 
 enum { MAX_QUEUED = 100, MAX_KINDS = 64, NICE = 10 };
@@ -405,7 +405,7 @@ static sg_status check_spec(jobs *j, const char *kind, const json_t *spec, int *
 sg_status serve_jobs_add(jobs *j, const char *kind, const json_t *spec, json_t **job, int *code, serve_misfit *misfit,
                          sg_error *err)
 {
-    char id[24], hash[SERVE_SHA256];
+    char id[24], hash[SG_SHA256_TEXT];
     json_t *counts = serve_jobs_count(j);
     const json_int_t queued = json_integer_value(json_object_get(counts, "queued"));
 
@@ -421,7 +421,7 @@ sg_status serve_jobs_add(jobs *j, const char *kind, const json_t *spec, json_t *
     char *text = json_dumps(spec, JSON_COMPACT | JSON_SORT_KEYS);
     if (!text)
         return sg_fail(err, SG_ENOMEM, "out of memory for a job");
-    serve_sha256(hash, text, strlen(text));
+    sg_sha256(hash, text, strlen(text));
     const sg_status status =
         serve_workspace_do_synced(j->s->workspace, err,
                                   "INSERT INTO jobs(id, kind, spec, spec_hash, state, code_version, created)"

@@ -6,7 +6,7 @@
 
 #include "serve/events.h"
 #include "serve/exchange.h"
-#include "serve/hash.h"
+#include "base/sha256.h"
 #include "serve/jobs.h"
 #include "serve/workspace.h"
 
@@ -118,7 +118,7 @@ static sg_status listen_to(serve *s, const serve_request *r, serve_reply *reply,
 static sg_status keep_view(serve *s, const serve_request *r, serve_reply *reply, sg_error *err)
 {
     unsigned char bytes[6];
-    char id[16], hash[SERVE_SHA256];
+    char id[16], hash[SG_SHA256_TEXT];
     struct timespec now;
     const json_t *name = json_object_get(r->body, "name");
 
@@ -129,7 +129,7 @@ static sg_status keep_view(serve *s, const serve_request *r, serve_reply *reply,
     char *view = json_dumps(json_object_get(r->body, "view"), JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
     if (!view)
         return sg_fail(err, SG_ENOMEM, "out of memory for a snapshot");
-    serve_sha256(hash, view, strlen(view));
+    sg_sha256(hash, view, strlen(view));
     clock_gettime(CLOCK_REALTIME, &now);
     const double created = (double)now.tv_sec + (double)(now.tv_nsec / 1000000) * 1e-3;
     const sg_status status =

@@ -5,17 +5,17 @@
 #include <sys/stat.h>
 
 #include "base/base.h"
-#include "serve/hash.h"
+#include "base/sha256.h"
 #include "sightglass/serve.h"
 
 static bool is_there(const char *path, const sg_server_asset *a)
 {
-    char sum[SERVE_SHA256];
+    char sum[SG_SHA256_TEXT];
     sg_file *file = NULL;
     if (sg_file_open(&file, path, NULL) != SG_OK)
         return false;
     const bool same = sg_file_bytes(file) == a->n_bytes &&
-                      strcmp(serve_sha256(sum, sg_file_data(file), sg_file_bytes(file)), a->sha256) == 0;
+                      strcmp(sg_sha256(sum, sg_file_data(file), sg_file_bytes(file)), a->sha256) == 0;
     sg_file_close(file);
     return same;
 }
