@@ -26,6 +26,7 @@ static const struct {
     {"tpr", "take a probe's directions apart into squares and colours: fit, factor, show", cmd_tpr},
     {"world", "sample a synthetic world: list, sample", cmd_world},
     {"worldmodel", "whether a model holds a state of its world and uses it: five numbers, one verdict", cmd_worldmodel},
+    {"harvest", "activations of a corpus to a folder of safetensors shards, resumable", cmd_harvest},
     {"lens", "what the stream says before each block (logit lens), and which parts wrote a logit", cmd_lens},
     {"heads", "what each attention head looks at, on a world: mine, yours, parity", cmd_heads},
     {"neurons", "which features of a world each MLP neuron fires on", cmd_neurons},
