@@ -35,6 +35,7 @@ static const struct {
     const bench_row *rows;
     const int *n;
 } themes[] = {{bench_model_rows, &bench_n_model_rows},
+              {bench_harvest_rows, &bench_n_harvest_rows},
               {bench_training_rows, &bench_n_training_rows},
               {bench_small_rows, &bench_n_small_rows},
               {bench_server_rows, &bench_n_server_rows}};
@@ -342,6 +343,9 @@ static sg_status all_rows(bench *b, bench_peer *peer, const options *o, results 
     const double looking = of(all, "observe_all") / of(all, "observe_none");
     if (!isnan(looking))
         printf("observe_all / observe_none = %.3f\n", looking);
+    const double gathering = of(all, "harvest_forward") / of(all, "harvest");
+    if (!isnan(gathering))
+        printf("harvest_forward / harvest = %.3f\n", gathering);
     return SG_OK;
 }
 

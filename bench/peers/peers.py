@@ -293,7 +293,39 @@ def observe(hooks):
     return run, lambda: last[0][0, -1]
 
 
+def harvest():
+    """Residual stream behind block 6 of 128 sequences of 512 tokens, to disk; no block behind it runs."""
+    model = gpt("gpt2").eval()
+    ids = tokens(128, 512, model.n_vocab)
+    path = os.path.join(FOLDER, "harvest.pt")
+
+    class Done(Exception):
+        pass
+
+    kept = []
+
+    def keep(module, args, out):
+        kept.append(out.to(torch.bfloat16).reshape(-1, out.shape[-1]))
+        raise Done
+
+    model.blocks[6].register_forward_hook(keep)
+
+    @torch.inference_mode()
+    def run():
+        kept.clear()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            for first in range(0, len(ids), 8):
+                try:
+                    model(ids[first : first + 8])
+                except Done:
+                    pass
+        torch.save(torch.cat(kept), path)
+
+    return run, None
+
+
 ROWS = {
+    "harvest": harvest,
     "gpt2_prefill_f32": lambda: prefill(False),
     "gpt2_prefill_bf16": lambda: prefill(True),
     "gpt2_decode_f32": decode,
