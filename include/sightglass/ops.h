@@ -141,6 +141,9 @@ sg_value *sg_put_along(sg_graph *g, sg_value *index, sg_value *rows, int axis, s
 
 /* true where key j may be seen by query i: j <= i + S - T -> bool [T,S] */
 sg_value *sg_causal_mask(sg_graph *g, sg_dim n_queries, sg_dim n_keys);
+/* true where key j is near query i, or behind it: j > i + S - T - width -> bool [T,S]; with a causal mask each query sees at most
+ * `width` keys, its own among them (Beltagy et al. 2020, section 3.1) */
+sg_value *sg_window_mask(sg_graph *g, sg_dim n_queries, sg_dim n_keys, sg_dim width);
 /* lengths [B] i32 -> bool [B,T]: position < length */
 sg_value *sg_length_mask(sg_graph *g, sg_value *lengths, sg_dim n);
 /* logits [...,V], targets i32 [...] -> nats per position [...] */

@@ -13,7 +13,7 @@
 typedef enum sg_weight_role {
     SG_W_EMBED,
     SG_W_POSITION,
-    SG_W_NORM1,
+    SG_W_NORM1, /* before attention */
     SG_W_NORM1_BIAS,
     SG_W_Q, /* [H*K,D] */
     SG_W_Q_BIAS,
@@ -21,24 +21,77 @@ typedef enum sg_weight_role {
     SG_W_K_BIAS,
     SG_W_V,
     SG_W_V_BIAS,
-    SG_W_QKV, /* the three in one, rows q, k, v */
+    SG_W_QKV, /* the three in one, see sg_qkv_layout */
     SG_W_QKV_BIAS,
+    SG_W_Q_NORM, /* of one head [K], or of all [H*K], see sg_qk_norm */
+    SG_W_K_NORM,
     SG_W_O,
     SG_W_O_BIAS,
-    SG_W_NORM2,
+    SG_W_NORM1_POST, /* of what attention gives */
+    SG_W_NORM2,      /* before the MLP */
     SG_W_NORM2_BIAS,
     SG_W_GATE,
+    SG_W_GATE_BIAS,
+    SG_W_GATE_UP, /* the two in one, rows of the gate first */
     SG_W_UP,
     SG_W_UP_BIAS,
     SG_W_DOWN,
     SG_W_DOWN_BIAS,
+    SG_W_NORM2_POST, /* of what the MLP gives */
     SG_W_NORM_FINAL,
     SG_W_NORM_FINAL_BIAS,
     SG_W_UNEMBED,
+    SG_W_UNEMBED_BIAS,
     SG_N_WEIGHTS
 } sg_weight_role;
 
 typedef enum sg_activation { SG_ACT_SILU, SG_ACT_GELU, SG_ACT_GELU_TANH, SG_ACT_RELU } sg_activation;
+
+/* Where a block's norms are. */
+typedef enum sg_norm_place {
+    SG_NORM_PRE,      /* x + f(norm(x)) */
+    SG_NORM_SANDWICH, /* x + norm'(f(norm(x))): gemma2 */
+    SG_NORM_OUTPUT    /* x + norm'(f(x)): olmo2 */
+} sg_norm_place;
+
+/* Blocks whose MLP reads what attention reads: x + attention(norm1(x)) + mlp(...). */
+typedef enum sg_parallel {
+    SG_SERIAL,
+    SG_PARALLEL_TWO_NORMS, /* mlp(norm2(x)): gpt_neox */
+    SG_PARALLEL_ONE_NORM   /* mlp(norm1(x)): gptj */
+} sg_parallel;
+
+typedef enum sg_qkv_layout {
+    SG_QKV_ROWS, /* all queries, all keys, all values: gpt2, phi3 */
+    SG_QKV_HEADS /* for each head its query, key and value: gpt_neox */
+} sg_qkv_layout;
+
+/* RMS norms of queries and keys, before they turn. */
+typedef enum sg_qk_norm {
+    SG_QK_NORM_NONE,
+    SG_QK_NORM_HEAD, /* of each head: qwen3 */
+    SG_QK_NORM_ALL   /* of all heads together: olmo2 */
+} sg_qk_norm;
+
+typedef enum sg_rope_kind {
+    SG_ROPE_PLAIN,
+    SG_ROPE_LINEAR,  /* positions divided by `factor` (Chen et al. 2023) */
+    SG_ROPE_LLAMA3,  /* slow pairs divided, fast ones kept, between them blended (Llama 3.1) */
+    SG_ROPE_YARN,    /* the same by turns within the original context (Peng et al. 2023) */
+    SG_ROPE_LONGROPE /* each pair divided by a number of its own, one list for short texts and one for long (Ding et al. 2024) */
+} sg_rope_kind;
+
+enum { SG_MOST_PAIRS = 256, SG_MOST_LAYERS = 4096 };
+
+/* How the angles of rotary positions differ from position * theta^(-2k/R). */
+typedef struct sg_rope_scaling {
+    sg_rope_kind kind;
+    double factor, low, high; /* llama3's low_freq_factor and high_freq_factor; yarn's beta_slow and beta_fast */
+    bool truncate;            /* yarn: the blend begins and ends at whole pairs */
+    sg_dim original;          /* context that the model was first trained with; longrope's texts are short up to this */
+    double scale;             /* what turns is also multiplied by this (1) */
+    double shorter[SG_MOST_PAIRS], longer[SG_MOST_PAIRS]; /* longrope */
+} sg_rope_scaling;
 
 typedef struct sg_arch {
     const char *family;
@@ -47,30 +100,90 @@ typedef struct sg_arch {
     bool gated;         /* post = act(gate) * up */
     bool in_out;        /* matrices are stored [in,out] */
     sg_activation act;
+    sg_norm_place norms;
+    sg_parallel parallel;
+    sg_qkv_layout qkv;
+    sg_qk_norm qk_norm;
+    double norm_offset; /* gains are this + the weight: 1 in gemma (0) */
     bool attention_bias; /* a new model has the optional biases */
     double eps, rope_theta;
     double deviation, residual; /* of a new model's matrices, and of those that write to the residual stream */
     sg_dim rotary; /* numbers of each head that turn */
+    sg_rope_layout rope_layout;
+    sg_rope_scaling rope;
+    double query_scale;   /* of the scores: 1 / sqrt(K) unless the family says otherwise */
+    bool scale_by_layer;  /* and 1 / (layer + 1): an option of gpt2 */
+    double embed_scale;   /* of the token embeddings (1) */
+    double attention_cap; /* scores become cap tanh(score / cap); infinite: they do not */
+    double logit_cap;     /* the same for the logits */
+    double qkv_cap;       /* queries, keys and values are kept within +- this; infinite: they are not */
+    sg_dim window;        /* of layers that are windowed: a position sees this many, itself among them; 0: none is */
+    uint64_t windowed[SG_MOST_LAYERS / 64];
     const char *names[SG_N_WEIGHTS]; /* with %d for the layer; NULL: the family has none */
     bool optional[SG_N_WEIGHTS];     /* biases that some models of the family have */
     const char *prefix;              /* that some files put before every name, "" or "transformer." */
 } sg_arch;
 
+static inline bool sg_arch_windowed(const sg_arch *arch, int layer)
+{
+    return arch->window > 0 && (arch->windowed[layer / 64] >> (layer % 64) & 1);
+}
+
+/* What a family's table leaves out: rotary positions in halves that nothing scales, no caps, no windows. Before the config is
+ * read. */
+void sg_arch_defaults(sg_arch *arch);
+/* Layer by layer whether it is windowed. */
+void sg_arch_set_window(sg_arch *arch, int layer, bool on);
+
 /* Fills arch and info from a config. */
 typedef sg_status (*sg_family_fn)(sg_arch *arch, sg_model_info *info, const json_t *config, const char *path, sg_error *err);
 
-#define SG_FAMILY(name, model_type, architecture) \
+#define SG_FAMILY(name, model_type, architectures) \
     sg_status sg_family_##name(sg_arch *arch, sg_model_info *info, const json_t *config, const char *path, sg_error *err);
 #include "models/models.def"
 #undef SG_FAMILY
 
-/* Config keys, with the path and what was found in the error. */
+/* Config keys, with the path and what was found in the error. A key that was asked for by one of these counts as read. */
 sg_status sg_config_int(const json_t *config, const char *path, const char *key, sg_dim least, sg_dim most, sg_dim *out,
                         sg_error *err) SG_MUST_CHECK;
 bool sg_config_has(const json_t *config, const char *key); /* there and not null */
 sg_status sg_config_real(const json_t *config, const char *path, const char *key, double fallback, double *out,
                          sg_error *err) SG_MUST_CHECK;
 sg_status sg_config_act(const json_t *config, const char *path, const char *key, sg_arch *arch, sg_error *err) SG_MUST_CHECK;
+/* As sg_config_int where the key is there and not null, else `fallback`. */
+sg_status sg_config_int_or(const json_t *config, const char *path, const char *key, sg_dim fallback, sg_dim least, sg_dim most,
+                           sg_dim *out, sg_error *err) SG_MUST_CHECK;
+bool sg_config_bool(const json_t *config, const char *key, bool fallback); /* what is neither true nor false is the fallback */
+/* rope_theta and rope_scaling, or both in rope_parameters; arch->rotary and info->n_context are known. */
+sg_status sg_config_rope(const json_t *config, const char *path, double theta, sg_arch *arch, sg_model_info *info,
+                         sg_error *err) SG_MUST_CHECK;
+/* The part of each head that turns, under `key` or partial_rotary_factor. */
+sg_status sg_config_rotary(const json_t *config, const char *path, const char *key, double fallback, sg_arch *arch,
+                           const sg_model_info *info, sg_error *err) SG_MUST_CHECK;
+/* layer_types: which layers are windowed. False: the config has none. */
+sg_status sg_config_layers(const json_t *config, const char *path, sg_dim n_layers, sg_arch *arch, bool *found,
+                           sg_error *err) SG_MUST_CHECK;
+/* Keys that were not read. Those that would change what is computed are an error (SG_EUNSUPPORTED, with the key's name);
+ * *unknown, freed by the caller, lists those of which we know nothing, or is NULL. */
+sg_status sg_config_rest(const json_t *config, const char *path, const char *family, char **unknown, sg_error *err) SG_MUST_CHECK;
+
+/* The names, sizes and switches of llama, which most later families changed in a few lines. `head` is the width of a head where
+ * the config does not say it; 0: what is left when the heads share the width. */
+sg_status sg_family_like_llama(sg_arch *arch, sg_model_info *info, const json_t *config, const char *path, sg_dim head,
+                               sg_error *err) SG_MUST_CHECK;
+/* sliding_window, for all layers: `fallback` where the key is not there (0: none), none where it is null. */
+sg_status sg_config_window(const json_t *config, const char *path, sg_dim fallback, sg_arch *arch, const sg_model_info *info,
+                           sg_error *err) SG_MUST_CHECK;
+
+/* What qwen2 and qwen3 have in common, and gemma and gemma2. */
+sg_status sg_config_qwen_window(const json_t *config, const char *path, sg_arch *arch, const sg_model_info *info,
+                                sg_error *err) SG_MUST_CHECK;
+sg_status sg_config_gemma(sg_arch *arch, sg_model_info *info, const json_t *config, const char *path, sg_error *err) SG_MUST_CHECK;
+
+/* ---- rotary angles ---- */
+
+/* Angle per position of pair k, 0 to R/2-1, for texts up to the original context or (longrope) for longer ones. */
+double sg_rope_frequency(const sg_arch *arch, sg_dim k, bool longer);
 
 /* A bound weight. */
 typedef struct sg_weight {

@@ -11,9 +11,13 @@ sg_init sg_weight_init(const sg_model *m, sg_weight_role role)
 {
     switch (role) {
     case SG_W_NORM1:
+    case SG_W_NORM1_POST:
     case SG_W_NORM2:
+    case SG_W_NORM2_POST:
     case SG_W_NORM_FINAL:
-        return sg_init_constant(1);
+    case SG_W_Q_NORM:
+    case SG_W_K_NORM:
+        return sg_init_constant(1 - m->arch.norm_offset);
     case SG_W_O:
     case SG_W_DOWN:
         return sg_init_normal(m->arch.residual);
@@ -24,6 +28,7 @@ sg_init sg_weight_init(const sg_model *m, sg_weight_role role)
     case SG_W_V:
     case SG_W_QKV:
     case SG_W_GATE:
+    case SG_W_GATE_UP:
     case SG_W_UP:
     case SG_W_UNEMBED:
         return sg_init_normal(m->arch.deviation);

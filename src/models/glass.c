@@ -351,6 +351,14 @@ sg_status sg_glass_extend(sg_glass *glass, const sg_rows *rows, int n_fetches, s
     if (rows->lengths[0] + glass->past > glass->opts.capacity)
         return sg_fail(err, SG_EARG, "%lld tokens for a cache of %lld", (long long)(rows->lengths[0] + glass->past),
                        (long long)glass->opts.capacity);
+    /* Keys of the past were turned by the angles of short texts. */
+    const sg_rope_scaling *rope = &glass->m->arch.rope;
+    if (rope->kind == SG_ROPE_LONGROPE && glass->past > 0 && glass->past <= rope->original &&
+        glass->past + rows->lengths[0] > rope->original)
+        return sg_fail(err, SG_EUNSUPPORTED,
+                       "a text that grows past %lld tokens changes the model's rotary angles: forget the cache, and begin again "
+                       "with all of it",
+                       (long long)rope->original);
     SG_TRY(sg_glass_ready(glass, err));
     SG_TRY(lay_out(glass, rows, &time, err));
     SG_TRY(standard_feeds(glass, rows, time, glass->feeds, err));

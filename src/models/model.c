@@ -14,7 +14,7 @@ sg_model_opts sg_model_defaults(void)
 bool sg_weight_in_block(sg_weight_role role)
 {
     return role != SG_W_EMBED && role != SG_W_POSITION && role != SG_W_NORM_FINAL && role != SG_W_NORM_FINAL_BIAS &&
-           role != SG_W_UNEMBED;
+           role != SG_W_UNEMBED && role != SG_W_UNEMBED_BIAS;
 }
 
 int sg_weight_shape(const sg_model *m, sg_weight_role role, sg_dim dims[2])
@@ -43,13 +43,23 @@ int sg_weight_shape(const sg_model *m, sg_weight_role role, sg_dim dims[2])
     case SG_W_QKV_BIAS:
         dims[0] = q + 2 * kv;
         return 1;
+    case SG_W_GATE_BIAS:
     case SG_W_UP_BIAS:
         dims[0] = f;
         return 1;
+    case SG_W_Q_NORM:
+    case SG_W_K_NORM:
+        dims[0] = m->arch.qk_norm == SG_QK_NORM_HEAD ? in->d_head : role == SG_W_Q_NORM ? q : kv;
+        return 1;
+    case SG_W_UNEMBED_BIAS:
+        dims[0] = in->n_vocab;
+        return 1;
     case SG_W_NORM1:
     case SG_W_NORM1_BIAS:
+    case SG_W_NORM1_POST:
     case SG_W_NORM2:
     case SG_W_NORM2_BIAS:
+    case SG_W_NORM2_POST:
     case SG_W_NORM_FINAL:
     case SG_W_NORM_FINAL_BIAS:
     case SG_W_O_BIAS:
@@ -76,6 +86,10 @@ int sg_weight_shape(const sg_model *m, sg_weight_role role, sg_dim dims[2])
     case SG_W_GATE:
     case SG_W_UP:
         out_extent = f;
+        in_extent = d;
+        break;
+    case SG_W_GATE_UP:
+        out_extent = 2 * f;
         in_extent = d;
         break;
     case SG_W_DOWN:
@@ -119,34 +133,61 @@ static bool is_there(const char *path)
     return f != NULL;
 }
 
+/* Whether a name is one of those in a text that separates them by spaces. */
+static bool is_among(const char *names, const char *name)
+{
+    const size_t n = strlen(name);
+
+    for (const char *at = strstr(names, name); at; at = strstr(at + 1, name))
+        if ((at == names || at[-1] == ' ') && (at[n] == ' ' || !at[n]))
+            return n > 0;
+    return false;
+}
+
 static sg_status choose_family(sg_model *m, const json_t *config, const char *path, sg_error *err)
 {
     const char *type = json_string_value(json_object_get(config, "model_type"));
     const char *arch = json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
     static const struct {
-        const char *type, *arch;
+        const char *type, *archs;
         sg_family_fn fill;
     } families[] = {
-#define SG_FAMILY(name, model_type, architecture) {model_type, architecture, sg_family_##name},
+#define SG_FAMILY(name, model_type, architectures) {model_type, architectures, sg_family_##name},
 #include "models/models.def"
 #undef SG_FAMILY
     };
+    char known[256] = "";
 
     for (size_t i = 0; i < SG_COUNT_OF(families); i++) {
-        const bool by_arch = arch && strncmp(arch, families[i].arch, strlen(families[i].arch)) == 0 &&
-                             (strcmp(arch + strlen(families[i].arch), "ForCausalLM") == 0 ||
-                              strcmp(arch + strlen(families[i].arch), "LMHeadModel") == 0);
-        if (arch ? !by_arch : !type || strcmp(type, families[i].type) != 0)
+        const size_t n = strlen(known);
+        snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", families[i].type);
+        if (arch ? !is_among(families[i].archs, arch) : !type || strcmp(type, families[i].type) != 0)
             continue;
         m->info.architecture = sg_arena_strdup(m->arena, arch ? arch : type);
         SG_TRY(families[i].fill(&m->arch, &m->info, config, path, err));
         m->info.family = m->arch.family;
+        if (m->arch.window >= m->info.n_context)
+            m->arch.window = 0; /* everything is within it */
         return m->info.architecture ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory");
     }
     if (!arch && !type)
         return sg_fail(err, SG_EFORMAT, "%s: neither architectures nor model_type is there", path);
-    return sg_fail(err, SG_EUNSUPPORTED, "%s: %s is \"%.60s\"; this version knows llama and gpt2", path,
-                   arch ? "architectures" : "model_type", arch ? arch : type);
+    return sg_fail(err, SG_EUNSUPPORTED, "%s: %s is \"%.60s\"; this version knows the families %s", path,
+                   arch ? "architectures" : "model_type", arch ? arch : type, known);
+}
+
+/* Keys of which nothing is known are a warning; those that would change what is computed, an error. */
+static sg_status look_at_rest(sg_model *m, const json_t *config, const char *path, sg_error *err)
+{
+    char *unknown;
+
+    SG_TRY(sg_config_rest(config, path, m->arch.family, &unknown, err));
+    if (!unknown)
+        return SG_OK;
+    const sg_status status =
+        warn(m, sg_arena_printf(m->arena, "config.json has keys of which this version knows nothing: %s", unknown), err);
+    free(unknown);
+    return status;
 }
 
 sg_status sg_config_parse(sg_model *m, const char *json, size_t n_bytes, const char *path, sg_error *err)
@@ -160,7 +201,10 @@ sg_status sg_config_parse(sg_model *m, const char *json, size_t n_bytes, const c
         json_decref(config);
         return status;
     }
+    json_object_set_new(config, "", json_object()); /* where the keys that are read are marked */
     sg_status status = choose_family(m, config, path, err);
+    if (status == SG_OK)
+        status = look_at_rest(m, config, path, err);
     const json_t *bos = json_object_get(config, "bos_token_id"), *eos = json_object_get(config, "eos_token_id");
     m->info.bos = json_is_integer(bos) && json_integer_value(bos) >= 0 && json_integer_value(bos) < m->info.n_vocab
                       ? (int32_t)json_integer_value(bos)
@@ -193,10 +237,16 @@ static sg_status read_config(sg_model *m, const char *path, sg_error *err)
     return status;
 }
 
+/* What stands beside the model in a file, without its prefix. */
+static bool is_head(sg_weight_role role)
+{
+    return role == SG_W_UNEMBED || role == SG_W_UNEMBED_BIAS;
+}
+
 char *sg_weight_name(const sg_model *m, sg_weight_role role, int layer)
 {
     const char *pattern = m->arch.names[role], *percent = strstr(pattern, "%d");
-    const char *prefix = role == SG_W_UNEMBED ? "" : m->arch.prefix;
+    const char *prefix = is_head(role) ? "" : m->arch.prefix;
 
     if (!percent)
         return sg_arena_printf(m->arena, "%s%s", prefix, pattern);
@@ -238,7 +288,7 @@ static sg_status load_weight(sg_model *m, sg_weight_role role, int layer, sg_wei
     w->name = sg_weight_name(m, role, layer);
     if (!w->name)
         return sg_fail(err, SG_ENOMEM, "out of memory for weights");
-    const char *bare = w->name + (role == SG_W_UNEMBED ? 0 : strlen(m->arch.prefix));
+    const char *bare = w->name + (is_head(role) ? 0 : strlen(m->arch.prefix));
     const sg_tensor *t = m->arch.prefix[0] ? sg_safetensors_find(m->file, bare) : NULL;
     if (!t)
         SG_TRY(sg_safetensors_get(&t, m->file, w->name, err)); /* says what is wrong with it, or which name is near */
@@ -276,6 +326,20 @@ static bool in_file(const sg_model *m, const char *pattern)
     return sg_safetensors_find(m->file, bare) || sg_safetensors_find(m->file, full);
 }
 
+/* What old files carry along and the graph computes: causal masks and rotary tables; and the copy of tied embeddings. */
+static bool is_buffer(const sg_model *m, const char *name)
+{
+    static const char *const ends[] = {"attn.bias", "attn.masked_bias", "attention.bias", "attention.masked_bias",
+                                       "rotary_emb.inv_freq"};
+    const size_t n = strlen(name);
+
+    for (size_t i = 0; i < SG_COUNT_OF(ends); i++)
+        if (n >= strlen(ends[i]) && strcmp(name + n - strlen(ends[i]), ends[i]) == 0)
+            return true;
+    const char *unembed = m->arch.names[SG_W_UNEMBED];
+    return m->info.tied && unembed && strcmp(name, unembed) == 0;
+}
+
 static sg_status load_weights(sg_model *m, sg_error *err)
 {
     const int count = sg_safetensors_count(m->file);
@@ -296,20 +360,13 @@ static sg_status load_weights(sg_model *m, sg_error *err)
             SG_TRY(load_weight(m, (sg_weight_role)role, i, &m->weights[role][i], used, err));
     }
     int n_unused = 0, first = -1;
-    for (int i = 0; i < count; i++) {
-        const char *name = sg_safetensors_name(m->file, i);
-        /* Buffers that old files carry along: causal masks and rotary tables, which the graph computes. */
-        if (used[i] || strstr(name, "attn.bias") || strstr(name, "attn.masked_bias") || strstr(name, "rotary_emb.inv_freq") ||
-            (m->info.tied && strcmp(name, "lm_head.weight") == 0))
-            continue;
-        if (n_unused++ == 0)
+    for (int i = 0; i < count; i++)
+        if (!used[i] && !is_buffer(m, sg_safetensors_name(m->file, i)) && n_unused++ == 0)
             first = i;
-    }
     if (n_unused)
-        return warn(m, sg_arena_printf(m->arena, "%d tensor%s of the file %s not used by the family %s, first %s", n_unused,
-                                       n_unused == 1 ? "" : "s", n_unused == 1 ? "is" : "are", m->arch.family,
-                                       sg_safetensors_name(m->file, first)),
-                    err);
+        return sg_fail(err, SG_EUNSUPPORTED, "%s: %s has no place in the family %s%s", m->info.path,
+                       sg_safetensors_name(m->file, first), m->arch.family,
+                       n_unused > 1 ? ", nor have others of its tensors" : "");
     return SG_OK;
 }
 

@@ -13,9 +13,11 @@ typedef struct build {
     const sg_model_info *info;
     sg_dim batch, time, past, keys; /* keys = past + time */
     sg_value *tokens, *positions, *key_mask;
-    sg_value *visible;     /* [batch,1,time,keys] bool */
-    sg_value *frequencies; /* rotary */
-    sg_value *variables[SG_N_WEIGHTS]; /* of the layer at hand */
+    sg_value *visible;       /* [batch,1,time,keys] bool */
+    sg_value *visible_local; /* the same within windows; NULL: no layer is windowed */
+    sg_value *frequencies;   /* rotary */
+    sg_value *rotary_scale;  /* [d_head], with which what was turned is multiplied; NULL: nothing is */
+    sg_value *variables[SG_N_WEIGHTS + 1]; /* of the layer at hand; the last, for weights that there never are, stays NULL */
     sg_dim capacity, n_rows;
 } build;
 
@@ -50,6 +52,18 @@ static sg_value *apply_linear(build *b, sg_value *x, sg_weight_role w, sg_weight
     return b->variables[bias] ? sg_add(b->g, y, b->variables[bias]) : y;
 }
 
+static sg_value *gain(build *b, sg_weight_role w)
+{
+    const double offset = b->m->arch.norm_offset;
+
+    return offset == 0 ? b->variables[w] : sg_add_scalar(b->g, b->variables[w], offset);
+}
+
+static sg_value *rms_norm(build *b, sg_value *x, sg_weight_role w, const char *name, const char *axes)
+{
+    return sg_mul(b->g, sg_name(b->g, sg_rms_norm(b->g, x, b->m->arch.eps), name, axes), gain(b, w));
+}
+
 /* RMS norm is named before its gain, layer norm after gain and bias, as the field does. */
 static sg_value *apply_norm(build *b, sg_value *x, sg_weight_role w, sg_weight_role bias, const char *name)
 {
@@ -57,7 +71,16 @@ static sg_value *apply_norm(build *b, sg_value *x, sg_weight_role w, sg_weight_r
 
     if (arch->layer_norm)
         return sg_name(b->g, sg_layer_norm(b->g, x, b->variables[w], b->variables[bias], arch->eps), name, "btd");
-    return sg_mul(b->g, sg_name(b->g, sg_rms_norm(b->g, x, arch->eps), name, "btd"), b->variables[w]);
+    return rms_norm(b, x, w, name, "btd");
+}
+
+/* A norm inside a block: "ln1", "ln1_post". */
+static sg_value *norm_in(build *b, sg_value *x, sg_weight_role w, sg_weight_role bias, int layer, const char *what)
+{
+    char name[96];
+
+    snprintf(name, sizeof name, "blocks.%d.%s.hook_normalized", layer, what);
+    return apply_norm(b, x, w, bias, name);
 }
 
 static sg_value *heads(build *b, sg_value *x, sg_dim n)
@@ -78,30 +101,78 @@ static sg_value *remember(build *b, sg_value *x, int layer, const char *what)
     return sg_slice(b->g, sg_assign_slice(b->g, cache, x, 1, b->past), 1, 0, b->keys, 1);
 }
 
+/* Queries, keys and values [batch,time,heads,width], from one matrix or three. */
+static void project(build *b, sg_value *x, sg_value *qkv[3])
+{
+    static const sg_weight_role weights[3] = {SG_W_Q, SG_W_K, SG_W_V}, biases[3] = {SG_W_Q_BIAS, SG_W_K_BIAS, SG_W_V_BIAS};
+    const sg_model_info *in = b->info;
+    const sg_arch *arch = &b->m->arch;
+    const sg_dim d = in->d_head, n[3] = {in->n_heads, in->n_kv_heads, in->n_kv_heads};
+    sg_value *all = b->variables[SG_W_QKV] ? apply_linear(b, x, SG_W_QKV, SG_W_QKV_BIAS) : NULL;
+
+    if (all && arch->qkv == SG_QKV_HEADS)
+        all = sg_reshape(b->g, all, 4, (sg_dim[]){b->batch, b->time, in->n_heads, 3 * d});
+    for (int i = 0, from = 0; i < 3; from += (int)n[i++]) {
+        if (all && arch->qkv == SG_QKV_HEADS)
+            qkv[i] = sg_slice(b->g, all, 3, i * d, (i + 1) * d, 1);
+        else if (all)
+            qkv[i] = sg_slice(b->g, all, 2, from * d, (from + n[i]) * d, 1);
+        else
+            qkv[i] = apply_linear(b, x, weights[i], biases[i]);
+        if (isfinite(arch->qkv_cap))
+            qkv[i] = sg_clamp(b->g, qkv[i], -arch->qkv_cap, arch->qkv_cap);
+        if (!all || arch->qkv != SG_QKV_HEADS)
+            qkv[i] = heads(b, qkv[i], n[i]);
+    }
+}
+
+/* RMS norm of queries or keys, of each head or of all together. */
+static sg_value *norm_heads(build *b, sg_value *x, sg_dim n, sg_weight_role w, int layer, const char *what)
+{
+    char name[96];
+
+    snprintf(name, sizeof name, "blocks.%d.attn.%s.hook_normalized", layer, what);
+    if (b->m->arch.qk_norm == SG_QK_NORM_HEAD)
+        return rms_norm(b, x, w, name, "bthd");
+    sg_value *flat = sg_reshape(b->g, x, 3, (sg_dim[]){b->batch, b->time, n * b->info->d_head});
+    return heads(b, rms_norm(b, flat, w, name, "btd"), n);
+}
+
+static sg_value *turn(build *b, sg_value *x)
+{
+    sg_value *y = sg_rope(b->g, x, b->positions, b->frequencies, b->m->arch.rope_layout);
+
+    return b->rotary_scale ? sg_mul(b->g, y, b->rotary_scale) : y;
+}
+
+/* cap tanh(x / cap), of x times a scale. */
+static sg_value *scale_and_cap(sg_graph *g, sg_value *x, double scale, double cap)
+{
+    if (!isfinite(cap))
+        return scale == 1 ? x : sg_mul_scalar(g, x, scale);
+    return sg_mul_scalar(g, sg_tanh(g, sg_mul_scalar(g, x, scale / cap)), cap);
+}
+
 static sg_value *attention(build *b, sg_value *x, int layer)
 {
     sg_graph *g = b->g;
     const sg_model_info *in = b->info;
+    const sg_arch *arch = &b->m->arch;
     const sg_dim h = in->n_heads, kv = in->n_kv_heads, d = in->d_head, group = h / kv;
     static const int to_heads[4] = {0, 2, 1, 3};
-    sg_value *q, *k, *v;
+    sg_value *qkv[3];
 
-    if (b->variables[SG_W_QKV]) {
-        sg_value *all = apply_linear(b, x, SG_W_QKV, SG_W_QKV_BIAS);
-        q = sg_slice(g, all, 2, 0, h * d, 1);
-        k = sg_slice(g, all, 2, h * d, (h + kv) * d, 1);
-        v = sg_slice(g, all, 2, (h + kv) * d, (h + 2 * kv) * d, 1);
-    } else {
-        q = apply_linear(b, x, SG_W_Q, SG_W_Q_BIAS);
-        k = apply_linear(b, x, SG_W_K, SG_W_K_BIAS);
-        v = apply_linear(b, x, SG_W_V, SG_W_V_BIAS);
+    project(b, x, qkv);
+    sg_value *q = name_in(b, qkv[0], layer, "attn.hook_q", "bthd");
+    sg_value *k = name_in(b, qkv[1], layer, "attn.hook_k", "bthd");
+    sg_value *v = name_in(b, qkv[2], layer, "attn.hook_v", "bthd");
+    if (arch->qk_norm != SG_QK_NORM_NONE) {
+        q = norm_heads(b, q, h, SG_W_Q_NORM, layer, "q_norm");
+        k = norm_heads(b, k, kv, SG_W_K_NORM, layer, "k_norm");
     }
-    q = name_in(b, heads(b, q, h), layer, "attn.hook_q", "bthd");
-    k = name_in(b, heads(b, k, kv), layer, "attn.hook_k", "bthd");
-    v = name_in(b, heads(b, v, kv), layer, "attn.hook_v", "bthd");
     if (b->frequencies) {
-        q = name_in(b, sg_rope(g, q, b->positions, b->frequencies, SG_ROPE_HALF), layer, "attn.hook_rot_q", "bthd");
-        k = name_in(b, sg_rope(g, k, b->positions, b->frequencies, SG_ROPE_HALF), layer, "attn.hook_rot_k", "bthd");
+        q = name_in(b, turn(b, q), layer, "attn.hook_rot_q", "bthd");
+        k = name_in(b, turn(b, k), layer, "attn.hook_rot_k", "bthd");
     }
     k = sg_transpose(g, remember(b, k, layer, "k"), to_heads); /* [batch,kv,keys,d] */
     v = sg_transpose(g, remember(b, v, layer, "v"), to_heads);
@@ -111,9 +182,11 @@ static sg_value *attention(build *b, sg_value *x, int layer)
         k = sg_expand(g, k, 2);
         v = sg_expand(g, v, 2);
     }
-    sg_value *scores = sg_mul_scalar(g, sg_matmul(g, q, k, false, true), 1 / sqrt((double)d));
+    const double scale = arch->query_scale / (arch->scale_by_layer ? layer + 1 : 1);
+    sg_value *scores = scale_and_cap(g, sg_matmul(g, q, k, false, true), scale, arch->attention_cap);
     scores = sg_reshape(g, scores, 4, (sg_dim[]){b->batch, h, b->time, b->keys});
-    scores = sg_where(g, b->visible, scores, sg_scalar_like(g, scores, -(double)INFINITY));
+    sg_value *visible = sg_arch_windowed(arch, layer) ? b->visible_local : b->visible;
+    scores = sg_where(g, visible, scores, sg_scalar_like(g, scores, -(double)INFINITY));
     scores = name_in(b, scores, layer, "attn.hook_attn_scores", "bhts");
     sg_value *pattern = name_in(b, sg_softmax(g, scores, -1), layer, "attn.hook_pattern", "bhts");
     sg_value *p = group > 1 ? sg_reshape(g, pattern, 5, (sg_dim[]){b->batch, kv, group, b->time, b->keys}) : pattern;
@@ -139,12 +212,15 @@ static sg_value *activate(build *b, sg_value *x)
 
 static sg_value *mlp(build *b, sg_value *x, int layer)
 {
+    const sg_dim f = b->info->d_mlp;
     sg_value *post;
 
     if (b->m->arch.gated) {
-        sg_value *gate = name_in(b, sg_matmul(b->g, x, b->variables[SG_W_GATE], false, !b->m->arch.in_out), layer,
-                                 "mlp.hook_pre", "btd");
-        sg_value *up = name_in(b, apply_linear(b, x, SG_W_UP, SG_W_UP_BIAS), layer, "mlp.hook_pre_linear", "btd");
+        sg_value *both = b->variables[SG_W_GATE_UP] ? apply_linear(b, x, SG_W_GATE_UP, SG_N_WEIGHTS) : NULL;
+        sg_value *gate = both ? sg_slice(b->g, both, 2, 0, f, 1) : apply_linear(b, x, SG_W_GATE, SG_W_GATE_BIAS);
+        sg_value *up = both ? sg_slice(b->g, both, 2, f, 2 * f, 1) : apply_linear(b, x, SG_W_UP, SG_W_UP_BIAS);
+        gate = name_in(b, gate, layer, "mlp.hook_pre", "btd");
+        up = name_in(b, up, layer, "mlp.hook_pre_linear", "btd");
         post = sg_mul(b->g, activate(b, gate), up);
     } else {
         post = activate(b, name_in(b, apply_linear(b, x, SG_W_UP, SG_W_UP_BIAS), layer, "mlp.hook_pre", "btd"));
@@ -154,36 +230,87 @@ static sg_value *mlp(build *b, sg_value *x, int layer)
 
 static sg_value *block(build *b, sg_value *x, int layer)
 {
+    const sg_arch *arch = &b->m->arch;
+    const bool before = arch->norms != SG_NORM_OUTPUT, behind = arch->norms != SG_NORM_PRE;
     sg_graph *g = b->g;
-    char norm[64];
 
     sg_scope(g, "blocks.%d", layer);
     declare(b, layer);
     x = name_in(b, x, layer, "hook_resid_pre", "btd");
     sg_scope(g, "blocks.%d.attn", layer);
-    snprintf(norm, sizeof norm, "blocks.%d.ln1.hook_normalized", layer);
-    sg_value *a = attention(b, apply_norm(b, x, SG_W_NORM1, SG_W_NORM1_BIAS, norm), layer);
+    sg_value *read = before ? norm_in(b, x, SG_W_NORM1, SG_W_NORM1_BIAS, layer, "ln1") : x;
+    sg_value *a = attention(b, read, layer);
+    if (behind)
+        a = norm_in(b, a, SG_W_NORM1_POST, SG_N_WEIGHTS, layer, "ln1_post");
     a = name_in(b, a, layer, "hook_attn_out", "btd");
-    x = name_in(b, sg_add(g, x, a), layer, "hook_resid_mid", "btd");
+    sg_value *sum = sg_add(g, x, a);
+    if (arch->parallel == SG_SERIAL)
+        x = sum = name_in(b, sum, layer, "hook_resid_mid", "btd");
     sg_scope(g, "blocks.%d.mlp", layer);
-    snprintf(norm, sizeof norm, "blocks.%d.ln2.hook_normalized", layer);
-    sg_value *f = mlp(b, apply_norm(b, x, SG_W_NORM2, SG_W_NORM2_BIAS, norm), layer);
+    if (arch->parallel != SG_PARALLEL_ONE_NORM)
+        read = before ? norm_in(b, x, SG_W_NORM2, SG_W_NORM2_BIAS, layer, "ln2") : x;
+    sg_value *f = mlp(b, read, layer);
+    if (behind)
+        f = norm_in(b, f, SG_W_NORM2_POST, SG_N_WEIGHTS, layer, "ln2_post");
     f = name_in(b, f, layer, "hook_mlp_out", "btd");
-    return name_in(b, sg_add(g, x, f), layer, "hook_resid_post", "btd");
+    return name_in(b, sg_add(g, sum, f), layer, "hook_resid_post", "btd");
 }
 
-/* theta^(-2k/R), k = 0..R/2-1 (Su et al. 2021, section 3.2.2) */
-static sg_value *rotary_frequencies(build *b)
+static sg_value *numbers(build *b, const double *x, sg_dim n)
 {
-    const sg_dim n = b->m->arch.rotary / 2;
-    double *f = sg_arena_array(b->m->arena, (size_t)n, sizeof *f);
+    const sg_tensor t = sg_tensor_of(SG_F64, 1, &n, (void *)(uintptr_t)x);
 
-    if (!f)
-        return sg_graph_fail(b->g, SG_ENOMEM, "out of memory for rotary frequencies");
-    for (sg_dim k = 0; k < n; k++)
-        f[k] = sg_math_pow(b->m->arch.rope_theta, -2.0 * (double)k / (double)b->m->arch.rotary);
-    sg_tensor t = sg_tensor_of(SG_F64, 1, &n, f);
     return sg_cast(b->g, sg_const(b->g, &t), b->m->opts.dtype);
+}
+
+/* Angles per position, and what is multiplied with what they turned. */
+static void rotary(build *b)
+{
+    const sg_arch *arch = &b->m->arch;
+    const sg_dim n = arch->rotary / 2, d = b->info->d_head;
+    const bool two = arch->rope.kind == SG_ROPE_LONGROPE && b->info->n_context > arch->rope.original;
+    sg_arena *arena = sg_arena_new();
+    double *f = arena ? sg_arena_array(arena, (size_t)(2 * n + d), sizeof *f) : NULL;
+
+    if (!f) {
+        sg_arena_free(arena);
+        sg_graph_fail(b->g, SG_ENOMEM, "out of memory for rotary frequencies");
+        return;
+    }
+    double *scale = f + 2 * n;
+    for (sg_dim k = 0; k < n; k++) {
+        f[k] = sg_rope_frequency(arch, k, false);
+        f[n + k] = sg_rope_frequency(arch, k, true);
+    }
+    for (sg_dim i = 0; i < d; i++)
+        scale[i] = i < arch->rotary ? arch->rope.scale : 1;
+    b->frequencies = numbers(b, f, n);
+    if (two) {
+        sg_value *last = sg_max_axes(b->g, b->positions, SG_ALL_AXES, false);
+        sg_value *is_long = sg_greater_equal(b->g, last, sg_scalar(b->g, SG_I32, (double)arch->rope.original));
+        b->frequencies = sg_where(b->g, is_long, numbers(b, f + n, n), b->frequencies);
+    }
+    b->rotary_scale = arch->rope.scale != 1 ? numbers(b, scale, d) : NULL;
+    sg_arena_free(arena);
+}
+
+/* Which keys each position looks at, everywhere and in the layers that are windowed. */
+static void masks(build *b)
+{
+    sg_graph *g = b->g;
+    const sg_arch *arch = &b->m->arch;
+    const sg_dim dims[4] = {1, 1, b->time, b->keys};
+    bool any = false;
+
+    sg_value *mask = sg_reshape(g, b->key_mask, 4, (sg_dim[]){b->batch, 1, 1, b->keys});
+    sg_value *causal = sg_reshape(g, sg_causal_mask(g, b->time, b->keys), 4, dims);
+    b->visible = sg_name(g, sg_and(g, causal, mask), "visible", "bhts"); /* may be fed: rows that are trees, say */
+    for (int layer = 0; layer < (int)b->info->n_layers; layer++)
+        any |= sg_arch_windowed(arch, layer);
+    if (!any)
+        return;
+    sg_value *near = sg_reshape(g, sg_window_mask(g, b->time, b->keys, arch->window), 4, dims);
+    b->visible_local = sg_name(g, sg_and(g, near, b->visible), "visible_local", "bhts");
 }
 
 static void loss(build *b, sg_value *logits)
@@ -220,14 +347,13 @@ sg_status sg_model_graph(sg_graph **out, const sg_model *m, sg_dim capacity, sg_
     b.tokens = input(&b, "tokens", SG_I32, b.time, "bt");
     b.positions = input(&b, "positions", SG_I32, b.time, "bt");
     b.key_mask = input(&b, "key_mask", SG_BOOL, b.keys, "bs");
-    sg_value *mask = sg_reshape(g, b.key_mask, 4, (sg_dim[]){b.batch, 1, 1, b.keys});
-    sg_value *causal = sg_reshape(g, sg_causal_mask(g, b.time, b.keys), 4, (sg_dim[]){1, 1, b.time, b.keys});
-    b.visible = sg_name(g, sg_and(g, causal, mask), "visible", "bhts"); /* may be fed: rows that are trees, say */
+    masks(&b);
     declare(&b, -1);
     if (!m->arch.learned_positions)
-        b.frequencies = rotary_frequencies(&b);
+        rotary(&b);
 
-    sg_value *x = sg_name(g, sg_embed(g, b.variables[SG_W_EMBED], b.tokens), "hook_embed", "btd");
+    sg_value *x = scale_and_cap(g, sg_embed(g, b.variables[SG_W_EMBED], b.tokens), m->arch.embed_scale, (double)INFINITY);
+    x = sg_name(g, x, "hook_embed", "btd");
     if (m->arch.learned_positions)
         x = sg_add(g, x, sg_name(g, sg_embed(g, b.variables[SG_W_POSITION], b.positions), "hook_pos_embed", "btd"));
     for (int layer = 0; layer < (int)m->info.n_layers; layer++)
@@ -235,7 +361,10 @@ sg_status sg_model_graph(sg_graph **out, const sg_model *m, sg_dim capacity, sg_
     sg_scope(g, "final");
     x = apply_norm(&b, x, SG_W_NORM_FINAL, SG_W_NORM_FINAL_BIAS, "ln_final.hook_normalized");
     sg_value *unembed = b.variables[SG_W_UNEMBED] ? b.variables[SG_W_UNEMBED] : b.variables[SG_W_EMBED];
-    sg_value *logits = sg_name(g, sg_matmul(g, x, unembed, false, true), "logits", "btd");
+    sg_value *logits = sg_matmul(g, x, unembed, false, true);
+    if (b.variables[SG_W_UNEMBED_BIAS])
+        logits = sg_add(g, logits, b.variables[SG_W_UNEMBED_BIAS]);
+    logits = sg_name(g, scale_and_cap(g, logits, 1, m->arch.logit_cap), "logits", "btd");
     if (!capacity)
         loss(&b, logits);
     sg_scope(g, "%s", "");

@@ -81,6 +81,15 @@ sg_value *sg_causal_mask(sg_graph *g, sg_dim n_queries, sg_dim n_keys)
     return sg_less_equal(g, j, sg_expand(g, i, -1));
 }
 
+sg_value *sg_window_mask(sg_graph *g, sg_dim n_queries, sg_dim n_keys, sg_dim width)
+{
+    /* i - T < j - S + width */
+    sg_value *i = sg_sub(g, sg_iota(g, SG_I32, n_queries), sg_extent_of(g, SG_I32, n_queries));
+    sg_value *j = sg_sub(g, sg_iota(g, SG_I32, n_keys), sg_extent_of(g, SG_I32, n_keys));
+
+    return sg_less(g, sg_expand(g, i, -1), sg_add(g, j, sg_scalar(g, SG_I32, (double)width)));
+}
+
 sg_value *sg_length_mask(sg_graph *g, sg_value *lengths, sg_dim n)
 {
     return sg_less(g, sg_iota(g, SG_I32, n), sg_expand(g, lengths, -1));
