@@ -41,11 +41,19 @@ typedef struct sg_encode_opts {
 } sg_encode_opts;
 sg_encode_opts sg_encode_defaults(void);
 
-/* SG_EFORMAT: the file is not a tokenizer; SG_EUNSUPPORTED: it asks for a part this version has not, named in the text.
+/* A tokenizer.json, or a SentencePiece model if the name ends in .model.
+ * SG_EFORMAT: the file is not a tokenizer; SG_EUNSUPPORTED: it asks for a part this version has not, named in the text.
  */
 sg_status sg_tokenizer_open(sg_tokenizer **out, const char *path, sg_error *err) SG_MUST_CHECK;
 sg_status sg_tokenizer_parse(sg_tokenizer **out, const char *json, size_t n_bytes, const char *name,
                              sg_error *err) SG_MUST_CHECK;
+/* Whichever a model's folder has: tokenizer.json; SentencePiece's tokenizer.model; vocab.json with merges.txt;
+ * vocab.txt. What tokenizer_config.json, special_tokens_map.json, added_tokens.json and chat_template.jinja say is
+ * heeded. SG_ENOTFOUND: it has none of them. */
+sg_status sg_tokenizer_open_folder(sg_tokenizer **out, const char *dir, sg_error *err) SG_MUST_CHECK;
+/* The bytes of a SentencePiece model (unigram or bpe). */
+sg_status sg_tokenizer_parse_sentencepiece(sg_tokenizer **out, const void *bytes, size_t n_bytes, const char *name,
+                                           sg_error *err) SG_MUST_CHECK;
 void sg_tokenizer_free(sg_tokenizer *t); /* NULL is fine */
 
 /* ---- from lists of tokens, as GGUF files hold them ---- */

@@ -132,10 +132,23 @@ static sg_status read_post_processor(sg_tokenizer *t, const sg_reader *r, const 
     return SG_OK;
 }
 
+sg_status sg_ends_set(sg_tokenizer *t, const sg_reader *r, int32_t before, int32_t after)
+{
+    t->n_before = t->n_after = 0;
+    t->around = sg_arena_array(r->arena, 2, sizeof *t->around);
+    if (!t->around)
+        return sg_fail(r->err, SG_ENOMEM, "%s: out of memory", r->name);
+    if (before >= 0)
+        t->around[t->n_before++] = before;
+    if (after >= 0)
+        t->around[t->n_before + t->n_after++] = after;
+    return SG_OK;
+}
+
 /* ---- opening ---- */
 
 /* The members "truncation" and "padding" are left alone: how much to keep is the caller's choice here. */
-static sg_status read_all(sg_tokenizer *t, const sg_reader *r, const json_t *root)
+sg_status sg_whole_read(sg_tokenizer *t, const sg_reader *r, const json_t *root)
 {
     if (!json_is_object(root))
         return sg_fail(r->err, SG_EFORMAT, "%s: not a JSON object", r->name);
@@ -201,7 +214,7 @@ sg_status sg_tokenizer_parse(sg_tokenizer **out, const char *json, size_t n_byte
     sg_reader r;
     sg_status status = sg_tokenizer_begin(out, &r, name, err);
     if (status == SG_OK)
-        status = sg_tokenizer_end(out, read_all(*out, &r, root));
+        status = sg_tokenizer_end(out, sg_whole_read(*out, &r, root));
     json_decref(root);
     return status;
 }
@@ -211,8 +224,11 @@ sg_status sg_tokenizer_open(sg_tokenizer **out, const char *path, sg_error *err)
     sg_file *file;
     *out = NULL;
     SG_TRY(sg_file_open(&file, path, err));
-    const char *json = (const char *)sg_file_data(file);
-    const sg_status status = sg_tokenizer_parse(out, json ? json : "", sg_file_bytes(file), path, err);
+    const char *json = (const char *)sg_file_data(file), *end = strrchr(path, '.');
+    const sg_status status =
+        end && strcmp(end, ".model") == 0
+            ? sg_tokenizer_parse_sentencepiece(out, json ? json : "", sg_file_bytes(file), path, err)
+            : sg_tokenizer_parse(out, json ? json : "", sg_file_bytes(file), path, err);
     sg_file_close(file);
     return status;
 }

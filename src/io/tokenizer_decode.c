@@ -16,12 +16,16 @@ enum kind {
     STRIP,         /* up to so many of a character from both ends of each token */
     METASPACE,     /* the mark to a space, or to nothing in the first token */
     END_OF_WORD,   /* the suffix to a space, or to nothing in the last token */
+    WORD_PIECE,    /* a space before tokens but the first and those that begin with the prefix, which goes */
     JOIN           /* a space between tokens: what an absent decoder does */
 };
 
 struct step {
     enum kind kind;
-    const char *text;    /* REPLACE: the replacement; STRIP, METASPACE: the character; END_OF_WORD: the suffix */
+    const char *text;    /* REPLACE: the replacement; STRIP, METASPACE: the character; END_OF_WORD: the suffix;
+                            WORD_PIECE: the prefix */
+    const char *space;   /* END_OF_WORD: what it becomes */
+    bool cleanup;        /* WORD_PIECE: no space before punctuation */
     sg_pattern *pattern; /* REPLACE, END_OF_WORD */
     int64_t start, stop; /* STRIP */
     bool keeps_first;    /* METASPACE: the first token's mark is a space too */
@@ -81,7 +85,14 @@ static sg_status read_metaspace(struct step *step, const sg_reader *r, const jso
 static sg_status read_end_of_word(struct step *step, const sg_reader *r, const json_t *json)
 {
     SG_TRY(sg_json_text(r, json, "suffix", "</w>", &step->text));
+    step->space = " ";
     return sg_pattern_literal(&step->pattern, r, step->text);
+}
+
+static sg_status read_word_piece(struct step *step, const sg_reader *r, const json_t *json)
+{
+    SG_TRY(sg_json_text(r, json, "prefix", "##", &step->text));
+    return sg_json_bool(r, json, "cleanup", true, &step->cleanup);
 }
 
 static const struct {
@@ -96,29 +107,49 @@ static const struct {
     {"Strip", STRIP, read_strip},
     {"Metaspace", METASPACE, read_metaspace},
     {"BPEDecoder", END_OF_WORD, read_end_of_word},
+    {"WordPiece", WORD_PIECE, read_word_piece},
 };
+
+/* A byte-level model whose words end in a suffix (CLIP) has a decoder that says nothing of it, and readers that take it
+ * away afterwards. Here it becomes the visible character of a space before bytes are decoded. */
+static sg_status read_suffix(struct step *steps, int *n, const sg_reader *r, const json_t *json,
+                             const sg_json_steps *list)
+{
+    const char *suffix = json_string_value(json_object_get(json_object_get(json, "model"), "end_of_word_suffix"));
+    if (!suffix || !*suffix || list->n == 0 || strcmp(list->type[0], "ByteLevel") != 0)
+        return SG_OK;
+    struct step *step = &steps[(*n)++];
+    step->kind = END_OF_WORD;
+    step->space = "\xC4\xA0";
+    step->text = sg_arena_strdup(r->arena, suffix);
+    if (!step->text)
+        return sg_fail(r->err, SG_ENOMEM, "%s: out of memory", r->name);
+    return sg_pattern_literal(&step->pattern, r, step->text);
+}
 
 sg_status sg_decoder_read(sg_decoder **out, const sg_reader *r, const json_t *json)
 {
     sg_json_steps list;
     SG_TRY(sg_json_open_steps(r, json, "decoder", "decoders", &list));
     sg_decoder *d = *out = sg_arena_alloc(r->arena, sizeof *d);
-    struct step *steps = sg_arena_array(r->arena, (size_t)list.n + 1, sizeof *steps);
+    struct step *steps = sg_arena_array(r->arena, (size_t)list.n + 2, sizeof *steps);
+    int n = 0;
     if (!d || !steps)
         return sg_fail(r->err, SG_ENOMEM, "%s: out of memory", r->name);
-    for (int i = 0; i < list.n; i++) {
+    SG_TRY(read_suffix(steps, &n, r, json, &list));
+    for (int i = 0; i < list.n; i++, n++) {
         size_t k = 0;
         while (k < SG_COUNT_OF(types) && strcmp(types[k].type, list.type[i]) != 0)
             k++;
         if (k == SG_COUNT_OF(types))
             return sg_json_unsupported(r, "decoder", list.type[i]);
-        steps[i].kind = types[k].kind;
+        steps[n].kind = types[k].kind;
         if (types[k].read)
-            SG_TRY(types[k].read(&steps[i], r, list.step[i]));
+            SG_TRY(types[k].read(&steps[n], r, list.step[i]));
     }
     if (!sg_json_member(json, "decoder"))
-        steps[list.n++].kind = JOIN;
-    *d = (sg_decoder){.steps = steps, .n = list.n};
+        steps[n++].kind = JOIN;
+    *d = (sg_decoder){.steps = steps, .n = n};
     return SG_OK;
 }
 
@@ -228,10 +259,50 @@ static void end_of_word(sg_decode *d, int i, const char *text, size_t n)
 {
     struct memory *m = &d->memory[i];
     if (m->n_tokens > 0)
-        replace(d, i, m->kept.text, m->kept.bytes, " ");
+        replace(d, i, m->kept.text, m->kept.bytes, d->decoder->steps[i].space);
     m->kept.bytes = 0;
     sg_str_append(&m->kept, text, n);
     usable(d, &m->kept);
+}
+
+/* The clean-up of WordPiece's texts: " ." is "." and " n't" is "n't", as a tokenizer.json's reader does it. */
+static void clean_up(const char *text, size_t n, sg_str *out)
+{
+    static const char *const from[] = {" .", " ?", " !", " ,", " ' ", " n't", " 'm", " do not", " 's", " 've", " 're"};
+    static const char *const to[] = {".", "?", "!", ",", "'", "n't", "'m", " don't", "'s", "'ve", "'re"};
+    for (size_t at = 0; at < n;) {
+        size_t k = 0;
+        while (k < SG_COUNT_OF(from) && (n - at < strlen(from[k]) || memcmp(text + at, from[k], strlen(from[k])) != 0))
+            k++;
+        if (k < SG_COUNT_OF(from)) {
+            sg_str_puts(out, to[k]);
+            at += strlen(from[k]);
+        } else {
+            sg_str_append(out, text + at++, 1);
+        }
+    }
+}
+
+static void word_piece(sg_decode *d, int i, const char *text, size_t n)
+{
+    const struct step *step = &d->decoder->steps[i];
+    struct memory *m = &d->memory[i];
+    const size_t n_prefix = strlen(step->text);
+    m->made.bytes = m->kept.bytes = 0;
+    if (m->n_tokens > 0 && n >= n_prefix && memcmp(text, step->text, n_prefix) == 0) {
+        sg_str_append(&m->kept, text + n_prefix, n - n_prefix);
+    } else {
+        sg_str_puts(&m->kept, m->n_tokens > 0 ? " " : "");
+        sg_str_append(&m->kept, text, n);
+    }
+    if (!usable(d, &m->kept))
+        return;
+    if (step->cleanup)
+        clean_up(m->kept.text, m->kept.bytes, &m->made);
+    else
+        sg_str_append(&m->made, m->kept.text, m->kept.bytes);
+    if (usable(d, &m->made))
+        feed(d, i + 1, m->made.text ? m->made.text : "", m->made.bytes, true);
 }
 
 static void strip(sg_decode *d, int i, const char *text, size_t n, bool ends)
@@ -294,6 +365,9 @@ static void feed_token(sg_decode *d, int i, const char *text, size_t n)
         break;
     case BYTE_FALLBACK:
         byte_fallback(d, i, text, n);
+        break;
+    case WORD_PIECE:
+        word_piece(d, i, text, n);
         break;
     default:
         end_of_word(d, i, text, n);

@@ -50,6 +50,9 @@ int sg_named_byte(const char *text, size_t n);
 bool sg_is_space(int32_t code); /* Unicode White_Space */
 bool sg_is_word(int32_t code);  /* letters, marks, decimal digits, connectors */
 bool sg_is_mark(int32_t code);
+bool sg_is_nonspacing(int32_t code); /* marks that take no room of their own */
+bool sg_is_control(int32_t code);    /* controls, formats, private and unassigned ones; not tab and line ends */
+bool sg_is_ideograph(int32_t code);  /* of Chinese, Japanese and Korean, as BERT counts them */
 
 /* ---- reading JSON (tokenizer_json.c) ---- */
 
@@ -58,6 +61,8 @@ typedef struct sg_reader {
     const char *name;
     sg_arena *arena;
     sg_error *err;
+    const void *charsmap; /* of a SentencePiece model, for SG_STEP_CHARSMAP */
+    size_t charsmap_bytes;
 } sg_reader;
 
 #define SG_MAX_STEPS 64
@@ -201,6 +206,13 @@ bool sg_added_next(sg_added_walk *w, sg_span *out);
 /* The step that a SentencePiece model's own map of characters takes; no tokenizer.json has it under this name. */
 #define SG_STEP_CHARSMAP "SentencePiece"
 
+typedef struct sg_charsmap sg_charsmap;
+
+/* clusters: look up as tokenizer.json's readers do, not as SentencePiece itself (tokenizer_charsmap.c). */
+sg_status sg_charsmap_new(sg_charsmap **out, const sg_reader *r, const void *bytes, size_t n, bool clusters);
+sg_status sg_charsmap_read(sg_charsmap **out, const sg_reader *r, const json_t *json);
+void sg_charsmap_apply(const sg_charsmap *m, const char *text, size_t n, sg_str *out);
+
 sg_status sg_normalizer_read(sg_normalizer **out, const sg_reader *r, const json_t *json);
 
 /* Two buffers that steps alternate between. */
@@ -239,7 +251,7 @@ sg_status sg_bpe_halves(const sg_reader *r, const char *text, size_t n_text, siz
                         size_t n[2]); /* of "left right" */
 sg_status sg_bpe_add(sg_bpe *b, const sg_reader *r, const char *const half[2], const size_t n[2], sg_str *joined);
 sg_status sg_bpe_finish(sg_bpe *b, const sg_reader *r);
-/* scores, makes [n_ids]: which tokens take part. */
+/* makes [n_ids]: which tokens take part; scores of those. */
 sg_status sg_bpe_merge_by_score(sg_bpe *b, const sg_reader *r, const float *scores, const bool *makes);
 sg_status sg_bpe_read(sg_bpe **out, const sg_reader *r, const json_t *model, const sg_vocab *vocab);
 /* Whether pieces may come as raw bytes that stand for their byte-level characters. */
@@ -247,15 +259,57 @@ bool sg_bpe_takes_bytes(const sg_bpe *b);
 sg_status sg_bpe_encode(const sg_bpe *b, sg_bpe_work *w, const char *piece, size_t n, bool as_bytes, sg_tokens *out,
                         sg_error *err);
 
+/* ---- WordPiece (tokenizer_wordpiece.c) ---- */
+
+typedef struct sg_wordpiece sg_wordpiece;
+
+typedef struct sg_wordpiece_opts {
+    const char *unk_token, *prefix; /* borrowed from the arena */
+    int64_t max_chars;              /* a longer word is unknown */
+} sg_wordpiece_opts;
+sg_status sg_wordpiece_new(sg_wordpiece **out, const sg_reader *r, const sg_wordpiece_opts *opts,
+                           const sg_vocab *vocab);
+sg_status sg_wordpiece_read(sg_wordpiece **out, const sg_reader *r, const json_t *model, const sg_vocab *vocab);
+sg_status sg_wordpiece_encode(const sg_wordpiece *p, sg_str *work, const char *word, size_t n, sg_tokens *out,
+                              sg_error *err);
+
+/* ---- Unigram (tokenizer_unigram.c) ---- */
+
+typedef struct sg_unigram sg_unigram;
+
+typedef struct sg_unigram_opts {
+    const bool *makes;   /* [n_ids] which tokens take part */
+    const float *scores; /* log probabilities of those */
+    int32_t unk;         /* -1: none */
+    bool byte_fallback;
+} sg_unigram_opts;
+sg_status sg_unigram_new(sg_unigram **out, const sg_reader *r, const sg_unigram_opts *opts, const sg_vocab *vocab);
+sg_status sg_unigram_read(sg_unigram **out, const sg_reader *r, const json_t *model, const sg_vocab *vocab);
+
+typedef struct sg_unigram_work {
+    struct sg_path *paths;
+    size_t n_paths; /* capacity */
+} sg_unigram_work;
+void sg_unigram_work_free(sg_unigram_work *w);
+sg_status sg_unigram_encode(const sg_unigram *u, sg_unigram_work *w, const char *piece, size_t n, sg_tokens *out,
+                            sg_error *err);
+
 /* ---- the model, of whichever kind (tokenizer_model.c) ---- */
 
 typedef struct sg_token_model {
     sg_tokenizer_kind kind;
     sg_bpe *bpe; /* SG_TOKENIZER_BPE, SG_TOKENIZER_SPM */
+    sg_wordpiece *wordpiece;
+    sg_unigram *unigram;
 } sg_token_model;
 
+/* What a call keeps: buffers, and in long texts the ids of words seen lately. */
 typedef struct sg_model_work {
     sg_bpe_work bpe;
+    sg_str text;
+    sg_unigram_work unigram;
+    struct sg_seen *seen;
+    int64_t n_pieces;
 } sg_model_work;
 void sg_model_work_free(sg_model_work *w);
 
@@ -276,6 +330,7 @@ struct sg_pre {
     const char *name;
     const char *patterns[6]; /* NULL after the last */
     bool nfc, ignore_merges;
+    bool clip; /* cut at what the pattern leaves, in lower case */
 };
 sg_status sg_pre_find(const struct sg_pre **out, const char *file, const char *name, sg_error *err);
 
@@ -284,7 +339,7 @@ sg_status sg_pre_find(const struct sg_pre **out, const char *file, const char *n
 typedef struct sg_pretokenizer sg_pretokenizer;
 
 sg_status sg_pretokenizer_read(sg_pretokenizer **out, const sg_reader *r, const json_t *json,
-                                const sg_token_model *model);
+                               const sg_token_model *model);
 
 typedef struct sg_pretok_work {
     sg_str buffer[SG_MAX_STEPS];
@@ -331,9 +386,24 @@ struct sg_tokenizer {
 /* An empty tokenizer and the reader that fills it; the end keeps it if the status is SG_OK, and else frees it. */
 sg_status sg_tokenizer_begin(sg_tokenizer **t, sg_reader *r, const char *name, sg_error *err);
 sg_status sg_tokenizer_end(sg_tokenizer **t, sg_status status);
+sg_status sg_whole_read(sg_tokenizer *t, const sg_reader *r, const json_t *root);
+/* What goes before and after a text, -1: nothing. */
+sg_status sg_ends_set(sg_tokenizer *t, const sg_reader *r, int32_t before, int32_t after);
 /* All but vocabulary, model and post-processor. */
 sg_status sg_parts_read(sg_tokenizer *t, const sg_reader *r, const json_t *root);
 /* "FILE: line N: ..." for what jansson refused. */
 sg_status sg_json_refused(const char *name, const json_error_t *why, sg_error *err);
+
+/* ---- lists, other files (tokenizer_lists.c, tokenizer_sentencepiece.c, tokenizer_folder.c) ---- */
+
+/* settings (or NULL): what lies beside a tokenizer in its folder, see tokenizer_folder.c. */
+sg_status sg_lists_read(sg_tokenizer *t, const sg_reader *r, const sg_tokenizer_vocab *in, const json_t *settings);
+sg_status sg_sentencepiece_read(sg_tokenizer *t, const sg_reader *r, const void *bytes, size_t n,
+                                const json_t *settings);
+void sg_settings_ends(const json_t *settings, sg_tokenizer_vocab *v);
+/* Puts a byte-level vocabulary's pre-tokenizer and the like into root; false when memory is out. */
+bool sg_byte_level_parts(json_t *root, const struct sg_pre *pre, bool prefix_space);
+/* An item of "added_tokens", whose id may lie beyond the model's but not beyond the vocabulary's. */
+sg_status sg_vocab_put_added(sg_vocab *v, const sg_reader *r, const json_t *token);
 
 #endif

@@ -112,12 +112,21 @@ static void put_text(const sg_tokenizer_vocab *in, int32_t i, bool marks, sg_str
 
 /* A text that another token has already is no error: some files pad their lists with copies. It is shown and never
  * made. */
-static sg_status read_tokens(sg_tokenizer *t, const sg_reader *r, const sg_tokenizer_vocab *in)
+static sg_status read_tokens(sg_tokenizer *t, const sg_reader *r, const sg_tokenizer_vocab *in, const json_t *more)
 {
     size_t bytes = 0;
+    int32_t n_ids = in->n, id;
     for (int32_t i = 0; i < in->n; i++)
         bytes += 3 * bytes_of(in, i) + 3; /* a byte that is not UTF-8 becomes three */
-    SG_TRY(sg_vocab_begin(&t->vocab, r, (size_t)in->n, (size_t)in->n, in->n, bytes));
+    for (size_t i = 0; i < json_array_size(more); i++) {
+        const json_t *token = json_array_get(more, i);
+        const char *content = json_string_value(json_object_get(token, "content"));
+        SG_TRY(sg_json_id(r, json_object_get(token, "id"), content, &id));
+        bytes += strlen(content) + 1;
+        n_ids = SG_MAX(n_ids, id + 1);
+    }
+    const size_t n = (size_t)in->n + json_array_size(more);
+    SG_TRY(sg_vocab_begin(&t->vocab, r, n, n, n_ids, bytes));
     const bool marks = has_marks(in);
     sg_str text = {0};
     sg_status status = SG_OK;
@@ -134,6 +143,8 @@ static sg_status read_tokens(sg_tokenizer *t, const sg_reader *r, const sg_token
             sg_vocab_mark(&t->vocab, i);
     }
     sg_str_free(&text);
+    for (size_t i = 0; i < json_array_size(more) && status == SG_OK; i++)
+        status = sg_vocab_put_added(&t->vocab, r, json_array_get(more, i));
     return status;
 }
 
@@ -168,21 +179,49 @@ static sg_status read_byte_level(sg_tokenizer *t, const sg_reader *r, const sg_t
     return status == SG_OK ? sg_bpe_finish(t->model.bpe, r) : status;
 }
 
-static sg_status read_scored_pairs(sg_tokenizer *t, const sg_reader *r, const sg_tokenizer_vocab *in)
+/* Which tokens text may become, for the caller to free. */
+static sg_status list_makers(const sg_tokenizer *t, const sg_reader *r, const sg_tokenizer_vocab *in, bool **out)
 {
-    const sg_bpe_opts opts = {
-        .prefix = "", .suffix = "", .unk_token = token_text(t, in->unk), .fuse_unk = true, .byte_fallback = true};
-    SG_TRY(sg_bpe_new(&t->model.bpe, r, &opts, &t->vocab));
-    bool *makes = calloc((size_t)in->n + 1, sizeof *makes);
+    bool *makes = *out = calloc((size_t)t->vocab.n_ids + 1, sizeof *makes);
     if (!makes)
         return sg_fail(r->err, SG_ENOMEM, "%s: out of memory", r->name);
     for (int32_t i = 0; i < in->n; i++) {
         const sg_vocab_entry *e = sg_vocab_at(&t->vocab, i);
         makes[i] = type_of(in, i) == SG_TOKEN_NORMAL && sg_map_get(t->vocab.model_ids, e->text, e->bytes) == i;
     }
+    return SG_OK;
+}
+
+static sg_status read_scored_pairs(sg_tokenizer *t, const sg_reader *r, const sg_tokenizer_vocab *in)
+{
+    const sg_bpe_opts opts = {
+        .prefix = "", .suffix = "", .unk_token = token_text(t, in->unk), .fuse_unk = true, .byte_fallback = true};
+    SG_TRY(sg_bpe_new(&t->model.bpe, r, &opts, &t->vocab));
+    bool *makes;
+    SG_TRY(list_makers(t, r, in, &makes));
     const sg_status status = sg_bpe_merge_by_score(t->model.bpe, r, in->scores, makes);
     free(makes);
     return status;
+}
+
+static sg_status read_unigram(sg_tokenizer *t, const sg_reader *r, const sg_tokenizer_vocab *in)
+{
+    sg_unigram_opts opts = {.scores = in->scores, .unk = in->unk};
+    bool *makes;
+    for (int32_t i = 0; i < in->n; i++)
+        opts.byte_fallback |= type_of(in, i) == SG_TOKEN_BYTE;
+    SG_TRY(list_makers(t, r, in, &makes));
+    opts.makes = makes;
+    const sg_status status = sg_unigram_new(&t->model.unigram, r, &opts, &t->vocab);
+    free(makes);
+    return status;
+}
+
+static sg_status read_word_pieces(sg_tokenizer *t, const sg_reader *r, const sg_tokenizer_vocab *in)
+{
+    const char *unk = in->unk >= 0 ? token_text(t, in->unk) : "[UNK]";
+    return sg_wordpiece_new(&t->model.wordpiece, r,
+                            &(sg_wordpiece_opts){.unk_token = unk, .prefix = "##", .max_chars = 100}, &t->vocab);
 }
 
 /* ---- what surrounds the model ---- */
@@ -199,19 +238,29 @@ static json_t *sequence(const char *key, json_t *list)
     return json_pack("{s:s, s:o}", "type", "Sequence", key, list);
 }
 
-static bool byte_level_parts(json_t *root, const struct sg_pre *pre)
+bool sg_byte_level_parts(json_t *root, const struct sg_pre *pre, bool prefix_space)
 {
-    json_t *cuts = json_array();
+    json_t *cuts = json_array(), *norms = json_array();
     bool failed = false;
+    if (prefix_space) /* before cutting, and the text of the bytes stays as it is */
+        add_step(cuts, &failed,
+                 json_pack("{s:s, s:s, s:b, s:s}", "type", "Metaspace", "replacement", " ", "split", 0,
+                           "prepend_scheme", "always"));
     for (size_t i = 0; i < SG_COUNT_OF(pre->patterns) && pre->patterns[i]; i++)
         add_step(cuts, &failed,
-                 json_pack("{s:s, s:{s:s}, s:s}", "type", "Split", "pattern", "Regex", pre->patterns[i], "behavior",
-                           "Isolated"));
+                 json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split", "pattern", "Regex", pre->patterns[i],
+                           "behavior", pre->clip ? "Removed" : "Isolated", "invert", pre->clip));
     add_step(cuts, &failed, json_pack("{s:s, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0, "use_regex", 0));
-    failed |= json_object_set_new(root, "pre_tokenizer", sequence("pretokenizers", cuts)) != 0;
-    failed |= json_object_set_new(root, "decoder", json_pack("{s:s}", "type", "ByteLevel")) != 0;
     if (pre->nfc)
-        failed |= json_object_set_new(root, "normalizer", json_pack("{s:s}", "type", "NFC")) != 0;
+        add_step(norms, &failed, json_pack("{s:s}", "type", "NFC"));
+    if (pre->clip) {
+        add_step(norms, &failed,
+                 json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "Regex", "\\s+", "content", " "));
+        add_step(norms, &failed, json_pack("{s:s}", "type", "Lowercase"));
+    }
+    failed |= json_object_set_new(root, "pre_tokenizer", sequence("pretokenizers", cuts)) != 0;
+    failed |= json_object_set_new(root, "normalizer", sequence("normalizers", norms)) != 0;
+    failed |= json_object_set_new(root, "decoder", json_pack("{s:s}", "type", "ByteLevel")) != 0;
     return !failed;
 }
 
@@ -245,21 +294,54 @@ static bool sentence_parts(json_t *root, const sg_tokenizer_vocab *in)
     return !failed;
 }
 
+/* Lists do not say whether a text is to be in lower case. A vocabulary without a single capital says it. */
+static bool word_parts(json_t *root, const sg_tokenizer *t, const json_t *settings)
+{
+    const json_t *lower = json_object_get(settings, "do_lower_case"),
+                 *accents = json_object_get(settings, "strip_accents");
+    const json_t *ideographs = json_object_get(settings, "tokenize_chinese_chars");
+    bool capitals = false;
+    for (int32_t i = 0; i < t->vocab.n && !json_is_boolean(lower); i++) {
+        const char *text = t->vocab.entries[i].text;
+        if (*text != '[' && *text != '<')
+            capitals |= strpbrk(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != NULL;
+    }
+    json_t *norm = json_pack("{s:s, s:b, s:b}", "type", "BertNormalizer", "lowercase",
+                             json_is_boolean(lower) ? json_is_true(lower) : !capitals, "handle_chinese_chars",
+                             !json_is_false(ideographs));
+    const bool told = !json_is_boolean(accents) ||
+                      json_object_set_new(norm, "strip_accents", json_boolean(json_is_true(accents))) == 0;
+    return json_object_set_new(root, "normalizer", norm) == 0 && told &&
+           json_object_set_new(root, "pre_tokenizer", json_pack("{s:s}", "type", "BertPreTokenizer")) == 0 &&
+           json_object_set_new(root, "decoder", json_pack("{s:s}", "type", "WordPiece")) == 0;
+}
+
+static bool named_in(const json_t *list, int32_t id)
+{
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (json_integer_value(json_object_get(json_array_get(list, i), "id")) == id)
+            return true;
+    return false;
+}
+
 /* What texts are searched for: special tokens where the caller wants them, user-defined ones always. */
-static bool added_parts(json_t *root, const sg_tokenizer *t, const sg_tokenizer_vocab *in)
+static bool added_parts(json_t *root, const sg_tokenizer *t, const sg_tokenizer_vocab *in, json_t *more)
 {
     json_t *list = json_array();
     bool failed = false;
     for (int32_t i = 0; i < in->n; i++) {
         const sg_token_type type = type_of(in, i);
         const sg_vocab_entry *e = sg_vocab_at(&t->vocab, i);
-        if ((type != SG_TOKEN_CONTROL && type != SG_TOKEN_USER && type != SG_TOKEN_UNKNOWN) || e->bytes == 0 ||
-            strlen(e->text) != e->bytes || sg_vocab_find(&t->vocab, e->text, e->bytes) != i)
+        if (type != SG_TOKEN_CONTROL && type != SG_TOKEN_USER && type != SG_TOKEN_UNKNOWN)
             continue;
-        add_step(list, &failed,
-                 json_pack("{s:s, s:i, s:b, s:b}", "content", e->text, "id", (int)i, "special", type != SG_TOKEN_USER,
-                           "normalized", 0));
+        if (e->bytes > 0 && strlen(e->text) == e->bytes && sg_vocab_find(&t->vocab, e->text, e->bytes) == i &&
+            !named_in(more, i))
+            add_step(list, &failed,
+                     json_pack("{s:s, s:i, s:b, s:b}", "content", e->text, "id", (int)i, "special",
+                               type != SG_TOKEN_USER, "normalized", 0));
     }
+    if (more)
+        failed |= json_array_extend(list, more) != 0;
     return json_object_set_new(root, "added_tokens", list) == 0 && !failed;
 }
 
@@ -267,13 +349,7 @@ static sg_status read_ends(sg_tokenizer *t, const sg_reader *r, const sg_tokeniz
 {
     const bool words = in->kind == SG_TOKENIZER_WORDPIECE;
     const int32_t before = words && in->cls >= 0 ? in->cls : in->bos, after = words && in->sep >= 0 ? in->sep : in->eos;
-    t->around = sg_arena_array(r->arena, 2, sizeof *t->around);
-    if (!t->around)
-        return sg_fail(r->err, SG_ENOMEM, "%s: out of memory", r->name);
-    if (in->add_bos && before >= 0)
-        t->around[t->n_before++] = before;
-    if (in->add_eos && after >= 0)
-        t->around[t->n_before + t->n_after++] = after;
+    SG_TRY(sg_ends_set(t, r, in->add_bos ? before : -1, in->add_eos ? after : -1));
     t->special = (sg_special_ids){.bos = in->bos,
                                   .eos = in->eos,
                                   .unk = in->unk,
@@ -284,13 +360,14 @@ static sg_status read_ends(sg_tokenizer *t, const sg_reader *r, const sg_tokeniz
     return copy_text(r, in->chat_template, &t->chat_template);
 }
 
-static sg_status read_lists(sg_tokenizer *t, const sg_reader *r, const sg_tokenizer_vocab *in)
+sg_status sg_lists_read(sg_tokenizer *t, const sg_reader *r, const sg_tokenizer_vocab *in, const json_t *settings)
 {
     const struct sg_pre *pre = NULL;
     SG_TRY(check_lists(in, r->err));
     if (in->kind == SG_TOKENIZER_BPE)
         SG_TRY(sg_pre_find(&pre, r->name, in->pre ? in->pre : "default", r->err));
-    SG_TRY(read_tokens(t, r, in));
+    json_t *more = json_object_get(settings, "added");
+    SG_TRY(read_tokens(t, r, in, more));
     t->model.kind = in->kind;
     switch (in->kind) {
     case SG_TOKENIZER_BPE:
@@ -299,12 +376,21 @@ static sg_status read_lists(sg_tokenizer *t, const sg_reader *r, const sg_tokeni
     case SG_TOKENIZER_SPM:
         SG_TRY(read_scored_pairs(t, r, in));
         break;
+    case SG_TOKENIZER_WORDPIECE:
+        SG_TRY(read_word_pieces(t, r, in));
+        break;
+    case SG_TOKENIZER_UNIGRAM:
+        SG_TRY(read_unigram(t, r, in));
+        break;
     default:
-        return sg_fail(r->err, SG_EUNSUPPORTED, "%s: lists of this kind", r->name);
+        return sg_fail(r->err, SG_EARG, "%s: a vocabulary of kind %d", r->name, (int)in->kind);
     }
     json_t *root = json_object();
-    const bool made =
-        root && (pre ? byte_level_parts(root, pre) : sentence_parts(root, in)) && added_parts(root, t, in);
+    const bool made = root &&
+                      (pre                                  ? sg_byte_level_parts(root, pre, false)
+                       : in->kind == SG_TOKENIZER_WORDPIECE ? word_parts(root, t, settings)
+                                                            : sentence_parts(root, in)) &&
+                      added_parts(root, t, in, more);
     sg_status status = made ? SG_OK : sg_fail(r->err, SG_ENOMEM, "%s: out of memory", r->name);
     if (status == SG_OK)
         status = sg_parts_read(t, r, root);
@@ -316,5 +402,7 @@ sg_status sg_tokenizer_new(sg_tokenizer **out, const sg_tokenizer_vocab *vocab, 
 {
     sg_reader r;
     SG_TRY(sg_tokenizer_begin(out, &r, vocab->name ? vocab->name : "vocabulary", err));
-    return sg_tokenizer_end(out, read_lists(*out, &r, vocab));
+    r.charsmap = vocab->charsmap;
+    r.charsmap_bytes = vocab->charsmap_bytes;
+    return sg_tokenizer_end(out, sg_lists_read(*out, &r, vocab, NULL));
 }

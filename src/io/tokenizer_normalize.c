@@ -6,7 +6,7 @@
 
 #include "io/tokenizer_internal.h"
 
-enum kind { PREPEND, REPLACE, FORM, LOWERCASE, STRIP, STRIP_ACCENTS };
+enum kind { PREPEND, REPLACE, FORM, LOWERCASE, STRIP, STRIP_ACCENTS, BERT, CHARSMAP, NMT };
 
 struct step {
     enum kind kind;
@@ -14,6 +14,9 @@ struct step {
     sg_pattern *pattern;    /* REPLACE */
     const char *text;       /* PREPEND, REPLACE */
     bool left, right;       /* STRIP */
+    bool clean, ideographs; /* BERT; what follows of it are steps of their own */
+    bool only_nonspacing;   /* STRIP_ACCENTS */
+    sg_charsmap *charsmap;
 };
 
 struct sg_normalizer {
@@ -35,9 +38,34 @@ static const struct {
     {"Lowercase", LOWERCASE, 0},
     {"Strip", STRIP, 0},
     {"StripAccents", STRIP_ACCENTS, 0},
+    {"BertNormalizer", BERT, 0},
+    {"Precompiled", CHARSMAP, 0},
+    {SG_STEP_CHARSMAP, CHARSMAP, 0},
+    {"Nmt", NMT, 0},
 };
 
-static sg_status read_step(struct step *step, const sg_reader *r, const json_t *json, const char *type)
+/* BERT's cleaning, and as steps after it NFD with accents stripped, and lower case. Returns how many steps that is in
+ * *n. */
+static sg_status read_bert(struct step *steps, int *n, const sg_reader *r, const json_t *json)
+{
+    bool lower, accents;
+    SG_TRY(sg_json_bool(r, json, "clean_text", true, &steps[0].clean));
+    SG_TRY(sg_json_bool(r, json, "handle_chinese_chars", true, &steps[0].ideographs));
+    SG_TRY(sg_json_bool(r, json, "lowercase", true, &lower));
+    SG_TRY(sg_json_bool(r, json, "strip_accents", lower, &accents));
+    *n = 1;
+    if (accents) {
+        steps[(*n)++] = (struct step){.kind = FORM, .form = UTF8PROC_DECOMPOSE};
+        steps[(*n)++] = (struct step){.kind = STRIP_ACCENTS, .only_nonspacing = true};
+    }
+    if (lower)
+        steps[(*n)++] = (struct step){.kind = LOWERCASE};
+    return SG_OK;
+}
+
+/* Fills one step or a few, up to MOST_STEPS. */
+#define MOST_STEPS 4
+static sg_status read_step(struct step *step, int *n, const sg_reader *r, const json_t *json, const char *type)
 {
     size_t i = 0;
     while (i < SG_COUNT_OF(kinds) && strcmp(kinds[i].type, type) != 0)
@@ -45,6 +73,7 @@ static sg_status read_step(struct step *step, const sg_reader *r, const json_t *
     if (i == SG_COUNT_OF(kinds))
         return sg_json_unsupported(r, "normalizer", type);
     *step = (struct step){.kind = kinds[i].kind, .form = kinds[i].form};
+    *n = 1;
     switch (step->kind) {
     case PREPEND:
         return sg_json_text(r, json, "prepend", NULL, &step->text);
@@ -54,6 +83,11 @@ static sg_status read_step(struct step *step, const sg_reader *r, const json_t *
     case STRIP:
         SG_TRY(sg_json_bool(r, json, "strip_left", true, &step->left));
         return sg_json_bool(r, json, "strip_right", true, &step->right);
+    case BERT:
+        return read_bert(step, n, r, json);
+    case CHARSMAP:
+        return r->charsmap ? sg_charsmap_new(&step->charsmap, r, r->charsmap, r->charsmap_bytes, false)
+                           : sg_charsmap_read(&step->charsmap, r, json);
     default:
         return SG_OK;
     }
@@ -64,12 +98,13 @@ sg_status sg_normalizer_read(sg_normalizer **out, const sg_reader *r, const json
     sg_json_steps list;
     SG_TRY(sg_json_open_steps(r, json, "normalizer", "normalizers", &list));
     *out = sg_arena_alloc(r->arena, sizeof **out);
-    struct step *steps = sg_arena_array(r->arena, (size_t)list.n + 1, sizeof *steps);
+    struct step *steps = sg_arena_array(r->arena, MOST_STEPS * (size_t)list.n + 1, sizeof *steps);
+    int n = 0;
     if (!*out || !steps)
         return sg_fail(r->err, SG_ENOMEM, "%s: out of memory", r->name);
-    for (int i = 0; i < list.n; i++)
-        SG_TRY(read_step(&steps[i], r, list.step[i], list.type[i]));
-    **out = (sg_normalizer){.steps = steps, .n = list.n};
+    for (int i = 0, more = 0; i < list.n; i++, n += more)
+        SG_TRY(read_step(&steps[n], &more, r, list.step[i], list.type[i]));
+    **out = (sg_normalizer){.steps = steps, .n = n};
     return SG_OK;
 }
 
@@ -121,6 +156,11 @@ static void lowercase(const char *text, size_t n, sg_str *out)
     for (size_t i = 0; i < n; i += sg_utf8_length(text[i])) {
         const int32_t code = sg_utf8_code(text + i);
         char lower[4];
+        if (code < 0x80) {
+            lower[0] = (char)(code >= 'A' && code <= 'Z' ? code + ('a' - 'A') : code);
+            sg_str_append(out, lower, 1);
+            continue;
+        }
         size_t bytes = (size_t)utf8proc_encode_char(utf8proc_tolower(code), (utf8proc_uint8_t *)lower);
         sg_str_append(out, lower, bytes);
         if (code == 0x130) /* the one letter whose lower case is two characters: i and a dot above */
@@ -128,12 +168,54 @@ static void lowercase(const char *text, size_t n, sg_str *out)
     }
 }
 
-static void strip_accents(const char *text, size_t n, sg_str *out)
+static void strip_accents(const struct step *step, const char *text, size_t n, sg_str *out)
+{
+    for (size_t i = 0, start = 0, bytes; i < n; i += bytes, start = i) {
+        while (i < n && !(text[i] & 0x80)) /* a run of ASCII is kept at once */
+            i++;
+        sg_str_append(out, text + start, i - start);
+        bytes = i < n ? sg_utf8_length(text[i]) : 0;
+        if (bytes && !(step->only_nonspacing ? sg_is_nonspacing : sg_is_mark)(sg_utf8_code(text + i)))
+            sg_str_append(out, text + i, bytes);
+    }
+}
+
+/* Controls go, every space becomes a plain one, and an ideograph stands alone. */
+static void clean(const struct step *step, const char *text, size_t n, sg_str *out)
 {
     for (size_t i = 0, bytes; i < n; i += bytes) {
         bytes = sg_utf8_length(text[i]);
-        if (!sg_is_mark(sg_utf8_code(text + i)))
-            sg_str_append(out, text + i, bytes);
+        const int32_t code = sg_utf8_code(text + i);
+        if (code > ' ' && code < 0x7F) {
+            sg_str_append(out, text + i, 1);
+            continue;
+        }
+        if (step->clean && (code == 0 || code == 0xFFFD || sg_is_control(code)))
+            continue;
+        if (step->clean && sg_is_space(code)) {
+            sg_str_append(out, " ", 1);
+            continue;
+        }
+        const bool alone = step->ideographs && sg_is_ideograph(code);
+        if (alone)
+            sg_str_append(out, " ", 1);
+        sg_str_append(out, text + i, bytes);
+        if (alone)
+            sg_str_append(out, " ", 1);
+    }
+}
+
+/* SentencePiece's earlier set: some controls go, spaces of all kinds and joiners become plain ones. */
+static void nmt(const char *text, size_t n, sg_str *out)
+{
+    for (size_t i = 0, bytes; i < n; i += bytes) {
+        bytes = sg_utf8_length(text[i]);
+        const int32_t c = sg_utf8_code(text + i);
+        if ((c >= 1 && c <= 8) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F)
+            continue;
+        const bool space = c == 9 || c == 10 || c == 12 || c == 13 || c == 0x1680 || (c >= 0x200B && c <= 0x200F) ||
+                           c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
+        sg_str_append(out, space ? " " : text + i, space ? 1 : bytes);
     }
 }
 
@@ -172,7 +254,16 @@ static sg_status apply(const struct step *step, sg_matcher *m, const char *text,
         strip(step, text, n, out);
         return SG_OK;
     case STRIP_ACCENTS:
-        strip_accents(text, n, out);
+        strip_accents(step, text, n, out);
+        return SG_OK;
+    case BERT:
+        clean(step, text, n, out);
+        return SG_OK;
+    case CHARSMAP:
+        sg_charsmap_apply(step->charsmap, text, n, out);
+        return SG_OK;
+    case NMT:
+        nmt(text, n, out);
         return SG_OK;
     }
     return SG_OK;

@@ -24,6 +24,11 @@ static const struct sg_pre pres[] = {
                   "[0-9][0-9][0-9]"},
      .nfc = false},
     {.name = "gpt-2", .patterns = {SG_PATTERN_GPT2}},
+    /* Not GGUF's: CLIP's, which keeps only what matches, of a text in lower case. */
+    {.name = "clip",
+     .patterns = {"'s|'t|'re|'ve|'m|'ll|'d|\\p{L}+|\\p{N}|[^\\s\\p{L}\\p{N}]+"},
+     .nfc = true,
+     .clip = true},
     {.name = "phi-2", .patterns = {SG_PATTERN_GPT2}},
     {.name = "mpt", .patterns = {SG_PATTERN_GPT2}, .nfc = true},
     {.name = "olmo", .patterns = {SG_PATTERN_GPT2}, .nfc = true},

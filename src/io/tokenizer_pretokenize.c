@@ -138,6 +138,22 @@ static sg_status read_punctuation(sg_pretokenizer *p, const sg_reader *r, const 
     return add_split(p, r, PUNCTUATION, behavior, false);
 }
 
+/* Words and punctuation marks; spaces go. */
+static sg_status read_bert(sg_pretokenizer *p, const sg_reader *r, const json_t *json)
+{
+    (void)json;
+    return add_split(p, r, PUNCTUATION "|[^\\s\\p{P}$+<=>\\^`|~]+", REMOVED, true);
+}
+
+static sg_status read_delimiter(sg_pretokenizer *p, const sg_reader *r, const json_t *json)
+{
+    const char *delimiter;
+    struct step cut = {.kind = SPLIT, .behavior = REMOVED};
+    SG_TRY(sg_json_char(r, json, "delimiter", NULL, &delimiter));
+    SG_TRY(sg_pattern_literal(&cut.pattern, r, delimiter));
+    return add(p, r, cut);
+}
+
 static const struct {
     const char *type;
     sg_status (*read)(sg_pretokenizer *p, const sg_reader *r, const json_t *json);
@@ -149,6 +165,8 @@ static const struct {
     {"WhitespaceSplit", read_whitespace_split},
     {"Digits", read_digits},
     {"Punctuation", read_punctuation},
+    {"BertPreTokenizer", read_bert},
+    {"CharDelimiterSplit", read_delimiter},
 };
 
 sg_status sg_pretokenizer_read(sg_pretokenizer **out, const sg_reader *r, const json_t *json,

@@ -127,6 +127,32 @@ bool sg_is_word(int32_t code)
            code == 0x200D;
 }
 
+/* ---- what BERT's cleaning asks for ---- */
+
+bool sg_is_nonspacing(int32_t code)
+{
+    return utf8proc_category(code) == UTF8PROC_CATEGORY_MN;
+}
+
+bool sg_is_control(int32_t code)
+{
+    if (code == '\t' || code == '\n' || code == '\r')
+        return false;
+    const utf8proc_category_t c = utf8proc_category(code);
+    return c == UTF8PROC_CATEGORY_CC || c == UTF8PROC_CATEGORY_CF || c == UTF8PROC_CATEGORY_CS ||
+           c == UTF8PROC_CATEGORY_CO || c == UTF8PROC_CATEGORY_CN;
+}
+
+bool sg_is_ideograph(int32_t code)
+{
+    static const int32_t ranges[][2] = {{0x4E00, 0x9FFF},   {0x3400, 0x4DBF},   {0x20000, 0x2A6DF}, {0x2A700, 0x2B73F},
+                                        {0x2B740, 0x2B81F}, {0x2B820, 0x2CEAF}, {0xF900, 0xFAFF},   {0x2F800, 0x2FA1F}};
+    for (size_t i = 0; i < SG_COUNT_OF(ranges); i++)
+        if (code >= ranges[i][0] && code <= ranges[i][1])
+            return true;
+    return false;
+}
+
 /* ---- names of bytes ---- */
 
 static int hex_value(char c)

@@ -108,7 +108,7 @@ static sg_status measure(const sg_reader *r, json_t *vocab, const json_t *added,
     return SG_OK;
 }
 
-static sg_status put_added(sg_vocab *v, const sg_reader *r, const json_t *token)
+sg_status sg_vocab_put_added(sg_vocab *v, const sg_reader *r, const json_t *token)
 {
     const char *text = json_string_value(json_object_get(token, "content"));
     int32_t id;
@@ -143,7 +143,7 @@ sg_status sg_vocab_read(sg_vocab *v, const sg_reader *r, const json_t *model, co
     for (size_t i = 0; i < json_array_size(vocab); i++)
         SG_TRY(sg_vocab_put(v, r, SG_VOCAB_MODEL, listed(vocab, i), strlen(listed(vocab, i)), (int32_t)i));
     for (size_t i = 0; i < json_array_size(added); i++)
-        SG_TRY(put_added(v, r, json_array_get(added, i)));
+        SG_TRY(sg_vocab_put_added(v, r, json_array_get(added, i)));
     return SG_OK;
 }
 
