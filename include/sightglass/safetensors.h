@@ -56,6 +56,11 @@ typedef struct sg_named_tensor {
     sg_tensor tensor;
 } sg_named_tensor;
 
+/* Tensors that lie elsewhere (in another format's file, in memory), found by the same calls: names are copied, numbers are
+ * borrowed until close. SG_EFORMAT: a name is there twice. */
+sg_status sg_safetensors_list(sg_safetensors **out, const sg_named_tensor *tensors, int n, const char *name,
+                              sg_error *err) SG_MUST_CHECK;
+
 /* Key and text pairs for __metadata__. */
 typedef struct sg_pair {
     const char *key, *text;

@@ -10,6 +10,7 @@
 #include "sightglass/error.h"
 #include "sightglass/features.h"
 #include "sightglass/gan.h"
+#include "sightglass/gguf.h"
 #include "sightglass/graph.h"
 #include "sightglass/harvest.h"
 #include "sightglass/image.h"

@@ -13,11 +13,14 @@ static const struct {
     size_t bytes; /* of a block */
     bool is_float;
 } dtypes[SG_N_DTYPES] = {
-    [SG_F32] = {"f32", 1, 4, true},   [SG_F64] = {"f64", 1, 8, true}, [SG_I32] = {"i32", 1, 4, false},
-    [SG_BF16] = {"bf16", 1, 2, true}, [SG_F16] = {"f16", 1, 2, true}, [SG_BOOL] = {"bool", 1, 1, false},
-    [SG_Q8_0] = {"q8_0", 32, 34},     [SG_Q4_0] = {"q4_0", 32, 18},   [SG_Q4_1] = {"q4_1", 32, 20},
-    [SG_Q5_0] = {"q5_0", 32, 22},     [SG_Q5_1] = {"q5_1", 32, 24},   [SG_Q4_K] = {"q4_k", 256, 144},
-    [SG_Q5_K] = {"q5_k", 256, 176},   [SG_Q6_K] = {"q6_k", 256, 210}, [SG_IQ4_NL] = {"iq4_nl", 32, 18},
+    [SG_F32] = {"f32", 1, 4, true},          [SG_F64] = {"f64", 1, 8, true},
+    [SG_I32] = {"i32", 1, 4, false},         [SG_BF16] = {"bf16", 1, 2, true},
+    [SG_F16] = {"f16", 1, 2, true},          [SG_BOOL] = {"bool", 1, 1, false},
+    [SG_Q8_0] = {"q8_0", 32, 34, false},     [SG_Q4_0] = {"q4_0", 32, 18, false},
+    [SG_Q4_1] = {"q4_1", 32, 20, false},     [SG_Q5_0] = {"q5_0", 32, 22, false},
+    [SG_Q5_1] = {"q5_1", 32, 24, false},     [SG_Q4_K] = {"q4_k", 256, 144, false},
+    [SG_Q5_K] = {"q5_k", 256, 176, false},   [SG_Q6_K] = {"q6_k", 256, 210, false},
+    [SG_IQ4_NL] = {"iq4_nl", 32, 18, false},
 };
 
 size_t sg_dtype_bytes(sg_dtype dtype)

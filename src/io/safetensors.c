@@ -522,6 +522,26 @@ sg_status sg_safetensors_open(sg_safetensors **out, const char *path, sg_error *
     return SG_OK;
 }
 
+sg_status sg_safetensors_list(sg_safetensors **out, const sg_named_tensor *tensors, int n, const char *name,
+                              sg_error *err)
+{
+    sg_safetensors *st;
+    *out = NULL;
+    SG_TRY(safetensors_new(&st, name, err));
+    sg_status status = reserve(st, (size_t)n, err);
+    for (int i = 0; i < n && status == SG_OK; i++) {
+        const char *own = sg_arena_strdup(st->arena, tensors[i].name);
+        status = own ? add(st, (struct entry){.name = own, .tensor = tensors[i].tensor}, err) : no_memory(st, err);
+    }
+    if (status != SG_OK) {
+        sg_safetensors_close(st);
+        return status;
+    }
+    list_readable(st);
+    *out = st;
+    return SG_OK;
+}
+
 void sg_safetensors_close(sg_safetensors *st)
 {
     if (st)

@@ -197,6 +197,7 @@ struct sg_model {
     sg_model_info info;
     sg_arch arch;
     sg_safetensors *file; /* NULL in a new model, which has a config and may have a tokenizer's path instead */
+    struct sg_gguf_model *gguf; /* owner of file and tokenizer, or NULL */
     sg_file *config, *tokenizer_file;
     sg_tokenizer *tokenizer;
     sg_weight *weights[SG_N_WEIGHTS]; /* by layer (one entry for those outside the blocks); NULL: none */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "models/arch.h"
+#include "models/gguf_model.h"
 
 sg_model_opts sg_model_defaults(void)
 {
@@ -299,7 +300,7 @@ static sg_status load_weight(sg_model *m, sg_weight_role role, int layer, sg_wei
     if (t->n_dims != n || memcmp(t->dims, dims, (size_t)n * sizeof dims[0]) != 0)
         return sg_fail(err, SG_EFORMAT, "%s: %s is %s, the config says %s", m->info.path, w->name,
                        sg_shape_text(found, t->n_dims, t->dims), sg_shape_text(wanted, n, dims));
-    if (!sg_dtype_is_float(t->dtype))
+    if (!sg_dtype_is_float(t->dtype) && sg_dtype_block(t->dtype) == 1)
         return sg_fail(err, SG_EFORMAT, "%s: %s is %s, floats were wanted", m->info.path, w->name, sg_dtype_name(t->dtype));
     m->info.n_parameters += sg_tensor_count(t);
     m->info.weight_bytes += sg_tensor_bytes(t);
@@ -370,8 +371,34 @@ static sg_status load_weights(sg_model *m, sg_error *err)
     return SG_OK;
 }
 
+static sg_status check_tokenizer(sg_model *m, sg_error *err)
+{
+    if (sg_tokenizer_size(m->tokenizer) <= m->info.n_vocab)
+        return SG_OK;
+    return warn(m, sg_arena_printf(m->arena, "the tokenizer has %d ids, the model %lld", sg_tokenizer_size(m->tokenizer),
+                                   (long long)m->info.n_vocab),
+                err);
+}
+
+static sg_status open_gguf(sg_model *m, const char *path, sg_error *err)
+{
+    m->info.path = sg_arena_strdup(m->arena, path);
+    if (!m->info.path)
+        return sg_fail(err, SG_ENOMEM, "out of memory for a model");
+    SG_TRY(sg_gguf_model_open(&m->gguf, path, m->opts.only_sizes, err));
+    SG_TRY(sg_config_parse(m, m->gguf->config, strlen(m->gguf->config), path, err));
+    m->arch.in_out = false; /* no GGUF file has such matrices */
+    m->file = m->gguf->weights;
+    m->info.converted_bytes += m->gguf->moved_bytes;
+    SG_TRY(load_weights(m, err));
+    m->tokenizer = m->gguf->tokenizer;
+    return m->tokenizer ? check_tokenizer(m, err) : SG_OK;
+}
+
 static sg_status open_in(sg_model *m, const char *dir, sg_error *err)
 {
+    if (sg_gguf_is(dir))
+        return open_gguf(m, dir, err);
     const char *config = join(m, dir, "config.json"), *weights = join(m, dir, "model.safetensors");
     const char *index = join(m, dir, "model.safetensors.index.json"), *tokenizer = join(m, dir, "tokenizer.json");
 
@@ -383,10 +410,7 @@ static sg_status open_in(sg_model *m, const char *dir, sg_error *err)
     SG_TRY(load_weights(m, err));
     if (is_there(tokenizer)) {
         SG_TRY(sg_tokenizer_open(&m->tokenizer, tokenizer, err));
-        if (sg_tokenizer_size(m->tokenizer) > m->info.n_vocab)
-            return warn(m, sg_arena_printf(m->arena, "the tokenizer has %d ids, the model %lld", sg_tokenizer_size(m->tokenizer),
-                                           (long long)m->info.n_vocab),
-                        err);
+        return check_tokenizer(m, err);
     }
     return SG_OK;
 }
@@ -415,8 +439,12 @@ void sg_model_close(sg_model *m)
 {
     if (!m)
         return;
-    sg_tokenizer_free(m->tokenizer);
-    sg_safetensors_close(m->file);
+    if (m->gguf) { /* whose the weights and the tokenizer are */
+        sg_gguf_model_close(m->gguf);
+    } else {
+        sg_tokenizer_free(m->tokenizer);
+        sg_safetensors_close(m->file);
+    }
     sg_file_close(m->config);
     sg_file_close(m->tokenizer_file);
     sg_arena_free(m->arena);
