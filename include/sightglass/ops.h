@@ -108,7 +108,10 @@ sg_value *sg_cumsum_reverse(sg_graph *g, sg_value *x, int axis); /* y_i = sum ov
 
 /* ---- matrices ---- */
 
-/* a [...,M,K] (or [...,K,M] if trans_a), b [...,K,N] (or [...,N,K] if trans_b) -> [...,M,N]; leading axes broadcast. */
+/* a [...,M,K] (or [...,K,M] if trans_a), b [...,K,N] (or [...,N,K] if trans_b) -> [...,M,N]; leading axes broadcast.
+ * b may also be weights as they are stored, a variable or constant [K,N] or [N,K] of bf16, f16 or a block type, beside a in
+ * f32 or f64, which is then the result's type: b is read in place, as the numbers that sg_convert gives. Gradients flow to a
+ * alone. In f32 the error is that of a sum in f32 (docs/decisions/0011-packed-weights.md). */
 sg_value *sg_matmul(sg_graph *g, sg_value *a, sg_value *b, bool trans_a, bool trans_b);
 /* x [...,D], w [F,D], b [F] or NULL -> [...,F] */
 sg_value *sg_linear(sg_graph *g, sg_value *x, sg_value *w, sg_value *b);
@@ -132,6 +135,9 @@ sg_value *sg_rope(sg_graph *g, sg_value *x, sg_value *positions, sg_value *frequ
 
 /* table [V,D], ids i32 [...] -> [...,D]. An id outside 0..V-1 is SG_EARG at run time. */
 sg_value *sg_embed(sg_graph *g, sg_value *table, sg_value *ids);
+/* The same from a table as it is stored, a variable or constant of bf16, f16 or a block type, with rows in f32 or f64: no
+ * gradient flows to the table. Of a table of type `to` it is sg_embed. */
+sg_value *sg_embed_as(sg_graph *g, sg_value *table, sg_value *ids, sg_dtype to);
 /* ids [...] i32, rows [...,D] -> [V,D] with rows summed at their ids */
 sg_value *sg_scatter_add(sg_graph *g, sg_value *ids, sg_value *rows, sg_dim n_rows);
 /* out[..,j,..] = x[.., index[..,j,..], ..] along an axis; index i32 of x's rank, other axes equal */

@@ -14,6 +14,9 @@ static const sg_backend *const all[] = {
 #ifdef SG_HAVE_ONEDNN
     &sg_backend_onednn,
 #endif
+#ifdef SG_HAVE_PACKED
+    &sg_backend_packed,
+#endif
     NULL};
 
 #ifdef SG_HAVE_CUDA

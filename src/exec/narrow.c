@@ -9,6 +9,7 @@
 
 #include "exec/planner.h"
 #include "ops/ops.h"
+#include "ops/packed.h"
 
 #define MOST_PASSES 4 /* a pass moves one slice down; nested slices take one each */
 
@@ -146,8 +147,11 @@ static mapping map(const work *w, const sg_value *v, int i, const part *d, part 
     const bool plain = number(w, d->outer) == 1 && number(w, d->inner) == 1;
 
     *out = *d;
-    if (sg_dtype_block(in->dtype) > 1)
-        return WHOLE;
+    if (sg_is_packed(in->dtype) && (op == &sg_op_matmul || op == &sg_op_embed || sg_dtype_block(in->dtype) > 1))
+        /* weights as they are stored are not cut: rows of what is multiplied with them are, and of the ids */
+        return (op == &sg_op_matmul && d->axis == n - 2 && i == 1) || (op == &sg_op_embed && d->axis < n - 1 && plain)
+                   ? WHOLE
+                   : CANNOT;
     if (op->rows == SG_ROWS_ANY)
         return (op == &sg_op_layer_norm || op == &sg_op_rms_norm) && d->axis == n - 1 ? CANNOT : aligned(v, in, d, out);
     if (op->rows == SG_ROWS_AXIS || op->rows == SG_ROWS_AXES) {

@@ -77,6 +77,9 @@ static void back(sg_graph *g, sg_value *v, sg_value *dy, const bool *wanted, sg_
     v->op->grad(g, v, dy, dx);
     for (int i = 0; i < v->n_in; i++) {
         sg_value *in = v->in[i];
+        if (!dx[i] && in->id >= 0 && wanted[in->id] && (v->op->flags & SG_OP_PACKED) && in->dtype != v->dtype && is_float(in))
+            sg_graph_fail(g, SG_ETYPE, "gradient by %s: weights that are read as %s have none, open the model with as_stored false",
+                          sg_value_name(in), sg_dtype_name(in->dtype));
         if (!dx[i] || in->id < 0 || !wanted[in->id] || !is_float(in))
             continue;
         if (!sg_graph_failed(g) && (dx[i]->n_dims != in->n_dims || dx[i]->dtype != in->dtype ||

@@ -1,9 +1,10 @@
 /* Rows of a table by their ids, and rows added into a table at their ids. Two ops, each the other's gradient.
- * scatter_add: attributes n_rows. Each element of its result adds its rows in the order of the ids, on any number of
- * threads. */
+ * embed: attribute the rows' type, where it is not the table's. scatter_add: attributes n_rows. Each element of its
+ * result adds its rows in the order of the ids, on any number of threads. */
 #include <string.h>
 
 #include "ops/iter.h"
+#include "ops/packed.h"
 
 typedef struct job {
     const int32_t *ids;
@@ -11,6 +12,7 @@ typedef struct job {
     char *to;
     sg_dim n_ids, width;
     size_t row_bytes;
+    sg_dtype from_type, to_type;
     bool by_column; /* scatter_add: threads share out columns of the table, not rows */
 } job;
 
@@ -39,7 +41,13 @@ static sg_status infer_embed(sg_infer *s, sg_error *err)
     if (ids->n_dims + 1 > SG_MAX_DIMS)
         return sg_infer_fail(s, err, SG_ESHAPE, "the result would have more than %d axes", SG_MAX_DIMS);
     sg_infer_like(s, 1);
-    s->dtype = table->dtype;
+    s->dtype = s->attrs->n_i ? (sg_dtype)s->attrs->i[0] : table->dtype;
+    if (s->dtype != table->dtype && (!sg_is_packed(table->dtype) || (s->dtype != SG_F32 && s->dtype != SG_F64)))
+        return sg_infer_fail(s, err, SG_ETYPE, "only a packed table's rows become another type, f32 or f64");
+    if (sg_dtype_block(s->dtype) > 1)
+        return sg_infer_fail(s, err, SG_ETYPE, "rows of a packed table become f32 or f64: sg_embed_as");
+    if (s->dtype != table->dtype && !(table->op->flags & SG_OP_LEAF))
+        return sg_infer_fail(s, err, SG_ETYPE, "a packed table is a variable or a constant, cast what was computed");
     s->dims[s->n_dims++] = table->dims[1];
     return SG_OK;
 }
@@ -52,27 +60,40 @@ static void copy_rows(void *context, sg_dim first, sg_dim last)
         memcpy(j->to + (size_t)i * j->row_bytes, j->from + (size_t)j->ids[i] * j->row_bytes, j->row_bytes);
 }
 
+static void unpack_rows(void *context, sg_dim first, sg_dim last)
+{
+    const job *j = context;
+
+    for (sg_dim i = first; i < last; i++)
+        sg_convert(j->to + (size_t)(i * j->width) * sg_dtype_bytes(j->to_type), j->to_type,
+                   j->from + (size_t)j->ids[i] * j->row_bytes, j->from_type, j->width);
+}
+
 static sg_status run_embed(const sg_kernel_args *k, sg_error *err)
 {
     const sg_view *table = k->in[0], *ids = k->in[1];
     job j = {.ids = ids->data, .from = table->data, .to = k->out->data, .width = table->dims[1]};
 
     SG_TRY(check_ids(k, ids, table->dims[0], err));
-    j.row_bytes = (size_t)j.width * sg_dtype_bytes(table->dtype);
+    j.row_bytes = (size_t)(j.width / sg_dtype_block(table->dtype)) * sg_dtype_block_bytes(table->dtype);
+    j.from_type = table->dtype;
+    j.to_type = k->out->dtype;
     if (j.row_bytes > 0)
-        sg_split(sg_view_count(ids), j.width, k->n_threads, copy_rows, &j);
+        sg_split(sg_view_count(ids), j.width, k->n_threads, j.to_type == j.from_type ? copy_rows : unpack_rows, &j);
     return SG_OK;
 }
 
 static void grad_embed(sg_graph *g, sg_value *y, sg_value *dy, sg_value **dx)
 {
-    dx[0] = sg_scatter_add(g, y->in[1], dy, y->in[0]->dims[0]);
+    if (y->dtype == y->in[0]->dtype) /* a packed table has no gradient */
+        dx[0] = sg_scatter_add(g, y->in[1], dy, y->in[0]->dims[0]);
 }
 
 const sg_op sg_op_embed = {
     .name = "embed",
     .min_in = 2,
     .max_in = 2,
+    .flags = SG_OP_PACKED,
     .infer = infer_embed,
     .run = run_embed,
     .grad = grad_embed,
@@ -81,6 +102,13 @@ const sg_op sg_op_embed = {
 sg_value *sg_embed(sg_graph *g, sg_value *table, sg_value *ids)
 {
     return sg_node(g, &sg_op_embed, 2, (sg_value *const[]){table, ids}, NULL);
+}
+
+sg_value *sg_embed_as(sg_graph *g, sg_value *table, sg_value *ids, sg_dtype to)
+{
+    if (sg_graph_failed(g) || table->dtype == to)
+        return sg_embed(g, table, ids);
+    return sg_node(g, &sg_op_embed, 2, (sg_value *const[]){table, ids}, &(sg_attrs){.n_i = 1, .i = {to}});
 }
 
 /* ---- scatter_add ---- */

@@ -6,12 +6,36 @@
 #include <string.h>
 
 #include "ops/iter.h"
+#include "ops/packed.h"
+
+/* a [M,K] beside packed weights, which no other operation has touched. */
+static sg_status infer_packed(sg_infer *s, sg_error *err)
+{
+    const sg_value *a = s->in[0], *b = s->in[1];
+    const bool tb = s->attrs->i[1] != 0;
+
+    if (a->dtype != SG_F32 && a->dtype != SG_F64)
+        return sg_infer_fail(s, err, SG_ETYPE, "wanted f32 or f64 beside packed weights");
+    if (!(b->op->flags & SG_OP_LEAF))
+        return sg_infer_fail(s, err, SG_ETYPE, "packed weights are a variable or a constant, cast what was computed");
+    if (a->n_dims != 2 || b->n_dims != 2 || s->attrs->i[0] != 0)
+        return sg_infer_fail(s, err, SG_ESHAPE, "wanted a [M,K] beside packed weights [N,K] or [K,N]");
+    if (a->dims[1] != b->dims[tb ? 1 : 0])
+        return sg_infer_fail(s, err, SG_ESHAPE, "inner extents differ");
+    s->dtype = a->dtype;
+    s->n_dims = 2;
+    s->dims[0] = a->dims[0];
+    s->dims[1] = b->dims[tb ? 0 : 1];
+    return SG_OK;
+}
 
 static sg_status infer(sg_infer *s, sg_error *err)
 {
     const sg_value *a = s->in[0], *b = s->in[1];
     const bool ta = s->attrs->i[0] != 0, tb = s->attrs->i[1] != 0;
 
+    if (sg_is_packed(b->dtype) && b->dtype != a->dtype)
+        return infer_packed(s, err);
     if (a->dtype != b->dtype)
         return sg_infer_fail(s, err, SG_ETYPE, "types differ");
     if (a->dtype != SG_F32 && a->dtype != SG_F64)
@@ -253,6 +277,8 @@ static sg_status run(const sg_kernel_args *k, sg_error *err)
     sg_range_fn fn = f32 ? rows_float : rows_double;
 
     (void)err;
+    if (k->in[1]->dtype != out->dtype)
+        return sg_packed_product(k);
     j.a = operand_of(k->in[0], k->i[0] != 0, out->n_dims);
     j.b = operand_of(k->in[1], k->i[1] != 0, out->n_dims);
     j.m = out->dims[out->n_dims - 2];
@@ -293,23 +319,33 @@ static sg_status run(const sg_kernel_args *k, sg_error *err)
     return SG_OK;
 }
 
-/* C = A B: dA = dC B', dB = A' dC, each transposed as its operand was, summed over broadcast leading axes. */
+/* C = A B: dA = dC B', dB = A' dC, each transposed as its operand was, summed over broadcast leading axes. Packed
+ * weights are read and not learnt: they have no gradient. */
 static void grad(sg_graph *g, sg_value *y, sg_value *dy, sg_value **dx)
 {
     sg_value *a = y->in[0], *b = y->in[1];
     const bool ta = y->attrs.i[0] != 0, tb = y->attrs.i[1] != 0;
     sg_value *da = ta ? sg_matmul(g, b, dy, tb, true) : sg_matmul(g, dy, b, false, !tb);
-    sg_value *db = tb ? sg_matmul(g, dy, a, true, ta) : sg_matmul(g, a, dy, !ta, false);
 
     dx[0] = sg_sum_to(g, da, a->n_dims, a->dims);
+    if (b->dtype != a->dtype)
+        return;
+    sg_value *db = tb ? sg_matmul(g, dy, a, true, ta) : sg_matmul(g, a, dy, !ta, false);
     dx[1] = sg_sum_to(g, db, b->n_dims, b->dims);
 }
 
-const sg_op sg_op_matmul = {
-    .name = "matmul", .min_in = 2, .max_in = 2, .flags = SG_OP_STRIDED, .infer = infer, .run = run, .grad = grad};
+const sg_op sg_op_matmul = {.name = "matmul",
+                            .min_in = 2,
+                            .max_in = 2,
+                            .flags = SG_OP_STRIDED | SG_OP_PACKED,
+                            .infer = infer,
+                            .run = run,
+                            .grad = grad};
 
 sg_value *sg_matmul(sg_graph *g, sg_value *a, sg_value *b, bool trans_a, bool trans_b)
 {
+    if (!sg_graph_failed(g) && trans_a && a->n_dims == 2 && b->dtype != a->dtype && sg_is_packed(b->dtype))
+        return sg_matmul(g, sg_swap_axes(g, a, 0, 1), b, false, trans_b);
     const sg_attrs attrs = {.n_i = 2, .i = {trans_a, trans_b}};
 
     if (sg_graph_failed(g) || b->n_dims != 2 || a->n_dims <= 2 || trans_a)
