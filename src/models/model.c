@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/adapt.h"
 #include "models/arch.h"
 
 sg_model_opts sg_model_defaults(void)
@@ -358,6 +359,7 @@ void sg_model_close(sg_model *m)
 {
     if (!m)
         return;
+    sg_adapt_close(m);
     sg_tokenizer_free(m->tokenizer);
     sg_safetensors_close(m->file);
     sg_file_close(m->config);
@@ -380,7 +382,7 @@ uint64_t sg_model_hash(const sg_model *m)
             if (m->weights[role][i].tensor.data)
                 hash = sg_hash(m->weights[role][i].tensor.data, sg_tensor_bytes(&m->weights[role][i].tensor), hash);
     }
-    return hash;
+    return sg_adapt_hash(m, hash);
 }
 
 const sg_tokenizer *sg_model_tokenizer(const sg_model *m)
