@@ -9,7 +9,7 @@
  *
  * Splicing builds the structure of the edits (sites, ops, which parts are there) into a graph; their numbers (values,
  * strengths, rows, positions, heads) are inputs of each run. x is the value at the site, v the value, s the strength; where rows,
- * positions, heads, steps and `when` all hold
+ * positions, heads, features, steps and `when` all hold
  *
  *     set      x' = (1 - s) x + s v               patch    the same, v by position
  *     add      x' = x + s v                       scale    x' = s x, or s v x
@@ -70,6 +70,7 @@ typedef struct sg_edit {
     double strength;   /* 1 */
     double low, high;  /* clamp: -inf, inf */
     sg_spans heads;    /* of sites with a head axis */
+    sg_spans features; /* of the site's last axis: components, neurons, features of an autoencoder */
     sg_spans positions;/* 0-based, padding not counted; below 0 from the prompt's end: -1 is its last token */
     sg_spans rows;
     sg_spans steps;    /* of generation: 0 is the prompt */
@@ -114,7 +115,7 @@ sg_status sg_edits_feeds(sg_edits *e, const sg_edit_window *w, sg_feed *feeds, s
 /* ---- edits as JSON ---- */
 
 /* A parsed list; its edits are borrowed from it. {"site", "op", "value": numbers | {"file", "name"} | {"run": {"text" or "tokens"}},
- * "strength", "low", "high", "heads", "positions", "rows", "steps", "keys": [0, 2, [5, 9]],
+ * "strength", "low", "high", "heads", "features", "positions", "rows", "steps", "keys": [0, 2, [5, 9]],
  * "when": {"site", "index" or "direction", "above", "below"}}; the list itself or {"edits": [...]}. */
 typedef struct sg_edit_list sg_edit_list;
 

@@ -2,6 +2,7 @@
 #ifndef SIGHTGLASS_SIGHTGLASS_H
 #define SIGHTGLASS_SIGHTGLASS_H
 
+#include "sightglass/adapt.h"
 #include "sightglass/bootstrap.h"
 #include "sightglass/certificate.h"
 #include "sightglass/checkpoint.h"
@@ -17,6 +18,7 @@
 #include "sightglass/intervene.h"
 #include "sightglass/learner.h"
 #include "sightglass/legality.h"
+#include "sightglass/lora.h"
 #include "sightglass/mind.h"
 #include "sightglass/lens.h"
 #include "sightglass/linalg.h"
@@ -34,6 +36,7 @@
 #include "sightglass/report.h"
 #include "sightglass/rng.h"
 #include "sightglass/run.h"
+#include "sightglass/sae.h"
 #include "sightglass/safetensors.h"
 #include "sightglass/saliency.h"
 #include "sightglass/sample.h"

@@ -16,13 +16,13 @@ typedef struct splice {
     sg_dtype dtype;
     int n_feature;                  /* axes of the site behind row and position */
     sg_dim feature[SG_MAX_DIMS];    /* their extents, head axis included */
-    sg_value *gate, *value, *strength, *low, *high, *heads, *keys;
+    sg_value *gate, *value, *strength, *low, *high, *heads, *features, *keys;
     sg_value *direction, *above, *below;
     int n_lead;                     /* 0: one value for all; 1: by position; 2: by row and position */
     sg_tensor numbers;              /* value in the graph's type; project: orthonormal rows */
     sg_tensor direction_numbers;
     double strength_room, low_room, high_room, above_room, below_room;
-    uint8_t *gate_room, *heads_room, *keys_room;
+    uint8_t *gate_room, *heads_room, *features_room, *keys_room;
     size_t gate_capacity, keys_capacity, window_capacity;
     char *window;                   /* value by position, for the positions of a run */
 } splice;
@@ -55,6 +55,14 @@ static bool holds(const sg_spans *s, sg_dim x)
         if (x >= s->spans[i].first && x <= s->spans[i].last)
             return true;
     return s->n == 0;
+}
+
+/* 1 where the spans hold, else 0. A list may name many of very many, so spans are filled one by one. */
+static void fill(uint8_t *room, sg_dim n, const sg_spans *s)
+{
+    memset(room, s->n == 0, (size_t)n);
+    for (int i = 0; i < s->n; i++)
+        memset(room + s->spans[i].first, 1, (size_t)(s->spans[i].last - s->spans[i].first + 1));
 }
 
 static const char *label(char buf[160], int i, const sg_edit *e)
@@ -121,11 +129,11 @@ static sg_status orthonormalise(sg_tensor *v, const char *who, sg_error *err)
     return SG_OK;
 }
 
-static sg_status check_heads(const sg_span *heads, sg_dim n_heads, const char *who, sg_error *err)
+static sg_status check_places(const sg_span *places, const char *what, sg_dim n, const char *who, sg_error *err)
 {
-    if (heads->first < 0 || heads->last >= n_heads)
-        return sg_fail(err, SG_EARG, "%s: heads %lld to %lld, there are %lld (from 0)", who, (long long)heads->first,
-                       (long long)heads->last, (long long)n_heads);
+    if (places->first < 0 || places->last >= n)
+        return sg_fail(err, SG_EARG, "%s: %s %lld to %lld, there are %lld (from 0)", who, what, (long long)places->first,
+                       (long long)places->last, (long long)n);
     return SG_OK;
 }
 
@@ -355,11 +363,24 @@ static sg_status add_splice(sg_edits *es, sg_graph *g, int i, sg_error *err)
         if (!p->heads_room)
             return sg_fail(err, SG_ENOMEM, "out of memory for an edit");
         for (int s = 0; s < e->heads.n; s++)
-            SG_TRY(check_heads(&e->heads.spans[s], n_heads, who, err));
-        for (sg_dim h = 0; h < n_heads; h++)
-            p->heads_room[h] = holds(&e->heads, h);
+            SG_TRY(check_places(&e->heads.spans[s], "heads", n_heads, who, err));
+        fill(p->heads_room, n_heads, &e->heads);
         es->n_feeds++;
         gate = sg_and(g, gate, spread(g, p, p->heads, x, "h"));
+    }
+    if (e->features.n) {
+        const sg_dim n = p->n_feature ? p->feature[p->n_feature - 1] : 0;
+        if (!n || p->axes[x->n_dims - 1] != 'd')
+            return sg_fail(err, SG_EARG, "%s: features were given, but its site has no axis of them", who);
+        p->features = input(g, i, "features", SG_BOOL, 1, &n);
+        p->features_room = sg_arena_alloc(es->arena, (size_t)n);
+        if (!p->features_room)
+            return sg_fail(err, SG_ENOMEM, "out of memory for an edit");
+        for (int s = 0; s < e->features.n; s++)
+            SG_TRY(check_places(&e->features.spans[s], "features", n, who, err));
+        fill(p->features_room, n, &e->features);
+        es->n_feeds++;
+        gate = sg_and(g, gate, p->features); /* the last axis, as it lies */
     }
     sg_scope(g, "edit.%d", i);
     /* What is masked stays so: arithmetic with -inf would give NaN, and a finite score a look ahead. */
@@ -431,6 +452,8 @@ static void add_structure(sg_str *s, const sg_edit *e)
         add_shape(s, "value", &e->value);
     if (e->heads.n)
         sg_str_puts(s, " heads");
+    if (e->features.n)
+        sg_str_puts(s, " features");
     if (e->when.site && e->when.index >= 0)
         sg_str_printf(s, " when %s %lld", e->when.site, (long long)e->when.index);
     else if (e->when.site) {
@@ -456,10 +479,12 @@ static sg_status replace(splice *p, int i, const sg_edit *e, sg_error *err)
 {
     char who_room[160];
     const char *who = label(who_room, i, e);
-    const sg_dim n_heads = p->heads ? sg_value_dim(p->heads, 0) : 0;
+    const sg_dim n_heads = p->heads ? sg_value_dim(p->heads, 0) : 0, n_features = p->features ? sg_value_dim(p->features, 0) : 0;
 
     for (int s = 0; s < e->heads.n; s++)
-        SG_TRY(check_heads(&e->heads.spans[s], n_heads, who, err));
+        SG_TRY(check_places(&e->heads.spans[s], "heads", n_heads, who, err));
+    for (int s = 0; s < e->features.n; s++)
+        SG_TRY(check_places(&e->features.spans[s], "features", n_features, who, err));
     if (p->value) {
         sg_tensor t = p->numbers;
         t.data = malloc(SG_MAX(sg_tensor_bytes(&t), 1));
@@ -477,8 +502,10 @@ static sg_status replace(splice *p, int i, const sg_edit *e, sg_error *err)
     if (p->direction)
         sg_convert(p->direction_numbers.data, p->direction_numbers.dtype, e->when.direction.data, e->when.direction.dtype,
                    sg_tensor_count(&e->when.direction));
-    for (sg_dim h = 0; h < n_heads; h++)
-        p->heads_room[h] = holds(&e->heads, h);
+    if (p->heads)
+        fill(p->heads_room, n_heads, &e->heads);
+    if (p->features)
+        fill(p->features_room, n_features, &e->features);
     p->e = *e;
     return SG_OK;
 }
@@ -616,6 +643,10 @@ sg_status sg_edits_feeds(sg_edits *es, const sg_edit_window *w, sg_feed *feeds, 
         if (p->above) {
             feeds[n++] = number(p->above, e->when.low, &p->above_room);
             feeds[n++] = number(p->below, e->when.high, &p->below_room);
+        }
+        if (p->features) {
+            const sg_dim n_features = sg_value_dim(p->features, 0);
+            feeds[n++] = (sg_feed){p->features, sg_tensor_of(SG_BOOL, 1, &n_features, p->features_room)};
         }
         if (p->heads) {
             const sg_dim n_heads = sg_value_dim(p->heads, 0);

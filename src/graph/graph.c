@@ -395,28 +395,31 @@ bool sg_graph_ancestors(const sg_graph *g, const sg_value *v, bool *seen)
     return n >= 0;
 }
 
-void sg_replace(sg_graph *g, sg_value *v, sg_value *with)
+/* Whether the graph is well and v and `with` are its own and alike. */
+static bool replaceable(sg_graph *g, sg_value *v, sg_value *with)
 {
     char a[SG_SHAPE_TEXT], b[SG_SHAPE_TEXT];
 
     if (sg_graph_failed(g) || v == with || !own(g, "replacing", v) || !own(g, "replacing", with))
-        return;
+        return false;
     if (v->dtype != with->dtype || v->n_dims != with->n_dims ||
         memcmp(v->dims, with->dims, (size_t)v->n_dims * sizeof v->dims[0]) != 0) {
         sg_graph_fail(g, v->dtype != with->dtype ? SG_ETYPE : SG_ESHAPE,
                       "replacing %s: it is %s %s, the new value is %s %s", sg_value_name(v), sg_dtype_name(v->dtype),
                       sg_value_shape_text(v, a), sg_dtype_name(with->dtype), sg_value_shape_text(with, b));
-        return;
+        return false;
     }
-    if (v->name && with->name) /* so that both names are values of their own, as in sg_name */
-        with = sg_node(g, &sg_op_identity, 1, &with, NULL);
-    if (sg_graph_failed(g))
-        return;
+    return true;
+}
+
+/* Readers of v that `with` is not computed from read `with`. */
+static bool redirect(sg_graph *g, sg_value *v, sg_value *with)
+{
     bool *behind = calloc((size_t)g->n_nodes, sizeof *behind);
     if (!behind || !sg_graph_ancestors(g, with, behind)) {
         free(behind);
         out_of_memory(g);
-        return;
+        return false;
     }
     for (int i = 0; i < g->n_nodes; i++)
         for (int k = 0; !behind[i] && k < g->nodes[i]->n_in; k++)
@@ -424,14 +427,46 @@ void sg_replace(sg_graph *g, sg_value *v, sg_value *with)
                 g->nodes[i]->in[k] = with;
     free(behind);
 
-    if (!v->name)
-        return;
+    return true;
+}
+
+/* v's name is now `with`'s, which has none of its own. */
+static void pass_name(sg_graph *g, sg_value *v, sg_value *with)
+{
     const int32_t at = sg_map_get(g->names, v->name, strlen(v->name));
+
     SG_ASSERT(at >= 0 && g->named[at] == v);
     g->named[at] = with;
     with->name = v->name;
     with->axes = v->axes;
     v->name = v->axes = NULL;
+}
+
+void sg_graph_redirect(sg_graph *g, sg_value *v, sg_value *with)
+{
+    if (replaceable(g, v, with))
+        (void)redirect(g, v, with);
+}
+
+void sg_graph_substitute(sg_graph *g, sg_value *v, sg_value *with)
+{
+    if (!replaceable(g, v, with))
+        return;
+    if (v->name && with->name)
+        with = sg_node(g, &sg_op_identity, 1, &with, NULL);
+    if (!sg_graph_failed(g) && redirect(g, v, with) && v->name)
+        pass_name(g, v, with);
+}
+
+void sg_replace(sg_graph *g, sg_value *v, sg_value *with)
+{
+    if (!replaceable(g, v, with))
+        return;
+    if (v->name && with->name) /* so that both names are values of their own, as in sg_name */
+        with = sg_node(g, &sg_op_identity, 1, &with, NULL);
+    if (sg_graph_failed(g) || !redirect(g, v, with) || !v->name)
+        return;
+    pass_name(g, v, with);
     char *old = sg_arena_printf(g->arena, "%s.unedited", with->name);
     if (!old)
         out_of_memory(g);

@@ -127,6 +127,10 @@ struct sg_value {
 /* Adds a value: checks inputs, runs the shape rule. attrs may be NULL. The one door through which ops enter a graph. */
 sg_value *sg_node(sg_graph *g, const sg_op *op, int n_in, sg_value *const *in, const sg_attrs *attrs);
 
+/* Like sg_replace, for what belongs to a model: names stay where they are, or v's moves without leaving NAME.unedited. */
+void sg_graph_redirect(sg_graph *g, sg_value *v, sg_value *with);
+void sg_graph_substitute(sg_graph *g, sg_value *v, sg_value *with);
+
 /* Keeps the graph's first failure and returns a harmless value. */
 sg_value *sg_graph_fail(sg_graph *g, sg_status status, const char *fmt, ...) SG_PRINTF(3, 4);
 bool sg_graph_failed(const sg_graph *g);

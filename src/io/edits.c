@@ -240,7 +240,7 @@ static sg_status read_when(reader *r, const json_t *v, sg_edit_when *out)
 
 static sg_status read_edit(reader *r, const json_t *v, int i)
 {
-    static const char *const known[] = {"site", "op", "value", "strength", "low", "high", "heads", "positions", "rows", "steps",
+    static const char *const known[] = {"site", "op", "value", "strength", "low", "high", "heads", "features", "positions", "rows", "steps",
                                         "keys", "when", NULL};
     sg_edit *e = &r->list->edits[i];
     const char *site = json_string_value(json_object_get(v, "site")), *op = json_string_value(json_object_get(v, "op"));
@@ -278,6 +278,7 @@ static sg_status read_edit(reader *r, const json_t *v, int i)
     if (e->low > e->high)
         return sg_fail(r->err, SG_EFORMAT, "%s: low %g is above high %g", r->key, e->low, e->high);
     SG_TRY(read_spans(r, v, "heads", &e->heads));
+    SG_TRY(read_spans(r, v, "features", &e->features));
     SG_TRY(read_spans(r, v, "positions", &e->positions));
     SG_TRY(read_spans(r, v, "rows", &e->rows));
     SG_TRY(read_spans(r, v, "steps", &e->steps));

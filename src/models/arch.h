@@ -203,6 +203,7 @@ struct sg_model {
     sg_weight *weights[SG_N_WEIGHTS]; /* by layer (one entry for those outside the blocks); NULL: none */
     const char **warnings;
     int n_warnings;
+    struct sg_adapters *adapters; /* adapt.h; NULL: none */
 };
 
 /* Fills arch and info of a model that has an arena from the bytes of a config.json; `path` is for errors. */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/adapt.h"
 #include "models/arch.h"
 
 #define MAX_FEEDS 32
@@ -22,6 +23,14 @@ struct sg_glass {
     int32_t *ids, *places; /* [rows,time], kept between runs so that a step allocates nothing */
     uint8_t *mask;
     size_t ids_capacity, mask_capacity;
+    struct {
+        sg_value *value; /* lora.{i}.strength */
+        int n;           /* 1, or one for each row */
+        double *given;
+        void *rows; /* those of a run, in what is computed in */
+        size_t capacity;
+    } loras[SG_MAX_ADAPTERS];
+    int n_loras;
 };
 
 sg_glass_opts sg_glass_defaults(void)
@@ -45,6 +54,18 @@ sg_status sg_glass_new(sg_glass **out, const sg_model *m, sg_glass_opts opts, sg
     glass->tokens = sg_graph_find(glass->g, "tokens");
     glass->positions = sg_graph_find(glass->g, "positions");
     glass->key_mask = sg_graph_find(glass->g, "key_mask");
+    glass->n_loras = sg_model_n_loras(m);
+    for (int i = 0; i < glass->n_loras; i++) {
+        char name[64];
+        const double strength = sg_model_lora_strength(m, i);
+        snprintf(name, sizeof name, "lora.%d.strength", i);
+        glass->loras[i].value = sg_graph_find(glass->g, name);
+        const sg_status kept = sg_glass_lora(glass, i, 1, &strength, err);
+        if (kept != SG_OK) {
+            sg_glass_free(glass);
+            return kept;
+        }
+    }
     *out = glass;
     return SG_OK;
 }
@@ -60,6 +81,10 @@ void sg_glass_free(sg_glass *glass)
     free(glass->prompt);
     sg_state_free(glass->state);
     sg_graph_free(glass->g);
+    for (int i = 0; i < glass->n_loras; i++) {
+        free(glass->loras[i].given);
+        free(glass->loras[i].rows);
+    }
     free(glass->ids);
     free(glass->places);
     free(glass->mask);
@@ -109,6 +134,7 @@ sg_status sg_glass_edit(sg_glass *glass, int n, const sg_edit *edits, sg_error *
 {
     if (glass->edits || glass->session || glass->planning)
         return sg_fail(err, SG_EARG, "a glass is edited once, before it is run");
+    SG_TRY(sg_adapt_edits(glass->m, glass->g, n, edits, err));
     SG_TRY(sg_edits_splice(&glass->edits, glass->g, n, edits, err));
     return SG_OK;
 }
@@ -182,10 +208,30 @@ sg_status sg_glass_edit_list(sg_glass *glass, sg_edit_list *list, sg_error *err)
     return n ? sg_glass_edit(glass, n, sg_edit_list_at(list, 0), err) : SG_OK;
 }
 
+sg_status sg_glass_lora(sg_glass *glass, int i, int n, const double *strengths, sg_error *err)
+{
+    if (i < 0 || i >= glass->n_loras || n < 1)
+        return sg_fail(err, SG_EARG, "strengths of LoRA %d for %d rows; the model has %d", i, n, glass->n_loras);
+    double *given = malloc((size_t)n * sizeof *given);
+    if (!given)
+        return sg_fail(err, SG_ENOMEM, "out of memory for %d strengths", n);
+    memcpy(given, strengths, (size_t)n * sizeof *given);
+    free(glass->loras[i].given);
+    glass->loras[i].given = given;
+    glass->loras[i].n = n;
+    return SG_OK;
+}
+
+/* What every run is fed: tokens, positions, mask, strengths of LoRAs, what edits want. */
+static int n_standard(const sg_glass *glass)
+{
+    return 3 + glass->n_loras + sg_edits_n_feeds(glass->edits);
+}
+
 static sg_status room_for_feeds(sg_glass *glass, sg_error *err)
 {
     if (!glass->feeds)
-        glass->feeds = malloc((size_t)(3 + sg_edits_n_feeds(glass->edits) + MAX_FEEDS) * sizeof *glass->feeds);
+        glass->feeds = malloc((size_t)(n_standard(glass) + MAX_FEEDS) * sizeof *glass->feeds);
     return glass->feeds ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory for a glass");
 }
 
@@ -265,7 +311,23 @@ static sg_status lay_out(sg_glass *glass, const sg_rows *rows, sg_dim *time_out,
     return SG_OK;
 }
 
-/* Tokens, positions, mask and what the edits feed, into `feeds`. */
+/* Strengths of LoRA i, by row. */
+static sg_status strength_feed(sg_glass *glass, int i, sg_dim batch, sg_feed *feed, sg_error *err)
+{
+    const sg_dtype dtype = sg_value_dtype(glass->loras[i].value);
+    const int n = glass->loras[i].n;
+
+    if (n != 1 && n != batch)
+        return sg_fail(err, SG_EARG, "LoRA %d has strengths for %d rows, %lld are run", i, n, (long long)batch);
+    if (!room(&glass->loras[i].rows, &glass->loras[i].capacity, (size_t)batch, sizeof(double)))
+        return sg_fail(err, SG_ENOMEM, "out of memory for %lld rows", (long long)batch);
+    *feed = (sg_feed){glass->loras[i].value, sg_tensor_of(dtype, 1, &batch, glass->loras[i].rows)};
+    for (sg_dim r = 0; r < batch; r++)
+        sg_tensor_set(&feed->tensor, r, glass->loras[i].given[n == 1 ? 0 : r]);
+    return SG_OK;
+}
+
+/* Tokens, positions, mask and what adapters and edits feed, into `feeds`. */
 static sg_status standard_feeds(sg_glass *glass, const sg_rows *rows, sg_dim time, sg_feed *feeds, sg_error *err)
 {
     const sg_dim batch = rows->n_rows;
@@ -284,7 +346,9 @@ static sg_status standard_feeds(sg_glass *glass, const sg_rows *rows, sg_dim tim
     feeds[1] = (sg_feed){glass->positions, sg_tensor_of(SG_I32, 2, (sg_dim[]){batch, time}, glass->places)};
     feeds[2] = (sg_feed){glass->key_mask, sg_tensor_of(SG_BOOL, 2, (sg_dim[]){batch, time + glass->past}, glass->mask)};
     const sg_edit_window w = {batch, time, glass->past, glass->places, glass->mask, glass->prompt, glass->step};
-    return glass->edits ? sg_edits_feeds(glass->edits, &w, feeds + 3, err) : SG_OK;
+    for (int i = 0; i < glass->n_loras; i++)
+        SG_TRY(strength_feed(glass, i, batch, &feeds[3 + i], err));
+    return glass->edits ? sg_edits_feeds(glass->edits, &w, feeds + 3 + glass->n_loras, err) : SG_OK;
 }
 
 /* Everything that a run of these is fed, into the glass's feeds: *n_out. */
@@ -300,12 +364,12 @@ static sg_status all_feeds(sg_glass *glass, const sg_rows *rows, int n_feeds, co
     SG_TRY(lay_out(glass, rows, &time, err));
     sg_feed *all = glass->feeds;
     SG_TRY(standard_feeds(glass, rows, time, all, err));
-    int n = 3 + sg_edits_n_feeds(glass->edits);
+    int n = n_standard(glass);
     for (int i = 0; i < n_feeds; i++) {
         sg_value *v = NULL;
         SG_TRY(sg_glass_find(glass, feeds[i].name, &v, err));
         int at = n;
-        for (int k = 0; k < 3; k++) /* tokens, positions or mask of the caller's own */
+        for (int k = 0; k < 3 + glass->n_loras; k++) /* tokens, positions, mask or strengths of the caller's own */
             at = all[k].value == v ? k : at;
         all[at] = (sg_feed){v, feeds[i].tensor};
         n += at == n;
@@ -365,7 +429,7 @@ sg_status sg_glass_extend(sg_glass *glass, const sg_rows *rows, int n_fetches, s
     /* One token after another reuses one plan for any past; a longer piece gets a plan of its own. */
     SG_TRY(sg_session_extent(glass->session, "past", glass->past, time == 1 ? glass->opts.capacity - 1 : 0, err));
     SG_TRY(
-        sg_session_run(glass->session, 3 + sg_edits_n_feeds(glass->edits), glass->feeds, n_fetches, fetches, out, err));
+        sg_session_run(glass->session, n_standard(glass), glass->feeds, n_fetches, fetches, out, err));
     glass->past += time;
     glass->step++;
     return SG_OK;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/adapt.h"
 #include "models/arch.h"
 #include "models/gguf_model.h"
 
@@ -439,6 +440,7 @@ void sg_model_close(sg_model *m)
 {
     if (!m)
         return;
+    sg_adapt_close(m);
     if (m->gguf) { /* whose the weights and the tokenizer are */
         sg_gguf_model_close(m->gguf);
     } else {
@@ -465,7 +467,7 @@ uint64_t sg_model_hash(const sg_model *m)
             if (m->weights[role][i].tensor.data)
                 hash = sg_hash(m->weights[role][i].tensor.data, sg_tensor_bytes(&m->weights[role][i].tensor), hash);
     }
-    return hash;
+    return sg_adapt_hash(m, hash);
 }
 
 const sg_tokenizer *sg_model_tokenizer(const sg_model *m)

@@ -5,6 +5,7 @@
 
 #include "base/math.h"
 #include "graph/op.h"
+#include "models/adapt.h"
 #include "models/arch.h"
 
 typedef struct build {
@@ -369,7 +370,9 @@ sg_status sg_model_graph(sg_graph **out, const sg_model *m, sg_dim capacity, sg_
         loss(&b, logits);
     sg_scope(g, "%s", "");
 
-    const sg_status status = sg_graph_status(g, err);
+    sg_status status = sg_graph_status(g, err);
+    if (status == SG_OK)
+        status = sg_adapt_graph(m, g, err);
     if (status != SG_OK) {
         sg_graph_free(g);
         return status;
@@ -391,5 +394,5 @@ sg_status sg_model_bind(const sg_model *m, const sg_graph *g, sg_state *s, sg_er
             SG_TRY(sg_state_bind(s, v, &m->weights[role][i].tensor, err));
         }
     }
-    return SG_OK;
+    return sg_adapt_bind(m, g, s, err);
 }
