@@ -5,6 +5,7 @@
 #include "cli.h"
 #include "io/names.h"
 #include "sightglass/playground.h"
+#include "verified.h"
 
 static const char help[] = "usage: sightglass inspect MODEL [--json]\n\n"
                            "Shows a model's sizes and the name, type and shape of every value in it.\n"
@@ -15,18 +16,43 @@ static const char help[] = "usage: sightglass inspect MODEL [--json]\n\n"
 static int as_json(const sg_model *m, const sg_graph *g)
 {
     const sg_model_info *in = sg_model_get_info(m);
-    json_t *values = sg_names_json(g), *warnings = json_array();
+    json_t *values = sg_names_json(g), *warnings = json_array(), *certificate = NULL;
+    sg_certificate *c = NULL;
+    sg_error err;
 
     for (int i = 0; sg_model_warning(m, i); i++)
         json_array_append_new(warnings, json_string(sg_model_warning(m, i)));
-    return cli_print_json(json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:b, s:o, s:o}", "path", in->path,
-        "family", in->family, "architecture", in->architecture, "n_layers", (json_int_t)in->n_layers, "d_model",
-        (json_int_t)in->d_model, "n_heads", (json_int_t)in->n_heads, "n_kv_heads", (json_int_t)in->n_kv_heads, "d_head",
-        (json_int_t)in->d_head, "d_mlp", (json_int_t)in->d_mlp, "n_vocab", (json_int_t)in->n_vocab, "n_context",
-        (json_int_t)in->n_context, "n_parameters", (json_int_t)in->n_parameters, "weight_bytes",
-        (json_int_t)in->weight_bytes, "stored", sg_dtype_name(in->stored), "tied", (int)in->tied, "tokenizer",
-        sg_model_tokenizer(m) != NULL, "values", values, "warnings", warnings));
+    if (sg_certificate_find(&c, in->path, &err) != SG_OK)
+        json_array_append_new(warnings, json_string(err.text));
+    else if (c)
+        certificate = verified_json(c);
+    sg_certificate_free(c);
+    return cli_print_json(
+        json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:b, s:o, s:o, s:o?}",
+                  "path", in->path, "family", in->family, "architecture", in->architecture, "n_layers",
+                  (json_int_t)in->n_layers, "d_model", (json_int_t)in->d_model, "n_heads", (json_int_t)in->n_heads,
+                  "n_kv_heads", (json_int_t)in->n_kv_heads, "d_head", (json_int_t)in->d_head, "d_mlp",
+                  (json_int_t)in->d_mlp, "n_vocab", (json_int_t)in->n_vocab, "n_context", (json_int_t)in->n_context,
+                  "n_parameters", (json_int_t)in->n_parameters, "weight_bytes", (json_int_t)in->weight_bytes, "stored",
+                  sg_dtype_name(in->stored), "tied", (int)in->tied, "tokenizer", sg_model_tokenizer(m) != NULL,
+                  "values", values, "warnings", warnings, "certificate", certificate));
+}
+
+/* Whether the model was verified here, in a line. */
+static void print_certificate(const char *path)
+{
+    sg_certificate *c = NULL;
+    sg_error err;
+
+    if (sg_certificate_find(&c, path, &err) != SG_OK) {
+        printf("  certificate: %s\n", err.text);
+    } else if (c) {
+        fputs("  ", stdout);
+        verified_summary(stdout, c);
+    } else {
+        printf("  no certificate; sightglass verify writes one\n");
+    }
+    sg_certificate_free(c);
 }
 
 static void print_values(const sg_graph *g)
@@ -62,8 +88,10 @@ static int for_people(const sg_model *m, const sg_graph *g)
            (long long)in->n_heads, (long long)in->d_head);
     if (in->n_kv_heads != in->n_heads)
         printf(" over %lld key/value heads", (long long)in->n_kv_heads);
-    printf(", hidden width %lld\n  vocabulary %lld%s, context %lld\n\n", (long long)in->d_mlp, (long long)in->n_vocab,
+    printf(", hidden width %lld\n  vocabulary %lld%s, context %lld\n", (long long)in->d_mlp, (long long)in->n_vocab,
            sg_model_tokenizer(m) ? "" : " (no tokenizer)", (long long)in->n_context);
+    print_certificate(in->path);
+    printf("\n");
     print_values(g);
     return 0;
 }

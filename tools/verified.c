@@ -87,3 +87,12 @@ void verified_summary(FILE *to, const sg_certificate *c)
         fprintf(to, ", furthest %.1e at %s", worst, site);
     fputs(c->stale ? "; STALE: the model's files changed since\n" : "\n", to);
 }
+
+json_t *verified_json(const sg_certificate *c)
+{
+    char *text = sg_certificate_text(c);
+    json_t *root = text ? json_loads(text, 0, NULL) : NULL;
+
+    free(text);
+    return root;
+}

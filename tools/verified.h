@@ -20,5 +20,7 @@ const char *verified_name(char buf[256], const char *path);
 /* One line: "verified 2026-11-27 against golden.safetensors: 5 runs, worst site 1.2e-6"; stale or failed ones say so.
  */
 void verified_summary(FILE *to, const sg_certificate *c);
+/* The whole, with "stale" and "path". */
+json_t *verified_json(const sg_certificate *c);
 
 #endif

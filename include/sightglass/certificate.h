@@ -81,7 +81,8 @@ void sg_certificate_free(sg_certificate *c); /* of sg_certificate_find; NULL is 
 /* What it can prove and what it cannot, in a sentence. */
 const char *sg_certificate_meaning(const sg_certificate *c);
 
-/* The same as JSON text, as it is written; free() it. NULL when memory is out. */
+/* As JSON text; free() it. One that was read has "stale" and "path" too, which files have not. NULL when memory is out.
+ */
 char *sg_certificate_text(const sg_certificate *c);
 
 #ifdef __cplusplus

@@ -93,7 +93,8 @@ typedef struct sg_verify_row {
     bool holds;
 } sg_verify_row;
 
-/* The next token's distribution, over all positions of all prompts. */
+/* The next token's distribution, over all positions of all prompts, from runs of which only the logits are fetched:
+ * inside, they are computed as they are for users. */
 typedef struct sg_verify_next {
     sg_dim n;               /* positions; 0: the model has no logits, or the golden values have none */
     double top1;            /* share of positions with the same likeliest token */

@@ -88,6 +88,10 @@ char *sg_certificate_text(const sg_certificate *c)
                              "reference", c->reference, "reference_hash", text_or_null(c->reference_hash), "prompts",
                              c->n_prompts, "positions", (json_int_t)c->n_positions, "holds", (int)c->holds, "meaning",
                              sg_certificate_meaning(c), "runs", runs);
+    if (root && c->path) {
+        json_object_set_new(root, "stale", json_boolean(c->stale));
+        json_object_set_new(root, "path", json_string(c->path));
+    }
     char *text = root ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) : NULL;
     json_decref(root);
     return text;

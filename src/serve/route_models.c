@@ -7,6 +7,7 @@
 #include "serve/models.h"
 #include "serve/prompt.h"
 #include "serve/route.h"
+#include "sightglass/certificate.h"
 
 /* ---- the part ---- */
 
@@ -71,6 +72,22 @@ static int set_sizes(json_t *info, const sg_model *m, uint64_t hash)
     return failed;
 }
 
+/* What `sightglass verify` left beside the model, or why that cannot be read. */
+static void set_certificate(json_t *info, const char *path)
+{
+    sg_certificate *c = NULL;
+    sg_error why;
+
+    if (sg_certificate_find(&c, path, &why) != SG_OK) {
+        json_object_set_new(info, "certificate_error", json_string(why.text));
+    } else if (c) {
+        char *text = sg_certificate_text(c);
+        json_object_set_new(info, "certificate", text ? json_loads(text, 0, NULL) : NULL);
+        free(text);
+    }
+    sg_certificate_free(c);
+}
+
 /* What is told of model i, whose sizes m has. */
 static json_t *info_of(serve_models *models, int i, const sg_model *m)
 {
@@ -82,6 +99,8 @@ static json_t *info_of(serve_models *models, int i, const sg_model *m)
         json_decref(info);
         return NULL;
     }
+    if (info && m)
+        set_certificate(info, serve_models_path(models, i));
     return info;
 }
 
