@@ -37,6 +37,7 @@ int cmd_lens(int argc, char **argv);
 int cmd_golden(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_harvest(int argc, char **argv);
+int cmd_pull(int argc, char **argv);
 
 /* "sightglass: TEXT" on stderr; returns EXIT_USAGE for wrong use and EXIT_FAILED for the rest. */
 int cli_fail(const sg_error *err);

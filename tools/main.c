@@ -12,6 +12,7 @@ static const struct {
     {"othello", "play with a model that holds a board, watch the board, change its mind", cmd_othello},
     {"serve", "the page, and an interface for programs, over HTTP", cmd_serve},
     {"inspect", "what a model is made of: its sizes and the names of all its values", cmd_inspect},
+    {"pull", "fetch a model from a hub; its name then stands for it in every command", cmd_pull},
     {"verify", "how exact a model is here: layer by layer, for each backend and number format", cmd_verify},
     {"golden", "write a model's values in f64, to verify against", cmd_golden},
     {"run", "run a model on text or tokens; read, feed, edit and differentiate its values", cmd_run},

@@ -29,7 +29,7 @@ typedef struct sg_model_opts {
 sg_model_opts sg_model_defaults(void);
 
 /* A directory in Hugging Face's layout (config.json, model.safetensors or its index, tokenizer.json if there is one), or a
- * GGUF file, whose weights are called as such a directory would call them. */
+ * GGUF file, whose weights are called as such a directory would call them; or the name of a pulled one, "org/name" (hub.h). */
 sg_status sg_model_open(sg_model **out, const char *dir, sg_model_opts opts, sg_error *err) SG_MUST_CHECK;
 void sg_model_close(sg_model *m); /* after its glasses; NULL is fine */
 

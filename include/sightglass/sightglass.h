@@ -14,6 +14,7 @@
 #include "sightglass/gguf.h"
 #include "sightglass/graph.h"
 #include "sightglass/harvest.h"
+#include "sightglass/hub.h"
 #include "sightglass/image.h"
 #include "sightglass/intervene.h"
 #include "sightglass/learner.h"

@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "base/sha256.h"
+#include "sightglass/hub.h"
 
 #define FORMAT     "sightglass-certificate"
 #define MOST_BYTES ((size_t)64 << 20)
@@ -337,7 +338,7 @@ static sg_status write_to(const char *path, const char *text, sg_error *err)
     return sg_writer_commit(w, err);
 }
 
-sg_status sg_certificate_save(const sg_certificate *c, const char *model, const char *path, char **where, sg_error *err)
+static sg_status save(const sg_certificate *c, const char *model, const char *path, char **where, sg_error *err)
 {
     char *text = sg_certificate_text(c);
     sg_str at = {0};
@@ -368,7 +369,7 @@ sg_status sg_certificate_save(const sg_certificate *c, const char *model, const 
     return status;
 }
 
-sg_status sg_certificate_find(sg_certificate **out, const char *model, sg_error *err)
+static sg_status find(sg_certificate **out, const char *model, sg_error *err)
 {
     sg_certificate *c = NULL;
     sg_identity *now = NULL;
@@ -398,4 +399,26 @@ sg_status sg_certificate_find(sg_certificate **out, const char *model, sg_error 
     sg_identity_free(now);
     *out = c;
     return SG_OK;
+}
+
+/* ---- of models by name ---- */
+
+sg_status sg_certificate_save(const sg_certificate *c, const char *model, const char *path, char **where, sg_error *err)
+{
+    char *found;
+
+    SG_TRY(sg_hub_locate(&found, model, err));
+    const sg_status status = save(c, found, path, where, err);
+    free(found);
+    return status;
+}
+
+sg_status sg_certificate_find(sg_certificate **out, const char *model, sg_error *err)
+{
+    char *found;
+
+    SG_TRY(sg_hub_locate(&found, model, err));
+    const sg_status status = find(out, found, err);
+    free(found);
+    return status;
 }

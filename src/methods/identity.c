@@ -13,6 +13,7 @@
 #include "base/base.h"
 #include "base/sha256.h"
 #include "sightglass/certificate.h"
+#include "sightglass/hub.h"
 
 enum { BLOCK = 1 << 20, END_BYTES = 1 << 16, PAGE = 4096, N_PAGES = 256, MOST_FILES = 4096 };
 
@@ -197,8 +198,12 @@ sg_status sg_identity_of(sg_identity **out, const char *model, sg_identity_opts 
         id->arena = arena;
         id->buffer = sg_arena_alloc(arena, BLOCK);
     }
-    sg_status status =
-        id && id->buffer && samples ? list(id, model, err) : sg_fail(err, SG_ENOMEM, "out of memory for a hash");
+    char *found = NULL;
+    sg_status status = id && id->buffer && samples ? sg_hub_locate(&found, model, err)
+                                                   : sg_fail(err, SG_ENOMEM, "out of memory for a hash");
+    if (status == SG_OK)
+        status = list(id, found, err);
+    free(found);
     if (status == SG_OK)
         status = read_files(id, samples, &opts, err);
     sg_sha256_end(samples, status == SG_OK ? id->face.fingerprint : NULL);

@@ -7,6 +7,7 @@
 #include "models/adapt.h"
 #include "models/arch.h"
 #include "models/gguf_model.h"
+#include "sightglass/hub.h"
 
 sg_model_opts sg_model_defaults(void)
 {
@@ -427,7 +428,11 @@ sg_status sg_model_open(sg_model **out, const char *dir, sg_model_opts opts, sg_
     }
     m->arena = arena;
     m->opts = opts;
-    const sg_status status = open_in(m, dir, err);
+    char *found = NULL; /* a folder, or what was pulled under this name */
+    sg_status status = sg_hub_locate(&found, dir, err);
+    if (status == SG_OK)
+        status = open_in(m, found, err);
+    free(found);
     if (status != SG_OK) {
         sg_model_close(m);
         return status;

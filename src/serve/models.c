@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sightglass/hub.h"
 #include "sightglass/ops.h"
 
 typedef struct entry {
@@ -179,8 +180,11 @@ static int not_hidden(const struct dirent *d)
 
 sg_status serve_models_add(serve_models *models, const char *folder, sg_error *err)
 {
-    char *whole = realpath(folder, NULL), path[4096];
+    char *found, path[4096];
 
+    SG_TRY(sg_hub_locate(&found, folder, err));
+    char *whole = realpath(found, NULL);
+    free(found);
     if (!whole)
         return sg_fail(err, SG_ENOTFOUND, "%s: no such folder", folder);
     if (has_config(whole))
