@@ -95,9 +95,9 @@ static int run(const request *r, const char *model)
     const char *out = r->out;
     sg_error err = {SG_OK, ""};
     sg_golden *g = NULL;
-    sg_identity *id = NULL;
+    sg_file_identity *id = NULL;
     asked_progress shown = {0};
-    sg_identity_opts full = sg_identity_defaults();
+    sg_file_identity_opts full = sg_file_identity_defaults();
     int code = 0;
 
     if (!out) {
@@ -111,12 +111,12 @@ static int run(const request *r, const char *model)
     if (status == SG_OK)
         status = make(r, model, &g, &shown, &err);
     if (status == SG_OK)
-        status = sg_identity_of(&id, model, full, &err);
+        status = sg_file_identity_of(&id, model, full, &err);
     if (status == SG_OK)
         status = sg_golden_save(g, out, verified_program, verified_name(name, model), id->hash, &err);
     asked_hide(&shown);
     code = status == SG_OK ? tell(r, g, out, id->hash) : asked_fail(&err);
-    sg_identity_free(id);
+    sg_file_identity_free(id);
     sg_golden_free(g);
     return code;
 }

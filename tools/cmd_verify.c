@@ -50,7 +50,7 @@ typedef struct work {
     sg_dtype other; /* stored type behind the reference */
     sg_verify_run *runs[MOST_RUNS];
     int n_runs;
-    sg_identity *id, *other_id;
+    sg_file_identity *id, *other_id;
     asked_progress shown;
     char other_name[256];
 } work;
@@ -326,7 +326,7 @@ static int run(const request *r)
 {
     work w = {.r = r};
     sg_error err = {SG_OK, ""};
-    sg_identity_opts full = sg_identity_defaults();
+    sg_file_identity_opts full = sg_file_identity_defaults();
     char cpu[SG_CPU_TEXT], date[32] = "", name[256], *where = NULL;
     const time_t now = time(NULL);
     struct tm utc;
@@ -340,9 +340,9 @@ static int run(const request *r)
     if (status == SG_OK)
         status = run_all(&w, &err);
     if (status == SG_OK)
-        status = sg_identity_of(&w.id, r->model, full, &err);
+        status = sg_file_identity_of(&w.id, r->model, full, &err);
     if (status == SG_OK && r->against)
-        status = sg_identity_of(&w.other_id, r->against, full, &err);
+        status = sg_file_identity_of(&w.other_id, r->against, full, &err);
     if (gmtime_r(&now, &utc))
         strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &utc);
     int code = EXIT_FAILED;
@@ -375,8 +375,8 @@ static int run(const request *r)
     free(where);
     for (int i = 0; i < w.n_runs; i++)
         sg_verify_run_free(w.runs[i]);
-    sg_identity_free(w.id);
-    sg_identity_free(w.other_id);
+    sg_file_identity_free(w.id);
+    sg_file_identity_free(w.other_id);
     sg_golden_free(w.want);
     return code;
 }

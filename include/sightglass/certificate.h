@@ -28,24 +28,25 @@ typedef struct sg_identity_file {
     char sha256[SG_HASH_TEXT]; /* "" where only a fingerprint was asked for */
 } sg_identity_file;
 
-typedef struct sg_identity {
+typedef struct sg_file_identity {
     char hash[SG_HASH_TEXT];        /* of all files; "" where only a fingerprint was asked for */
     char fingerprint[SG_HASH_TEXT]; /* of sizes and samples */
     int n_files;
     const sg_identity_file *files; /* config.json and the weights of a folder, or the one file */
-} sg_identity;
+} sg_file_identity;
 
-typedef struct sg_identity_opts {
+typedef struct sg_file_identity_opts {
     bool full; /* read every byte (true); false: the fingerprint alone */
     void (*progress)(void *context, const char *part, double done);
     void *context;
     const volatile sig_atomic_t *cancel;
-} sg_identity_opts;
-sg_identity_opts sg_identity_defaults(void);
+} sg_file_identity_opts;
+sg_file_identity_opts sg_file_identity_defaults(void);
 
 /* model: what sg_model_open takes. SG_ENOTFOUND, SG_EIO, SG_EFORMAT, SG_ECANCELLED. */
-sg_status sg_identity_of(sg_identity **out, const char *model, sg_identity_opts opts, sg_error *err) SG_MUST_CHECK;
-void sg_identity_free(sg_identity *id); /* NULL is fine */
+sg_status sg_file_identity_of(sg_file_identity **out, const char *model, sg_file_identity_opts opts,
+                              sg_error *err) SG_MUST_CHECK;
+void sg_file_identity_free(sg_file_identity *id); /* NULL is fine */
 
 /* ---- certificates ---- */
 

@@ -33,7 +33,7 @@ typedef struct sg_golden_prompt {
 
 typedef struct sg_golden {
     const char *from; /* "stories260K.safetensors", "own run in f64, reference kernels" */
-    const char *hash; /* of the model's files, as sg_identity has it; NULL: not known */
+    const char *hash; /* of the model's files, as sg_file_identity has it; NULL: not known */
     bool own;         /* computed by this program */
     sg_dtype dtype;   /* in which the numbers are kept */
     int n_prompts;

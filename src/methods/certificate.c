@@ -372,7 +372,7 @@ static sg_status save(const sg_certificate *c, const char *model, const char *pa
 static sg_status find(sg_certificate **out, const char *model, sg_error *err)
 {
     sg_certificate *c = NULL;
-    sg_identity *now = NULL;
+    sg_file_identity *now = NULL;
     sg_str at = {0};
 
     *out = NULL;
@@ -388,15 +388,15 @@ static sg_status find(sg_certificate **out, const char *model, sg_error *err)
         at.failed ? sg_fail(err, SG_ENOMEM, "out of memory for a certificate") : read_file(&c, at.text, err);
     sg_str_free(&at);
     SG_TRY(status);
-    sg_identity_opts quick = sg_identity_defaults();
+    sg_file_identity_opts quick = sg_file_identity_defaults();
     quick.full = false;
-    status = sg_identity_of(&now, model, quick, err);
+    status = sg_file_identity_of(&now, model, quick, err);
     if (status != SG_OK) {
         sg_certificate_free(c);
         return status;
     }
     c->stale = strcmp(now->fingerprint, c->fingerprint) != 0;
-    sg_identity_free(now);
+    sg_file_identity_free(now);
     *out = c;
     return SG_OK;
 }

@@ -52,21 +52,21 @@ static int end(void **state)
     return system(line);
 }
 
-static sg_identity *identify(const char *path, bool full)
+static sg_file_identity *identify(const char *path, bool full)
 {
-    sg_identity_opts opts = sg_identity_defaults();
-    sg_identity *id;
+    sg_file_identity_opts opts = sg_file_identity_defaults();
+    sg_file_identity *id;
     sg_error err;
 
     opts.full = full;
-    CHECK_OK(sg_identity_of(&id, path, opts, &err), &err);
+    CHECK_OK(sg_file_identity_of(&id, path, opts, &err), &err);
     return id;
 }
 
 static void a_model_is_known_by_its_bytes(void **state)
 {
     (void)state;
-    sg_identity *a = identify(model, true), *quick = identify(model, false);
+    sg_file_identity *a = identify(model, true), *quick = identify(model, false);
 
     CHECK(a->n_files == 2 && strcmp(a->files[0].name, "config.json") == 0 && a->files[1].bytes == 11);
     /* printf 'the weights' | sha256sum */
@@ -76,13 +76,13 @@ static void a_model_is_known_by_its_bytes(void **state)
         char config[128];
         snprintf(config, sizeof config, "%s/config.json", model);
         flip(where ? config : weights, where ? 1 : 4);
-        sg_identity *b = identify(model, true);
+        sg_file_identity *b = identify(model, true);
         CHECK(strcmp(a->hash, b->hash) != 0 && strcmp(a->fingerprint, b->fingerprint) != 0);
-        sg_identity_free(b);
+        sg_file_identity_free(b);
         flip(where ? config : weights, where ? 1 : 4);
     }
-    sg_identity_free(a);
-    sg_identity_free(quick);
+    sg_file_identity_free(a);
+    sg_file_identity_free(quick);
 }
 
 /* Of a file of 4 MB the ends and pages between are looked at, its length always, every byte only in full. */
@@ -96,37 +96,37 @@ static void a_fingerprint_sees_samples_and_a_hash_sees_all(void **state)
     CHECK(bytes != NULL);
     snprintf(path, sizeof path, "%s/large.gguf", folder);
     write_file(path, bytes, n);
-    sg_identity *a = identify(path, true);
+    sg_file_identity *a = identify(path, true);
     static const long seen[] = {0, 65535, (4 << 20) - 1};
     for (size_t i = 0; i < SG_COUNT_OF(seen); i++) {
         flip(path, seen[i]);
-        sg_identity *b = identify(path, false);
+        sg_file_identity *b = identify(path, false);
         CHECK(strcmp(a->fingerprint, b->fingerprint) != 0);
-        sg_identity_free(b);
+        sg_file_identity_free(b);
         flip(path, seen[i]);
     }
     /* How many of the bytes count: a page of 4096 in each 16 kB or so. */
     int noticed = 0;
     for (long at = 70000; at < 4000000; at += 40009) {
         flip(path, at);
-        sg_identity *quick = identify(path, false);
+        sg_file_identity *quick = identify(path, false);
         noticed += strcmp(a->fingerprint, quick->fingerprint) != 0;
-        sg_identity_free(quick);
+        sg_file_identity_free(quick);
         flip(path, at);
     }
     CHECK(noticed > 10 && noticed < 60);
     for (long at = 70000; at < 4000000; at += 900007) {
         flip(path, at);
-        sg_identity *b = identify(path, true);
+        sg_file_identity *b = identify(path, true);
         CHECK(strcmp(a->hash, b->hash) != 0);
-        sg_identity_free(b);
+        sg_file_identity_free(b);
         flip(path, at);
     }
     write_file(path, bytes, n - 1);
-    sg_identity *shorter = identify(path, false);
+    sg_file_identity *shorter = identify(path, false);
     CHECK(strcmp(a->fingerprint, shorter->fingerprint) != 0);
-    sg_identity_free(shorter);
-    sg_identity_free(a);
+    sg_file_identity_free(shorter);
+    sg_file_identity_free(a);
     free(bytes);
 }
 
@@ -134,7 +134,7 @@ static void shards_are_read_by_their_index(void **state)
 {
     (void)state;
     char dir[80], path[128];
-    sg_identity *id;
+    sg_file_identity *id;
     sg_error err;
 
     snprintf(dir, sizeof dir, "%s/sharded", folder);
@@ -150,14 +150,14 @@ static void shards_are_read_by_their_index(void **state)
     id = identify(dir, true);
     CHECK(id->n_files == 3 && strcmp(id->files[1].name, "a.safetensors") == 0 &&
           strcmp(id->files[2].name, "b.safetensors") == 0);
-    sg_identity_free(id);
+    sg_file_identity_free(id);
     static const char *const bad[] = {"{\"weight_map\": {\"x\": \"../b.safetensors\"}}", "{\"weight_map\": {\"x\": 3}}",
                                       "{}", "{", ""};
     for (size_t i = 0; i < SG_COUNT_OF(bad); i++) {
         write_text(path, bad[i]);
-        CHECK_STATUS(sg_identity_of(&id, dir, sg_identity_defaults(), &err), SG_EFORMAT);
+        CHECK_STATUS(sg_file_identity_of(&id, dir, sg_file_identity_defaults(), &err), SG_EFORMAT);
     }
-    CHECK_STATUS(sg_identity_of(&id, "/nowhere/at/all", sg_identity_defaults(), &err), SG_ENOTFOUND);
+    CHECK_STATUS(sg_file_identity_of(&id, "/nowhere/at/all", sg_file_identity_defaults(), &err), SG_ENOTFOUND);
 }
 
 /* ---- certificates ---- */
@@ -190,7 +190,7 @@ static const sg_verify_run one = {.backend = "onednn",
                                   .seconds = .5};
 static const sg_verify_run *const runs[] = {&one};
 
-static sg_certificate sample(const sg_identity *id)
+static sg_certificate sample(const sg_file_identity *id)
 {
     return (sg_certificate){.program = "sightglass test",
                             .date = "2026-11-27T00:00:00Z",
@@ -209,7 +209,7 @@ static sg_certificate sample(const sg_identity *id)
 static void what_is_kept_beside_a_model_is_found_and_goes_stale(void **state)
 {
     (void)state;
-    sg_identity *id = identify(model, true);
+    sg_file_identity *id = identify(model, true);
     const sg_certificate c = sample(id);
     sg_certificate *found;
     sg_error err;
@@ -243,14 +243,14 @@ static void what_is_kept_beside_a_model_is_found_and_goes_stale(void **state)
     flip(weights, 2);
     CHECK(unlink(where) == 0);
     free(where);
-    sg_identity_free(id);
+    sg_file_identity_free(id);
 }
 
 /* A folder that cannot be written, here because the name is taken by a folder (root may write anywhere else). */
 static void where_the_folder_cannot_be_written_the_workspace_holds_it(void **state)
 {
     (void)state;
-    sg_identity *id = identify(model, true);
+    sg_file_identity *id = identify(model, true);
     const sg_certificate c = sample(id);
     sg_certificate *found;
     sg_error err;
@@ -272,7 +272,7 @@ static void where_the_folder_cannot_be_written_the_workspace_holds_it(void **sta
     CHECK(unlink(where) == 0);
     free(where);
     CHECK_STATUS(sg_certificate_save(&c, model, "/nowhere/at/all.json", NULL, &err), SG_ENOTFOUND);
-    sg_identity_free(id);
+    sg_file_identity_free(id);
 }
 
 static void a_file_of_weights_has_its_certificate_beside_it(void **state)
@@ -284,21 +284,21 @@ static void a_file_of_weights_has_its_certificate_beside_it(void **state)
 
     snprintf(path, sizeof path, "%s/tiny.gguf", folder);
     write_text(path, "GGUF");
-    sg_identity *id = identify(path, true);
+    sg_file_identity *id = identify(path, true);
     const sg_certificate c = sample(id);
     CHECK_OK(sg_certificate_save(&c, path, NULL, &where, &err), &err);
     CHECK_TEXT(where, "/tiny.gguf.certificate.json");
     CHECK_OK(sg_certificate_find(&found, path, &err), &err);
     CHECK(found && !found->stale);
     sg_certificate_free(found);
-    sg_identity_free(id);
+    sg_file_identity_free(id);
     free(where);
 }
 
 static void no_bytes_in_its_place_do_harm(void **state)
 {
     (void)state;
-    sg_identity *id = identify(model, true);
+    sg_file_identity *id = identify(model, true);
     const sg_certificate c = sample(id);
     char path[128], *text = sg_certificate_text(&c);
     sg_certificate *found;
@@ -335,7 +335,7 @@ static void no_bytes_in_its_place_do_harm(void **state)
     }
     CHECK(unlink(path) == 0);
     free(text);
-    sg_identity_free(id);
+    sg_file_identity_free(id);
 }
 
 int main(void)

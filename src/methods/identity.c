@@ -18,7 +18,7 @@
 enum { BLOCK = 1 << 20, END_BYTES = 1 << 16, PAGE = 4096, N_PAGES = 256, MOST_FILES = 4096 };
 
 typedef struct owned {
-    sg_identity face;
+    sg_file_identity face;
     sg_arena *arena;
     sg_identity_file *files;
     const char **paths;
@@ -26,9 +26,9 @@ typedef struct owned {
     unsigned char *buffer;
 } owned;
 
-sg_identity_opts sg_identity_defaults(void)
+sg_file_identity_opts sg_file_identity_defaults(void)
 {
-    return (sg_identity_opts){.full = true};
+    return (sg_file_identity_opts){.full = true};
 }
 
 static sg_status add(owned *id, const char *folder, const char *name, sg_error *err)
@@ -115,7 +115,7 @@ static sg_status list(owned *id, const char *model, sg_error *err)
 
 /* Feeds bytes first..first+n to a stream. */
 static sg_status take(owned *id, int fd, const char *path, uint64_t first, uint64_t n, sg_sha256_stream *to,
-                      const sg_identity_opts *opts, sg_error *err)
+                      const sg_file_identity_opts *opts, sg_error *err)
 {
     while (n) {
         const ssize_t got = pread(fd, id->buffer, (size_t)SG_MIN(n, BLOCK), (off_t)first);
@@ -137,10 +137,11 @@ static sg_status take(owned *id, int fd, const char *path, uint64_t first, uint6
     return SG_OK;
 }
 
-static sg_status sample(owned *id, int fd, int i, sg_sha256_stream *to, const sg_identity_opts *opts, sg_error *err)
+static sg_status sample(owned *id, int fd, int i, sg_sha256_stream *to, const sg_file_identity_opts *opts,
+                        sg_error *err)
 {
     const uint64_t bytes = id->files[i].bytes;
-    sg_identity_opts quiet = *opts;
+    sg_file_identity_opts quiet = *opts;
 
     quiet.full = false;
     if (bytes <= 2 * END_BYTES + N_PAGES * PAGE)
@@ -151,7 +152,7 @@ static sg_status sample(owned *id, int fd, int i, sg_sha256_stream *to, const sg
     return take(id, fd, id->paths[i], bytes - END_BYTES, END_BYTES, to, &quiet, err);
 }
 
-static sg_status read_files(owned *id, sg_sha256_stream *samples, const sg_identity_opts *opts, sg_error *err)
+static sg_status read_files(owned *id, sg_sha256_stream *samples, const sg_file_identity_opts *opts, sg_error *err)
 {
     sg_str all = {0};
     sg_status status = SG_OK;
@@ -187,7 +188,7 @@ static sg_status read_files(owned *id, sg_sha256_stream *samples, const sg_ident
     return status;
 }
 
-sg_status sg_identity_of(sg_identity **out, const char *model, sg_identity_opts opts, sg_error *err)
+sg_status sg_file_identity_of(sg_file_identity **out, const char *model, sg_file_identity_opts opts, sg_error *err)
 {
     sg_arena *arena = sg_arena_new();
     owned *id = arena ? sg_arena_alloc(arena, sizeof *id) : NULL;
@@ -216,7 +217,7 @@ sg_status sg_identity_of(sg_identity **out, const char *model, sg_identity_opts 
     return SG_OK;
 }
 
-void sg_identity_free(sg_identity *id)
+void sg_file_identity_free(sg_file_identity *id)
 {
     if (id)
         sg_arena_free(((owned *)id)->arena);
