@@ -182,7 +182,7 @@ static void wrong_use_is_said_and_is_2(void **state)
         {"worldmodel", "--file nowhere.safetensors --at logits", "nowhere", 1},
         {"worldmodel", "--table nowhere.csv --text name --state x --at logits", "nowhere", 1},
         {"worldmodel", "--table nowhere.csv --state x --at logits", "--text COLUMN", 2},
-        {"heads", "", "--world NAME", 2},
+        {"heads", "--world othello --period 5", "--period", 2},
         {"heads", "--world features", "no world of sequences", 2},
         {"neurons", "--world othello --episodes 12 --labels board", "no field board", 2},
         {"neurons", "--world othello --episodes 12 --probe nowhere/x", "nowhere", 1},

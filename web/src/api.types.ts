@@ -142,6 +142,71 @@ export type Studies = {
     studies: Study[];
 };
 
+/** How far a value is from its reference: of its numbers, and of its vectors relative to the reference's length. `bad` numbers are not finite. */
+export type CertificateRow = {
+    site: string;
+    n: number;
+    max_abs: number | null;
+    mean_abs: number | null;
+    max_rel: number | null;
+    mean_rel: number | null;
+    at_prompt: number;
+    at_position: number;
+    bad: number;
+    holds: boolean;
+};
+
+/** One backend and number format. `next` is about the next token's distribution: shares of positions with the same likeliest token, of all and of those where the reference leads by more than `lead` nats; total variation; KL in nats. */
+export type CertificateRun = {
+    backend: string;
+    compute: string;
+    stored: string;
+    holds: boolean;
+    first_bad: string | null;
+    note: string | null;
+    seconds: number | null;
+    tolerance: {
+        relative: number;
+        variation: number;
+        lead: number;
+        why: string;
+    };
+    next: {
+        positions: number;
+        top1: number | null;
+        clear: number;
+        top1_clear: number | null;
+        tv_mean: number | null;
+        tv_max: number | null;
+        kl_mean: number | null;
+        kl_max: number | null;
+        holds: boolean;
+    } | null;
+    rows: CertificateRow[];
+};
+
+/** What `sightglass verify` found of a model, as it was kept. It is stale when the model's files are others since. */
+export type Certificate = {
+    format: string;
+    version: number;
+    program: string;
+    date: string;
+    cpu: string;
+    model: string;
+    hash: string;
+    fingerprint: string;
+    against: 'golden' | 'self' | 'model';
+    reference: string;
+    reference_hash: string | null;
+    prompts: number;
+    positions: number;
+    holds: boolean;
+    meaning: string;
+    stale: boolean;
+    path: string;
+    runs: CertificateRun[];
+};
+
 /** A model: where it came from and its sizes. `prompt` says what it reads: text, numbers, or squares of Othello; `hash` is that of its weights, once it is open; `error` says why it could not be opened. */
 export type ModelInfo = {
     id: string;
@@ -168,6 +233,8 @@ export type ModelInfo = {
     eos?: number[];
     warnings?: string[];
     error?: string;
+    certificate?: Certificate;
+    certificate_error?: string;
 };
 
 /** The models that were named when the server was started. */
