@@ -294,11 +294,11 @@ static inline void lay_rows(float *to, sg_dim whole, sg_dim padded, const float 
 
 /* ---- recognising ---- */
 
-/* The forward chain matmul, mul by a number, where, softmax, matmul, as values; masked and scaled are -1 if they are
- * not there. */
+/* The forward chain matmul, mul by a number, [tanh, mul by a number,] where, softmax, matmul, as values; those that are not
+ * there are -1. */
 typedef struct chain {
-    int scores, scaled, masked, pattern, z;
-    float scale;
+    int scores, scaled, bounded, capped, masked, pattern, z;
+    float scale, cap; /* cap 0: none */
 } chain;
 
 /* Whether the f32 constant number behind input i of value a is there, and which it is. */

@@ -1,7 +1,7 @@
 /* Attention in one step: softmax(mask(c q k')) v without storing the scores or the pattern.
  *
  * What is recognised is the chain matmul, mul by a number, where, softmax, matmul, if nobody else reads what lies
- * between. A few queries at a time meet blocks of keys; their softmax is kept as a running maximum and sum (Milakov &
+ * between; before the mask there may be a cap, c tanh(x). A few queries at a time meet blocks of keys; their softmax is kept as a running maximum and sum (Milakov &
  * Gimelshein 2018; Dao et al. 2022, algorithm 1). Blocks of keys that no query of the block may see are passed over, so
  * a causal mask halves the work, whatever made it. */
 #include <stdlib.h>
@@ -15,7 +15,7 @@ typedef struct attention {
     sg_dim n_lead, n_queries, n_keys, width, padded; /* padded: to whole vectors */
     matrices q, k, v, mask;
     int at_q, at_k, at_v, at_mask; /* inputs of the step; at_mask -1: none */
-    float scale;
+    float scale, cap; /* cap 0: none */
     written out;
     sg_dim chunks; /* of queries per lead */
     size_t scratch_each;
@@ -132,6 +132,17 @@ static void soften(const attention *t, const desk *d, sg_dim begin, sg_dim end, 
     }
 }
 
+/* Scores, which lie KEYS apart, within +- cap. */
+static void bound(float *scores, sg_dim rows, sg_dim n, float cap)
+{
+    for (sg_dim r = 0; r < rows; r++) {
+        float *x = scores + r * KEYS;
+        SG_SIMD
+        for (sg_dim s = 0; s < n; s++)
+            x[s] = cap * sg_tanhf(x[s]);
+    }
+}
+
 static void attend(const attention *t, const desk *d, const float *q, float *out, const uint8_t *mask,
                    const uint8_t *seen_blocks, const uint8_t *reach, const float *bias, sg_dim rows)
 {
@@ -158,6 +169,8 @@ static void attend(const attention *t, const desk *d, const float *q, float *out
                 continue;
             product(d->q + i * t->padded, t->padded, 1, keys, KEYS, scores, KEYS, step, whole_lanes(own), t->width,
                     false);
+            if (t->cap > 0)
+                bound(scores, step, whole_lanes(own), t->cap);
             soften(t, d, i, stop, own, what == SOME && !bias ? mask + first : NULL, bias ? bias + first : NULL, wide);
             for (sg_dim r = stop; r < i + step; r++)
                 memset(d->scores + r * KEYS, 0, KEYS * sizeof *d->scores);
@@ -264,8 +277,18 @@ static bool find_chain(const sg_planner *pl, int z, chain *c)
         c->masked = at;
         at = sg_plan_behind(pl, at, 1);
     }
-    c->scaled = -1;
+    c->scaled = c->bounded = c->capped = -1;
     c->scale = 1;
+    c->cap = 0;
+    const int inner = sg_plan_is(pl, at, &sg_op_mul) ? sg_plan_behind(pl, at, 0) : -1;
+    if (inner >= 0 && sg_plan_is(pl, inner, &sg_op_tanh)) {
+        if (!sg_attention_scalar(pl, at, 1, &c->cap) || !(c->cap > 0) || !sg_plan_only_renamed(pl, at, 0) ||
+            !sg_plan_only_renamed(pl, inner, 0))
+            return false;
+        c->capped = at;
+        c->bounded = inner;
+        at = sg_plan_behind(pl, inner, 0);
+    }
     if (sg_plan_is(pl, at, &sg_op_mul)) {
         if (!sg_attention_scalar(pl, at, 1, &c->scale) || !sg_plan_only_renamed(pl, at, 0))
             return false;
@@ -311,6 +334,7 @@ static bool describe(const sg_planner *pl, const chain *c, attention *t)
     for (int a = 0; a < n_lead; a++)
         t->n_lead *= z->view.dims[a];
     t->scale = c->scale;
+    t->cap = c->cap;
     sg_attention_written(c->z, n_lead, z->view.dims, t->n_queries, t->width, &t->out);
     t->at_q = sg_plan_input(pl, scores, 0); /* as values, until the step has its inputs */
     t->at_k = sg_plan_input(pl, scores, 1);
@@ -369,20 +393,21 @@ sg_status sg_attention_find(sg_planner *pl, const int *readers)
         attention t = {0};
         chain c;
         if (!find_chain(pl, a, &c) || !describe(pl, &c, &t) || !read_once(pl, readers, c.scores) ||
-            !read_once(pl, readers, c.scaled) || !read_once(pl, readers, c.masked))
+            !read_once(pl, readers, c.scaled) || !read_once(pl, readers, c.bounded) || !read_once(pl, readers, c.capped) ||
+            !read_once(pl, readers, c.masked))
             continue;
         /* In training the gradient reads the pattern too; it then makes its own. */
         bool alone = readers[c.pattern] == 1;
-        if (!alone)
+        if (!alone && c.capped < 0) /* a cap's gradient is computed from the scores, which are then stored */
             SG_TRY(sg_attention_grad_find(pl, readers, &c, &alone));
         if (!alone)
             continue;
         const int copy = sg_attention_copied(pl, readers, &t.out),
-                  members[6] = {c.scores, c.scaled, c.masked, c.pattern, c.z, copy},
+                  members[8] = {c.scores, c.scaled, c.bounded, c.capped, c.masked, c.pattern, c.z, copy},
                   at = sg_cluster_new(pl, prepare, "attention");
         attention *self = sg_arena_alloc(pl->p->arena, sizeof *self);
         bool ok = at >= 0 && self;
-        for (int m = 0; m < 6 && ok; m++)
+        for (int m = 0; m < 8 && ok; m++)
             if (members[m] >= 0)
                 ok = sg_cluster_add(pl, at, members[m]);
         if (!ok)

@@ -17,6 +17,8 @@ typedef struct build {
     sg_value *visible;       /* [batch,1,time,keys] bool */
     sg_value *visible_local; /* the same within windows; NULL: no layer is windowed */
     sg_value *frequencies;   /* rotary */
+    sg_value *longer;        /* those of long texts, NULL: all are turned by the same */
+    sg_value *is_long;       /* [batch,1,1,1] bool */
     sg_value *rotary_scale;  /* [d_head], with which what was turned is multiplied; NULL: nothing is */
     sg_value *variables[SG_N_WEIGHTS + 1]; /* of the layer at hand; the last, for weights that there never are, stays NULL */
     sg_dim capacity, n_rows;
@@ -141,8 +143,11 @@ static sg_value *norm_heads(build *b, sg_value *x, sg_dim n, sg_weight_role w, i
 
 static sg_value *turn(build *b, sg_value *x)
 {
-    sg_value *y = sg_rope(b->g, x, b->positions, b->frequencies, b->m->arch.rope_layout);
+    const sg_rope_layout layout = b->m->arch.rope_layout;
+    sg_value *y = sg_rope(b->g, x, b->positions, b->frequencies, layout);
 
+    if (b->longer) /* both, since rows of one batch may be short and long */
+        y = sg_where(b->g, b->is_long, sg_rope(b->g, x, b->positions, b->longer, layout), y);
     return b->rotary_scale ? sg_mul(b->g, y, b->rotary_scale) : y;
 }
 
@@ -287,9 +292,9 @@ static void rotary(build *b)
         scale[i] = i < arch->rotary ? arch->rope.scale : 1;
     b->frequencies = numbers(b, f, n);
     if (two) {
-        sg_value *last = sg_max_axes(b->g, b->positions, SG_ALL_AXES, false);
-        sg_value *is_long = sg_greater_equal(b->g, last, sg_scalar(b->g, SG_I32, (double)arch->rope.original));
-        b->frequencies = sg_where(b->g, is_long, numbers(b, f + n, n), b->frequencies);
+        sg_value *last = sg_reshape(b->g, sg_max(b->g, b->positions, 1, false), 4, (sg_dim[]){b->batch, 1, 1, 1});
+        b->is_long = sg_greater_equal(b->g, last, sg_scalar(b->g, SG_I32, (double)arch->rope.original));
+        b->longer = numbers(b, f + n, n);
     }
     b->rotary_scale = arch->rope.scale != 1 ? numbers(b, scale, d) : NULL;
     sg_arena_free(arena);

@@ -247,6 +247,8 @@ static void masks(void **state)
     CHECK_VALUES(g, sg_causal_mask(g, 2, 4), 0, 1, 1, 1, 0, 1, 1, 1, 1);
     /* fewer keys than queries: the first query sees none */
     CHECK_VALUES(g, sg_causal_mask(g, 2, 1), 0, 0, 1);
+    CHECK_VALUES(g, sg_window_mask(g, 3, 3, 2), 0, 1, 1, 1, 1, 1, 1, 0, 1, 1);
+    CHECK_VALUES(g, sg_window_mask(g, 2, 4, 1), 0, 0, 0, 1, 1, 0, 0, 0, 1);
     CHECK_VALUES(g, sg_length_mask(g, NUMBERS(g, SG_I32, DIMS(3), 2, 0, 5), 3), 0, 1, 1, 0, 0, 0, 0, 1, 1, 1);
     sg_graph_free(g);
 }
