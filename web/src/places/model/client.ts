@@ -1,6 +1,6 @@
 /* What this place asks the server for, and what comes back. */
 import { api, type Options } from '../../api';
-import type { InspectLens, InspectRequest, InspectRun, InspectValue, ModelInfo, ModelInfos, ModelNames, PatchLayer, PatchRequest, TokenizeReply } from '../../api.types';
+import type { Certificate, InspectLens, InspectRequest, InspectRun, InspectValue, ModelInfo, ModelInfos, ModelNames, PatchLayer, PatchRequest, TokenizeReply } from '../../api.types';
 import type { Token } from '../../components/Tokens.svelte';
 import type { Site } from './edits';
 
@@ -18,6 +18,8 @@ export interface ModelSites {
     context: number;
     parameters: number;
     sites: Site[];
+    certificate: Certificate | null;
+    certificateError: string | null;
 }
 
 export type { InspectLens as Lens, InspectRow as PredictionRow, InspectRun as Run, InspectValue as Value, PatchLayer } from '../../api.types';
@@ -62,6 +64,8 @@ export const client = {
             context: info.context ?? 0,
             parameters: info.parameters ?? 0,
             sites,
+            certificate: info.certificate ?? null,
+            certificateError: info.certificate_error ?? null,
         };
     },
     async tokens(model: string, text: string, options?: Options): Promise<Token[]> {
