@@ -106,6 +106,7 @@ typedef struct sg_edit_window {
     const uint8_t *real;      /* [n_rows,past+time], false where padded */
     const sg_dim *prompt;     /* [n_rows] tokens of each row's prompt */
     sg_dim step;
+    sg_dim n_images;          /* rows of sites that belong to images, whose places are 0, 1, ... in all of them */
 } sg_edit_window;
 
 /* The inputs of a run: at most sg_edits_n_feeds, valid until the next call. */

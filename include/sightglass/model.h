@@ -1,4 +1,5 @@
-/* Models: a transformer from a directory, as a graph in which every inner value has a name.
+/* Models: a transformer from a directory, as a graph in which every inner value has a name. Decoders go on with a text;
+ * encoders read one, or an image, as a whole.
  *
  *     sg_model *m;
  *     SG_TRY(sg_model_open(&m, "models/stories260K", sg_model_defaults(), err));
@@ -12,6 +13,7 @@
 #ifndef SIGHTGLASS_MODEL_H
 #define SIGHTGLASS_MODEL_H
 
+#include "sightglass/bitmap.h"
 #include "sightglass/edit.h"
 #include "sightglass/run.h"
 #include "sightglass/tokenizer.h"
@@ -33,11 +35,22 @@ sg_model_opts sg_model_defaults(void);
 sg_status sg_model_open(sg_model **out, const char *dir, sg_model_opts opts, sg_error *err) SG_MUST_CHECK;
 void sg_model_close(sg_model *m); /* after its glasses; NULL is fine */
 
+/* What a model's outputs say. */
+typedef enum sg_task {
+    SG_TASK_NEXT,       /* `logits` [batch,time,V]: the next token (decoders) */
+    SG_TASK_MASKED,     /* `logits` [batch,time,V]: the token at the place itself, where it is masked (bert) */
+    SG_TASK_LABEL,      /* `logits` [rows,labels]: of the whole text or image */
+    SG_TASK_LABEL_EACH, /* `logits` [batch,time,labels]: of each token; a question's answer begins at 0 and ends at 1 */
+    SG_TASK_MATCH,      /* `logits_per_image` [images,batch]: how well they fit (clip) */
+    SG_TASK_EMBED       /* none: `last_hidden_state`, `pooler_output`, `text_embeds`, `image_embeds` */
+} sg_task;
+
 typedef struct sg_model_info {
     const char *family;       /* "llama" */
     const char *architecture; /* as config.json names it */
     const char *path;
-    sg_dim n_layers, d_model, n_heads, n_kv_heads, d_head, d_mlp, n_vocab, n_context;
+    sg_dim n_layers, d_model, n_heads, n_kv_heads, d_head, d_mlp, n_vocab, n_context; /* of clip's text; n_vocab 0: it reads
+                                                                                        * images alone, in n_context places */
     sg_dim n_parameters;
     size_t weight_bytes;    /* as stored in the file, which is mapped: in memory once they were read, as opening does */
     size_t converted_bytes; /* of their copies in what is computed in, where the file has another type */
@@ -46,12 +59,23 @@ typedef struct sg_model_info {
     int32_t bos;            /* -1: none */
     int n_eos;
     int32_t eos[8];
+    sg_task task;
+    sg_dim n_labels;               /* 0: `logits` are over the vocabulary, or there are none */
+    sg_dim n_channels, image_side; /* of `pixels` [images,n_channels,image_side,image_side]; 0: it reads no images */
 } sg_model_info;
 const sg_model_info *sg_model_get_info(const sg_model *m);
 const sg_tokenizer *sg_model_tokenizer(const sg_model *m); /* NULL if the directory has none */
 
 /* Of its weights in what is computed in: two models with one hash are the same numbers. 0 for a model from nothing. */
 uint64_t sg_model_hash(const sg_model *m);
+
+const char *sg_model_label(const sg_model *m, sg_dim i); /* as config.json names it, or NULL */
+
+/* Pictures as the numbers that the model reads, as the directory's preprocessor_config.json says (resized as Pillow does,
+ * cropped, normalised): what is fed as `pixels` [n,channels,side,side]. The caller frees out->data. SG_EARG: the model reads no
+ * images; SG_ENOTFOUND: the directory does not say. */
+sg_status sg_model_pixels(const sg_model *m, int n, const sg_bitmap *const *pictures, sg_tensor *out,
+                          sg_error *err) SG_MUST_CHECK;
 
 /* What was odd about the model, one line each: NaN weights, tensors that nothing uses. NULL past the last. */
 const char *sg_model_warning(const sg_model *m, int i);
@@ -60,7 +84,9 @@ const char *sg_model_warning(const sg_model *m, int i);
  *     tokens [batch,time] i32, positions [batch,time] i32, key_mask [batch,past+time] bool (false: padding).
  * Without a cache (capacity 0) `past` does not occur, and `nll` [batch,time-1] and `loss` (nats per token, over tokens
  * whose successor is known and not padding) have names too. With a cache keys and values are kept for n_rows rows of
- * `capacity` tokens, in variables. */
+ * `capacity` tokens, in variables.
+ * Encoders have no cache and no loss; those with token types have token_types [batch,time] i32 too. Image towers have
+ * pixels [images,channels,side,side] in what is computed in, instead of all these. */
 sg_status sg_model_graph(sg_graph **out, const sg_model *m, sg_dim capacity, sg_dim n_rows,
                          sg_error *err) SG_MUST_CHECK;
 /* Binds the weights in a state of such a graph (or of its fork); those of a model from nothing stay the state's. */
@@ -132,6 +158,7 @@ typedef struct sg_rows {
     const sg_dim *lengths;
     bool pad_left; /* where shorter rows are filled up; results at real positions do not depend on it */
     sg_dim time;   /* at least; rows are filled up to this, or to the longest of them */
+    const int32_t *const *types; /* token types of each row, for encoders that have them; NULL: all 0 */
 } sg_rows;
 
 typedef struct sg_named_feed {
@@ -140,6 +167,7 @@ typedef struct sg_named_feed {
 } sg_named_feed;
 
 /* Runs the rows from an empty past. Without a cache only. out[i] is fetch i, batch first, borrowed until the next run.
+ * A model of images is fed `pixels` and has no rows (NULL); clip takes either or both, as what is fetched needs.
  * SG_EARG: a row is empty, longer than the context, or has a token outside the vocabulary. */
 sg_status sg_glass_run(sg_glass *glass, const sg_rows *rows, int n_feeds, const sg_named_feed *feeds, int n_fetches,
                        sg_value *const *fetches, sg_tensor *out, sg_error *err) SG_MUST_CHECK;

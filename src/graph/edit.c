@@ -18,6 +18,9 @@ typedef struct splice {
     sg_dim feature[SG_MAX_DIMS];    /* their extents, head axis included */
     sg_value *gate, *value, *strength, *low, *high, *heads, *features, *keys;
     sg_value *direction, *above, *below;
+    sg_dim places;                  /* of a site that has as many in every run, as images do; -1: one for each token */
+    sg_dim n_keys;                  /* the same of keys */
+    bool of_images;                 /* its rows are images */
     int n_lead;                     /* 0: one value for all; 1: by position; 2: by row and position */
     sg_tensor numbers;              /* value in the graph's type; project: orthonormal rows */
     sg_tensor direction_numbers;
@@ -149,7 +152,7 @@ static sg_status fit_value(splice *p, const char *who, const sg_value *x, sg_err
         for (int k = 0; k < n && fits; k++)
             fits = v->dims[lead + k] == p->feature[p->n_feature - n + k];
         /* By position the value has every feature axis, else [T,D] and [H,K] could be confused. */
-        if (fits && (lead == 0 || n == p->n_feature)) {
+        if (fits && (lead == 0 || (n == p->n_feature && strchr(p->axes, 't')))) {
             p->n_lead = lead;
             return SG_OK;
         }
@@ -172,6 +175,8 @@ static sg_status condition(sg_edits *es, splice *p, sg_graph *g, int i, const sg
     }
     if (strcmp(sg_value_axes(c), "btd") != 0)
         return sg_fail(err, SG_EARG, "%s: when: %s has axes \"%s\", btd were wanted", who, w->site, sg_value_axes(c));
+    if (c->dims[0] != x->dims[0] || c->dims[1] != x->dims[strchr(p->axes, 't') - p->axes])
+        return sg_fail(err, SG_EARG, "%s: when: %s has other rows or positions than the site", who, w->site);
     bool *behind = calloc((size_t)sg_graph_size(g), sizeof *behind);
     const bool ok = behind && sg_graph_ancestors(g, c, behind);
     const bool circular = ok && behind[x->id];
@@ -273,13 +278,19 @@ static sg_status add_splice(sg_edits *es, sg_graph *g, int i, sg_error *err)
     }
     p->axes = sg_value_axes(x);
     p->dtype = x->dtype;
-    if (!sg_dtype_is_float(x->dtype) || !strchr(p->axes, 'b') || !strchr(p->axes, 't'))
+    if (!sg_dtype_is_float(x->dtype) || !strchr(p->axes, 'b') || (!strchr(p->axes, 't') && strcmp(p->axes, "bd") != 0))
         return sg_fail(err, SG_EARG, "%s: its site has no rows and positions of floats", who);
-    const sg_dim places = x->dims[strchr(p->axes, 't') - p->axes];
+    const bool whole = !strchr(p->axes, 't'); /* one vector a row */
+    const sg_dim places = whole ? 1 : x->dims[strchr(p->axes, 't') - p->axes];
     if (places < 0 && sg_dim_symbol(g, places) < 0)
         return sg_fail(err, SG_EARG, "%s: its site has not one place for each token", who);
     const bool pairs = strchr(p->axes, 's') != NULL; /* attention: rows, heads, queries, keys */
-    if (p->axes[0] != 'b' || (!pairs && p->axes[1] != 't')) /* gates and values are laid out so */
+    p->of_images = x->dims[0] < 0 && x->dims[0] == sg_extent(g, "images");
+    p->places = whole || p->of_images ? places : -1;
+    p->n_keys = pairs && p->of_images ? x->dims[strchr(p->axes, 's') - p->axes] : -1;
+    if (whole && (e->positions.n || e->when.site))
+        return sg_fail(err, SG_EARG, "%s: its site has no positions", who);
+    if (p->axes[0] != 'b' || (!pairs && !whole && p->axes[1] != 't')) /* gates and values are laid out so */
         return sg_fail(err, SG_EARG, "%s: its site has axes \"%s\", rows and positions come first", who, p->axes);
     for (int k = 0; k < x->n_dims && !pairs; k++)
         if (p->axes[k] != 'b' && p->axes[k] != 't') {
@@ -560,10 +571,32 @@ static sg_feed number(sg_value *v, double x, double *store)
     return (sg_feed){v, t};
 }
 
+/* What of a run a splice lies in: rows and places of its texts, or of its images. */
+typedef struct reach {
+    sg_dim n_rows, time, keys;
+} reach;
+
+static reach reach_of(const splice *p, const sg_edit_window *w)
+{
+    return (reach){p->of_images ? w->n_images : w->n_rows, p->places < 0 ? w->time : p->places,
+                   p->n_keys < 0 ? w->past + w->time : p->n_keys};
+}
+
+static sg_dim position_of(const splice *p, const sg_edit_window *w, sg_dim r, sg_dim t)
+{
+    return p->places < 0 ? w->positions[r * w->time + t] : t;
+}
+
+static bool is_real(const splice *p, const sg_edit_window *w, sg_dim r, sg_dim key)
+{
+    return p->places >= 0 || w->real[r * (w->past + w->time) + key];
+}
+
 /* The value's numbers for the positions of this run, from a tensor [T,...] or [B,T,...]. */
-static sg_status window_of(splice *p, int i, const sg_edit_window *w, sg_feed *feed, sg_error *err)
+static sg_status window_of(splice *p, int i, const sg_edit_window *run, sg_feed *feed, sg_error *err)
 {
     const sg_tensor *v = &p->numbers;
+    const reach lies = reach_of(p, run), *w = &lies;
     sg_dim dims[SG_MAX_DIMS] = {w->n_rows, w->time}, each = 1;
     char who[160];
 
@@ -580,7 +613,7 @@ static sg_status window_of(splice *p, int i, const sg_edit_window *w, sg_feed *f
                        (long long)w->n_rows);
     for (sg_dim r = 0; r < w->n_rows; r++)
         for (sg_dim t = 0; t < w->time; t++) {
-            const sg_dim at = w->positions[r * w->time + t], row = rows == 1 ? 0 : r;
+            const sg_dim at = position_of(p, run, r, t), row = rows == 1 ? 0 : r;
             char *to = p->window + (size_t)(r * w->time + t) * bytes;
             if (at < positions) {
                 memcpy(to, (const char *)v->data + (size_t)(row * positions + at) * bytes, bytes);
@@ -595,27 +628,28 @@ static sg_status window_of(splice *p, int i, const sg_edit_window *w, sg_feed *f
 
 sg_status sg_edits_feeds(sg_edits *es, const sg_edit_window *w, sg_feed *feeds, sg_error *err)
 {
-    const sg_dim keys = w->past + w->time;
     int n = 0;
 
     for (int i = 0; es && i < es->n; i++) {
         splice *p = &es->splices[i];
         const sg_edit *e = &p->e;
+        const reach lies = reach_of(p, w);
+        const sg_dim past = p->places < 0 ? w->past : 0;
         void *gate = p->gate_room, *key_room = p->keys_room;
-        const bool ok = room(&gate, &p->gate_capacity, (size_t)(w->n_rows * w->time)) &&
-                        (!p->keys || room(&key_room, &p->keys_capacity, (size_t)(w->n_rows * keys)));
+        const bool ok = room(&gate, &p->gate_capacity, (size_t)(lies.n_rows * lies.time)) &&
+                        (!p->keys || room(&key_room, &p->keys_capacity, (size_t)(lies.n_rows * lies.keys)));
         p->gate_room = gate;
         p->keys_room = key_room;
         if (!ok)
             return sg_fail(err, SG_ENOMEM, "out of memory for an edit");
-        for (sg_dim r = 0; r < w->n_rows; r++)
-            for (sg_dim t = 0; t < w->time; t++) {
-                const sg_dim at = w->positions[r * w->time + t], from_end = at - w->prompt[r];
+        for (sg_dim r = 0; r < lies.n_rows; r++)
+            for (sg_dim t = 0; t < lies.time; t++) {
+                const sg_dim at = position_of(p, w, r, t), from_end = at - (p->places < 0 ? w->prompt[r] : p->places);
                 bool here = holds(&e->positions, at);
                 for (int s = 0; s < e->positions.n && !here && from_end < 0; s++)
                     here = from_end >= e->positions.spans[s].first && from_end <= e->positions.spans[s].last;
-                p->gate_room[r * w->time + t] =
-                    here && holds(&e->rows, r) && holds(&e->steps, w->step) && w->real[r * keys + w->past + t];
+                p->gate_room[r * lies.time + t] =
+                    here && holds(&e->rows, r) && holds(&e->steps, w->step) && is_real(p, w, r, past + t);
             }
         if (p->value && p->n_lead) {
             SG_TRY(window_of(p, i, w, &feeds[n++], err));
@@ -628,16 +662,16 @@ sg_status sg_edits_feeds(sg_edits *es, const sg_edit_window *w, sg_feed *feeds, 
             feeds[n++] = number(p->high, e->high, &p->high_room);
         }
         if (p->keys) {
-            for (sg_dim r = 0; r < w->n_rows; r++) {
+            for (sg_dim r = 0; r < lies.n_rows; r++) {
                 sg_dim position = 0;
-                for (sg_dim k = 0; k < keys; k++) {
-                    p->keys_room[r * keys + k] = w->real[r * keys + k] && holds(&e->keys, position);
-                    position += w->real[r * keys + k];
+                for (sg_dim k = 0; k < lies.keys; k++) {
+                    p->keys_room[r * lies.keys + k] = is_real(p, w, r, k) && holds(&e->keys, position);
+                    position += is_real(p, w, r, k);
                 }
             }
-            feeds[n++] = (sg_feed){p->keys, sg_tensor_of(SG_BOOL, 2, (sg_dim[]){w->n_rows, keys}, p->keys_room)};
+            feeds[n++] = (sg_feed){p->keys, sg_tensor_of(SG_BOOL, 2, (sg_dim[]){lies.n_rows, lies.keys}, p->keys_room)};
         }
-        feeds[n++] = (sg_feed){p->gate, sg_tensor_of(SG_BOOL, 2, (sg_dim[]){w->n_rows, w->time}, p->gate_room)};
+        feeds[n++] = (sg_feed){p->gate, sg_tensor_of(SG_BOOL, 2, (sg_dim[]){lies.n_rows, lies.time}, p->gate_room)};
         if (p->direction)
             feeds[n++] = (sg_feed){p->direction, p->direction_numbers};
         if (p->above) {

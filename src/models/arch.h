@@ -45,7 +45,7 @@ typedef enum sg_weight_role {
     SG_N_WEIGHTS
 } sg_weight_role;
 
-typedef enum sg_activation { SG_ACT_SILU, SG_ACT_GELU, SG_ACT_GELU_TANH, SG_ACT_RELU } sg_activation;
+typedef enum sg_activation { SG_ACT_SILU, SG_ACT_GELU, SG_ACT_GELU_TANH, SG_ACT_RELU, SG_ACT_GELU_QUICK } sg_activation;
 
 /* Where a block's norms are. */
 typedef enum sg_norm_place {
@@ -191,11 +191,14 @@ typedef struct sg_weight {
     sg_tensor tensor; /* in the compute type, as stored ([in,out] stays so); without data in a new model */
 } sg_weight;
 
+typedef struct sg_encoder sg_encoder;
+
 struct sg_model {
     sg_arena *arena;
     sg_model_opts opts;
     sg_model_info info;
     sg_arch arch;
+    sg_encoder *encoder;  /* what an encoder has instead of arch and weights, see encoder.h; NULL: a decoder */
     sg_safetensors *file; /* NULL in a new model, which has a config and may have a tokenizer's path instead */
     struct sg_gguf_model *gguf; /* owner of file and tokenizer, or NULL */
     sg_file *config, *tokenizer_file;
@@ -215,6 +218,11 @@ sg_status sg_config_read(sg_model *m, const sg_file *file, sg_error *err) SG_MUS
 char *sg_weight_name(const sg_model *m, sg_weight_role role, int layer);
 /* How a new model's weight starts. */
 sg_init sg_weight_init(const sg_model *m, sg_weight_role role);
+
+/* Takes a tensor of the file as a weight that has a name: its shape is checked, its numbers are converted where need be, its
+ * size is counted. */
+sg_status sg_weight_load(sg_model *m, const sg_tensor *t, int n_dims, const sg_dim *dims, sg_weight *w,
+                         sg_error *err) SG_MUST_CHECK;
 
 /* Shape of a weight: rank and extents. */
 int sg_weight_shape(const sg_model *m, sg_weight_role role, sg_dim dims[2]);

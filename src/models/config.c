@@ -73,7 +73,8 @@ sg_status sg_config_act(const json_t *config, const char *path, const char *key,
         const char *name;
         sg_activation act;
     } acts[] = {{"silu", SG_ACT_SILU}, {"swish", SG_ACT_SILU}, {"gelu", SG_ACT_GELU}, {"gelu_new", SG_ACT_GELU_TANH},
-                {"gelu_pytorch_tanh", SG_ACT_GELU_TANH}, {"relu", SG_ACT_RELU}};
+                {"gelu_pytorch_tanh", SG_ACT_GELU_TANH}, {"relu", SG_ACT_RELU},
+                {"quick_gelu", SG_ACT_GELU_QUICK}};
     const char *name = json_string_value(get(config, key));
 
     if (!name)

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "models/arch.h"
+#include "models/encoder.h"
 
 sg_init sg_weight_init(const sg_model *m, sg_weight_role role)
 {
@@ -66,6 +66,8 @@ static sg_status fill(sg_model *m, const char *config, const char *tokenizer, sg
 {
     SG_TRY(sg_file_open(&m->config, config, err));
     SG_TRY(sg_config_read(m, m->config, err));
+    if (m->encoder)
+        return sg_fail(err, SG_EUNSUPPORTED, "%s: encoders (%s) are opened, and not made from nothing", config, m->info.family);
     m->info.path = sg_arena_strdup(m->arena, config);
     if (!m->info.path)
         return sg_fail(err, SG_ENOMEM, "out of memory for a model");
@@ -101,8 +103,30 @@ sg_status sg_model_new(sg_model **out, const char *config, const char *tokenizer
     return SG_OK;
 }
 
+static sg_status copy_encoder(sg_model *m, const sg_encoder *from, sg_error *err)
+{
+    sg_encoder *e = m->encoder = sg_arena_alloc(m->arena, sizeof *e);
+    sg_weight *w = sg_arena_array(m->arena, (size_t)from->n_weights + 1, sizeof *w);
+
+    if (!e || !w)
+        return sg_fail(err, SG_ENOMEM, "out of memory for the names of weights");
+    *e = *from;
+    e->weights = w;
+    for (int i = 0; i < e->n_weights; i++) {
+        w[i] = from->weights[i];
+        w[i].tensor.data = NULL;
+    }
+    for (int k = 0; k < e->n_towers; k++)
+        for (int part = 0; part < SG_N_PARTS; part++)
+            if (e->towers[k].weights[part])
+                e->towers[k].weights[part] = w + (from->towers[k].weights[part] - from->weights);
+    return SG_OK;
+}
+
 static sg_status copy_sizes(sg_model *m, const sg_model *from, sg_error *err)
 {
+    if (from->encoder)
+        return copy_encoder(m, from->encoder, err);
     for (int role = 0; role < SG_N_WEIGHTS; role++) {
         const int n = sg_weight_in_block((sg_weight_role)role) ? (int)m->info.n_layers : 1;
         if (!from->weights[role])
@@ -143,6 +167,8 @@ sg_status sg_model_untrained(sg_model **out, const sg_model *from, sg_error *err
 
 sg_model_weight sg_model_get_weight(const sg_model *m, int i)
 {
+    if (m->encoder)
+        return i < m->encoder->n_weights ? (sg_model_weight){.name = m->encoder->weights[i].name} : (sg_model_weight){.name = NULL};
     for (int role = 0; role < SG_N_WEIGHTS; role++) {
         const int n = sg_weight_in_block((sg_weight_role)role) ? (int)m->info.n_layers : 1;
         if (!m->weights[role])

@@ -6,6 +6,7 @@
 #include "models/arch.h"
 
 #define MAX_FEEDS 32
+#define MAX_STANDARD 4
 
 struct sg_glass {
     const sg_model *m;
@@ -14,13 +15,14 @@ struct sg_glass {
     sg_state *state; /* made at the first run, when the graph is whole */
     sg_session *session;
     sg_session *planning; /* without a state, for plans that are not run */
-    sg_value *tokens, *positions, *key_mask;
+    sg_value *tokens, *positions, *key_mask, *types, *pixels; /* NULL: the model has none */
     sg_edits *edits;
-    sg_feed *feeds; /* room for what the edits feed, behind the three standard feeds */
+    sg_feed *feeds; /* room for what the edits feed, behind the standard feeds */
     sg_dim past, step;
     sg_dim *prompt; /* [n_rows] tokens of each row's prompt */
     int n_prompt;
     int32_t *ids, *places; /* [rows,time], kept between runs so that a step allocates nothing */
+    int32_t *kinds; /* token types */
     uint8_t *mask;
     size_t ids_capacity, mask_capacity;
     struct {
@@ -54,6 +56,8 @@ sg_status sg_glass_new(sg_glass **out, const sg_model *m, sg_glass_opts opts, sg
     glass->tokens = sg_graph_find(glass->g, "tokens");
     glass->positions = sg_graph_find(glass->g, "positions");
     glass->key_mask = sg_graph_find(glass->g, "key_mask");
+    glass->types = sg_graph_find(glass->g, "token_types");
+    glass->pixels = sg_graph_find(glass->g, "pixels");
     glass->n_loras = sg_model_n_loras(m);
     for (int i = 0; i < glass->n_loras; i++) {
         char name[64];
@@ -87,6 +91,7 @@ void sg_glass_free(sg_glass *glass)
     }
     free(glass->ids);
     free(glass->places);
+    free(glass->kinds);
     free(glass->mask);
     free(glass);
 }
@@ -147,6 +152,9 @@ static sg_status value_from_run(sg_glass *glass, sg_edit_list *list, int i, sg_e
     sg_value *site = NULL;
     sg_tensor out;
 
+    if (!glass->tokens)
+        return sg_fail(err, SG_EARG, "%s: an edit's run is given as text or tokens, and the model reads images",
+                       glass->m->info.path);
     if (from->text && !glass->m->tokenizer)
         return sg_fail(err, SG_EARG, "%s: an edit's run is given as text, and the model has no tokenizer",
                        glass->m->info.path);
@@ -222,16 +230,11 @@ sg_status sg_glass_lora(sg_glass *glass, int i, int n, const double *strengths, 
     return SG_OK;
 }
 
-/* What every run is fed: tokens, positions, mask, strengths of LoRAs, what edits want. */
-static int n_standard(const sg_glass *glass)
-{
-    return 3 + glass->n_loras + sg_edits_n_feeds(glass->edits);
-}
-
 static sg_status room_for_feeds(sg_glass *glass, sg_error *err)
 {
     if (!glass->feeds)
-        glass->feeds = malloc((size_t)(n_standard(glass) + MAX_FEEDS) * sizeof *glass->feeds);
+        glass->feeds = malloc((size_t)(MAX_STANDARD + glass->n_loras + sg_edits_n_feeds(glass->edits) + MAX_FEEDS) *
+                              sizeof *glass->feeds);
     return glass->feeds ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory for a glass");
 }
 
@@ -286,12 +289,14 @@ static sg_status lay_out(sg_glass *glass, const sg_rows *rows, sg_dim *time_out,
     /* With a cache the keys grow from run to run: room for all of them at once. */
     const size_t count = (size_t)rows->n_rows * (size_t)time,
                  keys = (size_t)rows->n_rows * (size_t)SG_MAX(time + glass->past, glass->opts.capacity);
-    size_t capacity = glass->ids_capacity, same = glass->ids_capacity;
-    void *ids = glass->ids, *places = glass->places, *mask = glass->mask;
+    size_t capacity = glass->ids_capacity, same = glass->ids_capacity, also = glass->ids_capacity;
+    void *ids = glass->ids, *places = glass->places, *mask = glass->mask, *kinds = glass->kinds;
     const bool ok = room(&ids, &capacity, count, sizeof(int32_t)) && room(&places, &same, count, sizeof(int32_t)) &&
+                    (!glass->types || room(&kinds, &also, count, sizeof(int32_t))) &&
                     room(&mask, &glass->mask_capacity, keys, 1);
     glass->ids = ids;
     glass->places = places;
+    glass->kinds = kinds;
     glass->mask = mask;
     if (!ok)
         return sg_fail(err, SG_ENOMEM, "out of memory for %zu tokens", count);
@@ -302,6 +307,8 @@ static sg_status lay_out(sg_glass *glass, const sg_rows *rows, sg_dim *time_out,
             const bool real = t >= shift && t < shift + n;
             const sg_dim at = r * time + t;
             glass->ids[at] = real ? rows->tokens[r][t - shift] : 0;
+            if (glass->types)
+                glass->kinds[at] = real && rows->types ? rows->types[r][t - shift] : 0;
             glass->places[at] = real ? (int32_t)(t - shift + glass->past) : 0;
             glass->mask[r * (time + glass->past) + glass->past + t] = real;
         }
@@ -327,49 +334,82 @@ static sg_status strength_feed(sg_glass *glass, int i, sg_dim batch, sg_feed *fe
     return SG_OK;
 }
 
-/* Tokens, positions, mask and what adapters and edits feed, into `feeds`. */
-static sg_status standard_feeds(sg_glass *glass, const sg_rows *rows, sg_dim time, sg_feed *feeds, sg_error *err)
+/* Tokens, positions, mask, strengths of LoRAs and what the edits feed, into `feeds`: *n_out, the edits' behind the first *n_standard. Without
+ * rows there are images alone. */
+static sg_status standard_feeds(sg_glass *glass, const sg_rows *rows, sg_dim time, sg_dim n_images, sg_feed *feeds,
+                                int *n_standard, int *n_out, sg_error *err)
 {
-    const sg_dim batch = rows->n_rows;
+    static const int32_t nowhere = 0;
+    static const uint8_t real = 1;
+    static const sg_dim one = 1;
+    sg_edit_window w = {.n_rows = 1, .time = 1, .positions = &nowhere, .real = &real, .prompt = &one, .n_images = n_images};
+    int n = 0;
 
-    if (rows->n_rows > glass->n_prompt) {
-        sg_dim *more = realloc(glass->prompt, (size_t)rows->n_rows * sizeof *more);
-        if (!more)
-            return sg_fail(err, SG_ENOMEM, "out of memory for %d rows", rows->n_rows);
-        glass->prompt = more;
-        glass->n_prompt = rows->n_rows;
+    if (rows) {
+        const sg_dim batch = rows->n_rows;
+        if (rows->n_rows > glass->n_prompt) {
+            sg_dim *more = realloc(glass->prompt, (size_t)rows->n_rows * sizeof *more);
+            if (!more)
+                return sg_fail(err, SG_ENOMEM, "out of memory for %d rows", rows->n_rows);
+            glass->prompt = more;
+            glass->n_prompt = rows->n_rows;
+        }
+        for (int r = 0; glass->past == 0 && r < rows->n_rows; r++)
+            glass->prompt[r] = rows->lengths[r];
+        feeds[n++] = (sg_feed){glass->tokens, sg_tensor_of(SG_I32, 2, (sg_dim[]){batch, time}, glass->ids)};
+        feeds[n++] = (sg_feed){glass->positions, sg_tensor_of(SG_I32, 2, (sg_dim[]){batch, time}, glass->places)};
+        feeds[n++] = (sg_feed){glass->key_mask, sg_tensor_of(SG_BOOL, 2, (sg_dim[]){batch, time + glass->past}, glass->mask)};
+        if (glass->types)
+            feeds[n++] = (sg_feed){glass->types, sg_tensor_of(SG_I32, 2, (sg_dim[]){batch, time}, glass->kinds)};
+        for (int i = 0; i < glass->n_loras; i++)
+            SG_TRY(strength_feed(glass, i, batch, &feeds[n++], err));
+        w = (sg_edit_window){batch, time, glass->past, glass->places, glass->mask, glass->prompt, glass->step, n_images};
     }
-    for (int r = 0; glass->past == 0 && r < rows->n_rows; r++)
-        glass->prompt[r] = rows->lengths[r];
+    *n_standard = n;
+    *n_out = n + sg_edits_n_feeds(glass->edits);
+    return glass->edits ? sg_edits_feeds(glass->edits, &w, feeds + n, err) : SG_OK;
+}
 
-    feeds[0] = (sg_feed){glass->tokens, sg_tensor_of(SG_I32, 2, (sg_dim[]){batch, time}, glass->ids)};
-    feeds[1] = (sg_feed){glass->positions, sg_tensor_of(SG_I32, 2, (sg_dim[]){batch, time}, glass->places)};
-    feeds[2] = (sg_feed){glass->key_mask, sg_tensor_of(SG_BOOL, 2, (sg_dim[]){batch, time + glass->past}, glass->mask)};
-    const sg_edit_window w = {batch, time, glass->past, glass->places, glass->mask, glass->prompt, glass->step};
-    for (int i = 0; i < glass->n_loras; i++)
-        SG_TRY(strength_feed(glass, i, batch, &feeds[3 + i], err));
-    return glass->edits ? sg_edits_feeds(glass->edits, &w, feeds + 3 + glass->n_loras, err) : SG_OK;
+/* What a model takes: tokens, images, or what of both is there. */
+static sg_status check_inputs(const sg_glass *glass, const sg_rows *rows, const sg_tensor *pixels, sg_error *err)
+{
+    char found[SG_SHAPE_TEXT], wanted[SG_SHAPE_TEXT];
+
+    if (rows && !glass->tokens)
+        return sg_fail(err, SG_EARG, "%s reads images and no tokens", glass->m->info.path);
+    if (!rows && !pixels)
+        return sg_fail(err, SG_EARG, glass->pixels ? "no images were given: pixels is fed" : "no tokens were given");
+    if (pixels && glass->pixels &&
+        (pixels->n_dims != 4 || pixels->dims[0] < 1 || memcmp(pixels->dims + 1, sg_value_dims(glass->pixels) + 1, 3 * sizeof(sg_dim))))
+        return sg_fail(err, SG_ESHAPE, "pixels is %s, wanted %s", sg_shape_text(found, pixels->n_dims, pixels->dims),
+                       sg_value_shape_text(glass->pixels, wanted));
+    return SG_OK;
 }
 
 /* Everything that a run of these is fed, into the glass's feeds: *n_out. */
 static sg_status all_feeds(sg_glass *glass, const sg_rows *rows, int n_feeds, const sg_named_feed *feeds, int *n_out,
                            sg_error *err)
 {
-    sg_dim time;
+    sg_dim time = 0;
 
     if (glass->opts.capacity)
         return sg_fail(err, SG_EARG, "a glass with a cache is run by sg_glass_extend");
     if (n_feeds > MAX_FEEDS)
         return sg_fail(err, SG_EARG, "%d feeds, at most %d", n_feeds, MAX_FEEDS);
-    SG_TRY(lay_out(glass, rows, &time, err));
+    const sg_tensor *pixels = NULL;
+    for (int i = 0; i < n_feeds && glass->pixels; i++)
+        pixels = strcmp(feeds[i].name, "pixels") == 0 ? &feeds[i].tensor : pixels;
+    SG_TRY(check_inputs(glass, rows, pixels, err));
+    if (rows)
+        SG_TRY(lay_out(glass, rows, &time, err));
     sg_feed *all = glass->feeds;
-    SG_TRY(standard_feeds(glass, rows, time, all, err));
-    int n = n_standard(glass);
+    int n, n_standard;
+    SG_TRY(standard_feeds(glass, rows, time, pixels ? pixels->dims[0] : 1, all, &n_standard, &n, err));
     for (int i = 0; i < n_feeds; i++) {
         sg_value *v = NULL;
         SG_TRY(sg_glass_find(glass, feeds[i].name, &v, err));
         int at = n;
-        for (int k = 0; k < 3 + glass->n_loras; k++) /* tokens, positions, mask or strengths of the caller's own */
+        for (int k = 0; k < n_standard; k++) /* tokens, positions, mask or strengths of the caller's own */
             at = all[k].value == v ? k : at;
         all[at] = (sg_feed){v, feeds[i].tensor};
         n += at == n;
@@ -425,11 +465,12 @@ sg_status sg_glass_extend(sg_glass *glass, const sg_rows *rows, int n_fetches, s
                        (long long)rope->original);
     SG_TRY(sg_glass_ready(glass, err));
     SG_TRY(lay_out(glass, rows, &time, err));
-    SG_TRY(standard_feeds(glass, rows, time, glass->feeds, err));
+    int n_standard, n;
+    SG_TRY(standard_feeds(glass, rows, time, 0, glass->feeds, &n_standard, &n, err));
     /* One token after another reuses one plan for any past; a longer piece gets a plan of its own. */
     SG_TRY(sg_session_extent(glass->session, "past", glass->past, time == 1 ? glass->opts.capacity - 1 : 0, err));
     SG_TRY(
-        sg_session_run(glass->session, n_standard(glass), glass->feeds, n_fetches, fetches, out, err));
+        sg_session_run(glass->session, n, glass->feeds, n_fetches, fetches, out, err));
     glass->past += time;
     glass->step++;
     return SG_OK;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "models/adapt.h"
-#include "models/arch.h"
+#include "models/encoder.h"
 #include "models/gguf_model.h"
 #include "sightglass/hub.h"
 
@@ -161,6 +161,10 @@ static sg_status choose_family(sg_model *m, const json_t *config, const char *pa
     };
     char known[256] = "";
 
+    bool encoder;
+    SG_TRY(sg_encoder_choose(m, config, path, &encoder, err));
+    if (encoder)
+        return SG_OK;
     for (size_t i = 0; i < SG_COUNT_OF(families); i++) {
         const size_t n = strlen(known);
         snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", families[i].type);
@@ -175,7 +179,7 @@ static sg_status choose_family(sg_model *m, const json_t *config, const char *pa
     }
     if (!arch && !type)
         return sg_fail(err, SG_EFORMAT, "%s: neither architectures nor model_type is there", path);
-    return sg_fail(err, SG_EUNSUPPORTED, "%s: %s is \"%.60s\"; this version knows the families %s", path,
+    return sg_fail(err, SG_EUNSUPPORTED, "%s: %s is \"%.60s\"; this version knows the families %s; and of encoders bert, distilbert, vit, deit, dinov2, clip", path,
                    arch ? "architectures" : "model_type", arch ? arch : type, known);
 }
 
@@ -206,7 +210,7 @@ sg_status sg_config_parse(sg_model *m, const char *json, size_t n_bytes, const c
     }
     json_object_set_new(config, "", json_object()); /* where the keys that are read are marked */
     sg_status status = choose_family(m, config, path, err);
-    if (status == SG_OK)
+    if (status == SG_OK && !m->encoder)
         status = look_at_rest(m, config, path, err);
     const json_t *bos = json_object_get(config, "bos_token_id"), *eos = json_object_get(config, "eos_token_id");
     m->info.bos = json_is_integer(bos) && json_integer_value(bos) >= 0 && json_integer_value(bos) < m->info.n_vocab
@@ -283,9 +287,27 @@ static sg_status take(sg_model *m, const char *name, const sg_tensor *stored, sg
     return SG_OK;
 }
 
-static sg_status load_weight(sg_model *m, sg_weight_role role, int layer, sg_weight *w, bool *used, sg_error *err)
+sg_status sg_weight_load(sg_model *m, const sg_tensor *t, int n_dims, const sg_dim *dims, sg_weight *w, sg_error *err)
 {
     char found[SG_SHAPE_TEXT], wanted[SG_SHAPE_TEXT];
+
+    if (t->n_dims != n_dims || (n_dims && memcmp(t->dims, dims, (size_t)n_dims * sizeof dims[0]) != 0))
+        return sg_fail(err, SG_EFORMAT, "%s: %s is %s, the config says %s", m->info.path, w->name,
+                       sg_shape_text(found, t->n_dims, t->dims), sg_shape_text(wanted, n_dims, dims));
+    if (!sg_dtype_is_float(t->dtype) && sg_dtype_block(t->dtype) == 1)
+        return sg_fail(err, SG_EFORMAT, "%s: %s is %s, floats were wanted", m->info.path, w->name, sg_dtype_name(t->dtype));
+    m->info.n_parameters += sg_tensor_count(t);
+    m->info.weight_bytes += sg_tensor_bytes(t);
+    if (t->dtype != m->opts.dtype)
+        m->info.converted_bytes += (size_t)sg_tensor_count(t) * sg_dtype_bytes(m->opts.dtype);
+    if (!m->opts.only_sizes)
+        return take(m, w->name, t, &w->tensor, err);
+    w->tensor = sg_tensor_of(m->opts.dtype, t->n_dims, t->dims, NULL);
+    return SG_OK;
+}
+
+static sg_status load_weight(sg_model *m, sg_weight_role role, int layer, sg_weight *w, bool *used, sg_error *err)
+{
     sg_dim dims[2];
 
     w->name = sg_weight_name(m, role, layer);
@@ -298,22 +320,10 @@ static sg_status load_weight(sg_model *m, sg_weight_role role, int layer, sg_wei
     for (int i = 0; i < sg_safetensors_count(m->file); i++)
         if (sg_safetensors_at(m->file, i) == t)
             used[i] = true;
-    const int n = sg_weight_shape(m, role, dims);
-    if (t->n_dims != n || memcmp(t->dims, dims, (size_t)n * sizeof dims[0]) != 0)
-        return sg_fail(err, SG_EFORMAT, "%s: %s is %s, the config says %s", m->info.path, w->name,
-                       sg_shape_text(found, t->n_dims, t->dims), sg_shape_text(wanted, n, dims));
-    if (!sg_dtype_is_float(t->dtype) && sg_dtype_block(t->dtype) == 1)
-        return sg_fail(err, SG_EFORMAT, "%s: %s is %s, floats were wanted", m->info.path, w->name, sg_dtype_name(t->dtype));
-    m->info.n_parameters += sg_tensor_count(t);
-    m->info.weight_bytes += sg_tensor_bytes(t);
-    if (t->dtype != m->opts.dtype)
-        m->info.converted_bytes += (size_t)sg_tensor_count(t) * sg_dtype_bytes(m->opts.dtype);
     if (role == SG_W_EMBED)
         m->info.stored = t->dtype;
-    if (!m->opts.only_sizes)
-        return take(m, w->name, t, &w->tensor, err);
-    w->tensor = sg_tensor_of(m->opts.dtype, t->n_dims, t->dims, NULL);
-    return SG_OK;
+    const int n = sg_weight_shape(m, role, dims);
+    return sg_weight_load(m, t, n, dims, w, err);
 }
 
 static bool in_file(const sg_model *m, const char *pattern)
@@ -409,8 +419,9 @@ static sg_status open_in(sg_model *m, const char *dir, sg_error *err)
         return sg_fail(err, SG_ENOMEM, "out of memory for a model");
     SG_TRY(read_config(m, config, err));
     SG_TRY(sg_safetensors_open(&m->file, !is_there(weights) && is_there(index) ? index : weights, err));
-    SG_TRY(load_weights(m, err));
-    if (is_there(tokenizer)) {
+    SG_TRY(m->encoder ? sg_preprocess_open(m, dir, err) : SG_OK);
+    SG_TRY(m->encoder ? sg_encoder_load(m, err) : load_weights(m, err));
+    if (m->info.n_vocab && is_there(tokenizer)) {
         SG_TRY(sg_tokenizer_open(&m->tokenizer, tokenizer, err));
         return check_tokenizer(m, err);
     }
@@ -466,6 +477,9 @@ uint64_t sg_model_hash(const sg_model *m)
 {
     uint64_t hash = 0;
 
+    for (int i = 0; m->encoder && i < m->encoder->n_weights; i++)
+        if (m->encoder->weights[i].tensor.data)
+            hash = sg_hash(m->encoder->weights[i].tensor.data, sg_tensor_bytes(&m->encoder->weights[i].tensor), hash);
     for (int role = 0; role < SG_N_WEIGHTS; role++) {
         const int n = sg_weight_in_block((sg_weight_role)role) ? (int)m->info.n_layers : 1;
         for (int i = 0; m->weights[role] && i < n; i++)

@@ -6,7 +6,7 @@
 #include "base/math.h"
 #include "graph/op.h"
 #include "models/adapt.h"
-#include "models/arch.h"
+#include "models/encoder.h"
 
 typedef struct build {
     sg_graph *g;
@@ -335,6 +335,12 @@ static sg_value *input(build *b, const char *name, sg_dtype dtype, sg_dim n, con
 
 sg_status sg_model_graph(sg_graph **out, const sg_model *m, sg_dim capacity, sg_dim n_rows, sg_error *err)
 {
+    if (m->encoder) {
+        if (capacity)
+            return sg_fail(err, SG_EARG, "%s is an encoder (%s), which has no cache and writes no text", m->info.path,
+                           m->info.family);
+        return sg_encoder_graph(out, m, err);
+    }
     sg_graph *g = sg_graph_new();
 
     if (!g)
@@ -385,6 +391,12 @@ sg_status sg_model_bind(const sg_model *m, const sg_graph *g, sg_state *s, sg_er
 {
     if (m->file && m->opts.only_sizes)
         return sg_fail(err, SG_EARG, "%s: only the sizes of its weights were read, so nothing can be run", m->info.path);
+    for (int i = 0; m->encoder && i < m->encoder->n_weights; i++) {
+        const sg_weight *w = &m->encoder->weights[i];
+        const sg_value *v = sg_graph_find(g, w->name);
+        if (v && w->tensor.data) /* a head that nothing reads has no variable */
+            SG_TRY(sg_state_bind(s, v, &w->tensor, err));
+    }
     for (int role = 0; role < SG_N_WEIGHTS; role++) {
         const int n = sg_weight_in_block((sg_weight_role)role) ? (int)m->info.n_layers : 1;
         for (int i = 0; m->weights[role] && m->weights[role][0].tensor.data && i < n; i++) {
