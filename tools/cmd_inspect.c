@@ -13,6 +13,12 @@ static const char help[] = "usage: sightglass inspect MODEL [--json]\n\n"
                            "`sightglass net run --save` wrote.\n\n"
                            "  --json   for machines\n";
 
+static const char *const tasks[] = {
+    [SG_TASK_NEXT] = "next",   [SG_TASK_MASKED] = "masked",
+    [SG_TASK_LABEL] = "label", [SG_TASK_LABEL_EACH] = "label_each",
+    [SG_TASK_MATCH] = "match", [SG_TASK_EMBED] = "embed",
+};
+
 static int as_json(const sg_model *m, const sg_graph *g)
 {
     const sg_model_info *in = sg_model_get_info(m);
@@ -28,14 +34,16 @@ static int as_json(const sg_model *m, const sg_graph *g)
         certificate = verified_json(c);
     sg_certificate_free(c);
     return cli_print_json(
-        json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:b, s:o, s:o, s:o?}",
+        json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:s, s:I, s:I, s:b, "
+                  "s:o, s:o, s:o?}",
                   "path", in->path, "family", in->family, "architecture", in->architecture, "n_layers",
                   (json_int_t)in->n_layers, "d_model", (json_int_t)in->d_model, "n_heads", (json_int_t)in->n_heads,
                   "n_kv_heads", (json_int_t)in->n_kv_heads, "d_head", (json_int_t)in->d_head, "d_mlp",
                   (json_int_t)in->d_mlp, "n_vocab", (json_int_t)in->n_vocab, "n_context", (json_int_t)in->n_context,
                   "n_parameters", (json_int_t)in->n_parameters, "weight_bytes", (json_int_t)in->weight_bytes, "stored",
-                  sg_dtype_name(in->stored), "tied", (int)in->tied, "tokenizer", sg_model_tokenizer(m) != NULL,
-                  "values", values, "warnings", warnings, "certificate", certificate));
+                  sg_dtype_name(in->stored), "tied", (int)in->tied, "task", tasks[in->task], "n_labels",
+                  (json_int_t)in->n_labels, "image_side", (json_int_t)in->image_side, "tokenizer",
+                  sg_model_tokenizer(m) != NULL, "values", values, "warnings", warnings, "certificate", certificate));
 }
 
 /* Whether the model was verified here, in a line. */
@@ -82,8 +90,11 @@ static int for_people(const sg_model *m, const sg_graph *g)
     const cli_paint c = cli_colours();
 
     printf("%s%s%s  %s, family %s\n", c.bold, in->path, c.off, in->architecture, in->family);
-    printf("  %lld parameters, %.1f MB of %s, %s\n", (long long)in->n_parameters, (double)in->weight_bytes / 1e6,
-           sg_dtype_name(in->stored), in->tied ? "unembedding tied to the embedding" : "its own unembedding");
+    printf("  %lld parameters, %.1f MB of %s%s\n", (long long)in->n_parameters, (double)in->weight_bytes / 1e6,
+           sg_dtype_name(in->stored),
+           in->task != SG_TASK_NEXT && in->task != SG_TASK_MASKED ? ""
+           : in->tied                                             ? ", unembedding tied to the embedding"
+                                                                  : ", its own unembedding");
     printf("  %lld layers, width %lld, %lld heads of %lld", (long long)in->n_layers, (long long)in->d_model,
            (long long)in->n_heads, (long long)in->d_head);
     if (in->n_kv_heads != in->n_heads)

@@ -4,15 +4,21 @@
 #include <string.h>
 
 #include "cli.h"
+#include "predictions.h"
 #include "sightglass/ops.h"
 #include "sightglass/safetensors.h"
 
 static const char help[] =
-    "usage: sightglass run MODEL (--text T ... | --tokens FILE) [options]\n\n"
-    "Runs a model and shows what it predicts at each position, and whatever else is asked for.\n"
+    "usage: sightglass run MODEL (--text T ... | --tokens FILE | --image FILE ...) [options]\n\n"
+    "Runs a model and shows what it predicts (at each position, or of hidden tokens, texts, images), and whatever "
+    "else\n"
+    "is asked for.\n"
     "Under mpirun -n N each of the N processes runs its share of the rows, and --out holds all of them.\n\n"
     "  --text T              a prompt; several make a batch\n"
     "  --tokens FILE         prompts as token ids: one row a line, JSON, FILE.npy or FILE.safetensors:NAME\n"
+    "  --image FILE          a PNG or JPEG picture, for models that read images; several make a batch; for clip "
+    "beside\n"
+    "                        --text, which image fits which text\n"
     "  --fetch PATTERN[PART] read values (blocks.*.hook_resid_post), or a part of each, which then costs about that "
     "part\n"
     "                        (blocks.3.attn.hook_pattern[:,5,-1]); may be repeated\n"
@@ -31,8 +37,8 @@ static const char help[] =
 
 typedef struct request {
     const char *model, *edits, *out, *trace;
-    const char **fetch, **feed, **grad, **text;
-    int n_fetch, n_feed, n_grad, n_text;
+    const char **fetch, **feed, **grad, **text, **image;
+    int n_fetch, n_feed, n_grad, n_text, n_image;
     const char *tokens;
     bool json, pad_left, guard, dry_run;
     sg_dtype dtype, compute;
@@ -47,7 +53,8 @@ typedef struct work {
     cli_rows rows;       /* this process's */
     sg_dim n_rows, time; /* of all processes: how many, the longest */
     sg_named_feed *feeds;
-    sg_value **fetches; /* asked for, then logits */
+    int n_feeds;
+    sg_value **fetches; /* asked for, then what is predicted */
     char **names;       /* of fetches; gradients are named OF:WRT */
     int n_fetches;
     sg_tensor *results;
@@ -81,6 +88,32 @@ static sg_status read_feed(work *w, const char *text, sg_named_feed *out, sg_err
         out->tensor = t;
     }
     return SG_OK;
+}
+
+/* Pictures become the last feed. */
+static sg_status read_images(work *w, const request *r, sg_error *err)
+{
+    sg_bitmap **pictures = calloc((size_t)r->n_image, sizeof *pictures);
+    sg_named_feed *feed = &w->feeds[w->n_feeds];
+    sg_status status = pictures ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory");
+
+    for (int i = 0; i < w->n_feeds && status == SG_OK; i++)
+        if (strcmp(w->feeds[i].name, "pixels") == 0)
+            status = sg_fail(err, SG_EARG, "--image and --feed pixels were both given");
+    for (int i = 0; i < r->n_image && status == SG_OK; i++)
+        status = sg_bitmap_open(&pictures[i], r->image[i], err);
+    if (status == SG_OK)
+        status = sg_model_pixels(w->model, r->n_image, (const sg_bitmap *const *)pictures, &feed->tensor, err);
+    if (status == SG_OK) {
+        feed->name = strdup("pixels");
+        w->n_feeds++;
+        if (!feed->name)
+            status = sg_fail(err, SG_ENOMEM, "out of memory");
+    }
+    for (int i = 0; pictures && i < r->n_image; i++)
+        sg_bitmap_free(pictures[i]);
+    free(pictures);
+    return status;
 }
 
 static sg_status add_fetch(work *w, sg_value *v, char *name, sg_error *err)
@@ -229,12 +262,13 @@ static sg_status check_dealt(const request *r, sg_error *err)
         return SG_OK;
     if (!r->out || !r->n_fetch)
         return sg_fail(err, SG_EARG, "several processes want --fetch and --out: what they find is written");
-    if (r->n_feed || r->n_grad || r->trace || r->dry_run)
+    if (r->n_feed || r->n_image || r->n_grad || r->trace || r->dry_run)
         return sg_fail(err, SG_EARG, "--%s wants one process",
-                       r->n_feed   ? "feed"
-                       : r->n_grad ? "grad"
-                       : r->trace  ? "trace"
-                                   : "dry-run");
+                       r->n_feed    ? "feed"
+                       : r->n_image ? "image"
+                       : r->n_grad  ? "grad"
+                       : r->trace   ? "trace"
+                                    : "dry-run");
     return SG_OK;
 }
 
@@ -244,6 +278,8 @@ static sg_status deal_rows(work *w, const request *r, sg_error *err)
     cli_rows *rows = &w->rows;
     sg_dim first;
     w->n_rows = rows->n;
+    if (!rows->n)
+        return SG_OK; /* images alone */
     for (int i = 0; i < rows->n; i++)
         w->time = SG_MAX(w->time, rows->lengths[i]);
     if (rows->n < sg_ranks_count(r->ranks))
@@ -296,6 +332,28 @@ static int dealt(const work *w, const request *r)
                                     (json_int_t)w->n_rows, "processes", sg_ranks_count(r->ranks), "values", values));
 }
 
+static bool is_fed_images(const work *w)
+{
+    bool is = false;
+
+    for (int i = 0; i < w->n_feeds; i++)
+        is = is || strcmp(w->feeds[i].name, "pixels") == 0;
+    return is;
+}
+
+/* What a model gives that predicts nothing, of what it is run on. */
+static sg_status add_embeddings(work *w, sg_error *err)
+{
+    static const char *const names[] = {"text_embeds", "image_embeds", "pooler_output", "last_hidden_state"};
+    const sg_graph *g = sg_glass_graph(w->glass);
+    const bool both = sg_model_get_info(w->model)->task == SG_TASK_MATCH;
+
+    for (size_t i = 0; i < SG_COUNT_OF(names); i++)
+        if (sg_graph_find(g, names[i]) && !(both && i == 0 && !w->rows.n) && !(both && i == 1 && !is_fed_images(w)))
+            SG_TRY(add_fetch(w, sg_graph_find(g, names[i]), strdup(names[i]), err));
+    return SG_OK;
+}
+
 static sg_status prepare(work *w, const request *r, sg_error *err)
 {
     SG_TRY(check_dealt(r, err));
@@ -318,11 +376,15 @@ static sg_status prepare(work *w, const request *r, sg_error *err)
     if (!w->feeds)
         return sg_fail(err, SG_ENOMEM, "out of memory");
     for (int i = 0; i < r->n_feed; i++)
-        SG_TRY(read_feed(w, r->feed[i], &w->feeds[i], err));
+        SG_TRY(read_feed(w, r->feed[i], &w->feeds[w->n_feeds++], err));
+    if (r->n_image)
+        SG_TRY(read_images(w, r, err));
     for (int i = 0; i < r->n_fetch; i++)
         SG_TRY(add_fetches(w, r->fetch[i], err));
     for (int i = 0; i < r->n_grad; i++)
         SG_TRY(add_grad(w, r->grad[i], err));
+    if (!w->n_fetches && !predictions_value(w->model, sg_glass_graph(w->glass), w->rows.n > 0, is_fed_images(w)))
+        SG_TRY(add_embeddings(w, err));
     return r->ranks ? check_rows_of(w, err) : SG_OK;
 }
 
@@ -343,9 +405,11 @@ static sg_value **all_fetches(const work *w, const request *r, int *n)
 
     if (all && w->n_fetches)
         memcpy(all, w->fetches, (size_t)w->n_fetches * sizeof *all);
-    if (all)
-        all[w->n_fetches] = sg_graph_find(sg_glass_graph(w->glass), "logits");
-    *n = (r->json || r->ranks) && w->n_fetches ? w->n_fetches : w->n_fetches + 1;
+    sg_value *said =
+        all ? predictions_value(w->model, sg_glass_graph(w->glass), w->rows.n > 0, is_fed_images(w)) : NULL;
+    if (said)
+        all[w->n_fetches] = said;
+    *n = !said || ((r->json || r->ranks) && w->n_fetches) ? w->n_fetches : w->n_fetches + 1;
     return all;
 }
 
@@ -366,7 +430,7 @@ static sg_status execute(work *w, const request *r, sg_error *err)
     if (status == SG_OK) {
         sg_session_trace(sg_glass_session(w->glass), w->trace);
         sg_session_guard(sg_glass_session(w->glass), r->guard);
-        status = sg_glass_run(w->glass, &rows, r->n_feed, w->feeds, n, all, w->results, err);
+        status = sg_glass_run(w->glass, rows.n_rows ? &rows : NULL, w->n_feeds, w->feeds, n, all, w->results, err);
     }
     if (status == SG_OK && r->trace)
         status = sg_trace_save(w->trace, r->trace, err);
@@ -380,7 +444,7 @@ static sg_status save(const work *w, const request *r, sg_error *err)
     const bool pad_left = r->pad_left;
     sg_named_tensor *list = malloc((size_t)(w->n_fetches + 1) * sizeof *list);
     const sg_dim time = w->time;
-    int n = 1;
+    int n = 0;
 
     int32_t *ids = calloc((size_t)(w->rows.n * time) + 1, sizeof *ids);
     sg_status status = list && ids ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory");
@@ -388,7 +452,8 @@ static sg_status save(const work *w, const request *r, sg_error *err)
         for (int i = 0; i < w->rows.n; i++)
             memcpy(ids + i * time + (pad_left ? time - w->rows.lengths[i] : 0), w->rows.tokens[i],
                    (size_t)w->rows.lengths[i] * sizeof *ids);
-        list[0] = (sg_named_tensor){"tokens", sg_tensor_of(SG_I32, 2, (sg_dim[]){w->rows.n, time}, ids)};
+        if (w->rows.n)
+            list[n++] = (sg_named_tensor){"tokens", sg_tensor_of(SG_I32, 2, (sg_dim[]){w->rows.n, time}, ids)};
         for (int i = 0; i < w->n_fetches; i++)
             if (strcmp(w->names[i], "tokens") != 0)
                 list[n++] = (sg_named_tensor){w->names[i], w->results[i]};
@@ -402,33 +467,17 @@ static sg_status save(const work *w, const request *r, sg_error *err)
     return status;
 }
 
-typedef struct guess {
-    int32_t id;
-    double p;
-} guess;
-
-/* The n most likely next tokens at one position. */
-static void best_of(const sg_tensor *logits, sg_dim at, int n, guess *out)
+static predictions said_by(const work *w, const request *r)
 {
-    const sg_dim v = logits->dims[2];
-    double most = -(double)INFINITY, sum = 0;
-
-    for (sg_dim i = 0; i < v; i++)
-        most = fmax(most, sg_tensor_get(logits, at * v + i));
-    for (int k = 0; k < n; k++)
-        out[k] = (guess){-1, -1};
-    for (sg_dim i = 0; i < v; i++) {
-        const double e = exp(sg_tensor_get(logits, at * v + i) - most);
-        sum += e;
-        for (int k = 0; k < n; k++)
-            if (e > out[k].p) {
-                memmove(out + k + 1, out + k, (size_t)(n - 1 - k) * sizeof *out);
-                out[k] = (guess){(int32_t)i, e};
-                break;
-            }
-    }
-    for (int k = 0; k < n; k++)
-        out[k].p /= sum;
+    return (predictions){.model = w->model,
+                         .rows = &w->rows,
+                         .pad_left = r->pad_left,
+                         .top = (int)r->top,
+                         .n_texts = r->n_text,
+                         .n_images = r->n_image,
+                         .texts = r->text,
+                         .images = r->image,
+                         .value = &w->results[w->n_fetches]};
 }
 
 static json_t *stats_json(const sg_tensor *t)
@@ -441,28 +490,15 @@ static json_t *stats_json(const sg_tensor *t)
 
 static int as_json(const work *w, const request *r)
 {
-    json_t *tokens = json_array(), *values = json_object(), *nodes = json_array(), *top = json_array();
+    json_t *tokens = json_array(), *values = json_object(), *nodes = json_array();
     const sg_plan *plan = sg_session_plan(sg_glass_session(w->glass));
-    const bool predicted = w->results[w->n_fetches].data != NULL;
-    guess g[64];
+    const predictions said = said_by(w, r);
 
     for (int i = 0; i < w->rows.n; i++) {
-        json_t *row = json_array(), *best = json_array();
-        const sg_tensor *logits = &w->results[w->n_fetches];
-        for (sg_dim t = 0; t < w->rows.lengths[i]; t++) {
+        json_t *row = json_array();
+        for (sg_dim t = 0; t < w->rows.lengths[i]; t++)
             json_array_append_new(row, json_integer(w->rows.tokens[i][t]));
-            if (!predicted)
-                continue;
-            const sg_dim shift = r->pad_left ? logits->dims[1] - w->rows.lengths[i] : 0;
-            best_of(logits, i * logits->dims[1] + shift + t, (int)r->top, g);
-            json_t *here = json_array();
-            for (int k = 0; k < (int)r->top && g[k].id >= 0; k++)
-                json_array_append_new(
-                    here, json_pack("{s:i, s:f}", "token", (int)g[k].id, "p", isfinite(g[k].p) ? g[k].p : 0.0));
-            json_array_append_new(best, here);
-        }
         json_array_append_new(tokens, row);
-        json_array_append_new(top, best);
     }
     for (int i = 0; i < w->n_fetches; i++)
         json_object_set_new(values, w->names[i],
@@ -473,35 +509,22 @@ static int as_json(const work *w, const request *r)
         json_array_append_new(nodes, json_string(sg_plan_step_name(plan, s)));
     json_t *root = json_pack("{s:s, s:o, s:o, s:o, s:I}", "model", r->model, "tokens", tokens, "values", values,
                              "nodes_run", nodes, "block_bytes", (json_int_t)sg_plan_bytes(plan));
-    if (predicted)
-        json_object_set_new(root, "top", top);
-    else
-        json_decref(top);
+    if (said.value->data)
+        predictions_json(&said, root);
     return cli_print_json(root);
 }
 
 static int for_people(const work *w, const request *r)
 {
     const cli_paint c = cli_colours();
-    const sg_tokenizer *tok = sg_model_tokenizer(w->model);
-    const sg_tensor *logits = &w->results[w->n_fetches];
-    char text[64], shape[SG_SHAPE_TEXT];
-    guess g[64];
+    const predictions said = said_by(w, r);
+    char shape[SG_SHAPE_TEXT];
 
-    for (int i = 0; i < w->rows.n; i++) {
-        const sg_dim shift = r->pad_left ? logits->dims[1] - w->rows.lengths[i] : 0;
-        printf("%s%sposition  token             most likely next%s\n", i ? "\n" : "", c.bold, c.off);
-        for (sg_dim t = 0; t < w->rows.lengths[i]; t++) {
-            printf("%8lld  %-16s", (long long)t, cli_token(text, tok, w->rows.tokens[i][t]));
-            best_of(logits, i * logits->dims[1] + shift + t, (int)r->top, g);
-            for (int k = 0; k < (int)r->top && g[k].id >= 0; k++)
-                printf("  %-12s %5.1f %%", cli_token(text, tok, g[k].id), 100 * g[k].p);
-            putchar('\n');
-        }
-    }
+    if (said.value->data)
+        predictions_print(&said);
     if (w->n_fetches)
-        printf("\n%s%-38s %-18s %12s %12s %12s %12s%s\n", c.bold, "value", "shape", "least", "greatest", "mean",
-               "deviation", c.off);
+        printf("%s%s%-38s %-18s %12s %12s %12s %12s%s\n", said.value->data ? "\n" : "", c.bold, "value", "shape",
+               "least", "greatest", "mean", "deviation", c.off);
     for (int i = 0; i < w->n_fetches; i++) {
         const cli_stats s = cli_stats_of(&w->results[i]);
         printf("%-38s %-18s %12.5g %12.5g %12.5g %12.5g", w->names[i],
@@ -531,7 +554,8 @@ static int dry_run(const work *w, const request *r)
     sg_value **all = all_fetches(w, r, &n);
     if (!all)
         return EXIT_FAILED;
-    const sg_status status = sg_glass_plan(w->glass, &rows, r->n_feed, w->feeds, n, all, &plan, &err);
+    const sg_status status =
+        sg_glass_plan(w->glass, rows.n_rows ? &rows : NULL, w->n_feeds, w->feeds, n, all, &plan, &err);
     free(all);
     if (status != SG_OK)
         return cli_fail(&err);
@@ -541,7 +565,7 @@ static int dry_run(const work *w, const request *r)
     const size_t weights = r->edits ? info->weight_bytes + info->converted_bytes : 0; /* of these, in memory already */
     size_t fed = 0,
            tokens = (size_t)(rows.n_rows * w->time) * (2 * sizeof(int32_t) + (r->out ? sizeof(int32_t) : 0) + 1);
-    for (int i = 0; i < r->n_feed; i++)
+    for (int i = 0; i < w->n_feeds; i++)
         fed += sg_tensor_bytes(&w->feeds[i].tensor);
     size_t n_tokens = 0;
     for (int i = 0; i < rows.n_rows; i++)
@@ -584,9 +608,9 @@ static int dry_run(const work *w, const request *r)
     return 0;
 }
 
-static void release(work *w, const request *r)
+static void release(work *w)
 {
-    for (int i = 0; w->feeds && i < r->n_feed; i++) {
+    for (int i = 0; w->feeds && i < w->n_feeds; i++) {
         union {
             const char *in;
             char *out;
@@ -631,27 +655,35 @@ static int run(const request *r)
             cli_warnings(w.model);
         code = r->ranks ? dealt(&w, r) : r->json ? as_json(&w, r) : for_people(&w, r);
     }
-    release(&w, r);
+    release(&w);
     return code;
 }
 
 int cmd_run(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"text", required_argument, NULL, 't'},  {"tokens", required_argument, NULL, 'T'},
-        {"fetch", required_argument, NULL, 'f'}, {"feed", required_argument, NULL, 'F'},
-        {"edits", required_argument, NULL, 'e'}, {"grad", required_argument, NULL, 'g'},
-        {"out", required_argument, NULL, 'o'},   {"json", no_argument, NULL, 'j'},
-        {"top", required_argument, NULL, 'k'},   {"pad", required_argument, NULL, 'p'},
-        {"dtype", required_argument, NULL, 'd'}, {"trace", required_argument, NULL, 'c'},
-        {"guard", no_argument, NULL, 'G'},       {"dry-run", no_argument, NULL, 'n'},
-        {"help", no_argument, NULL, 'h'},        {0}};
+    static const struct option options[] = {{"text", required_argument, NULL, 't'},
+                                            {"image", required_argument, NULL, 'i'},
+                                            {"tokens", required_argument, NULL, 'T'},
+                                            {"fetch", required_argument, NULL, 'f'},
+                                            {"feed", required_argument, NULL, 'F'},
+                                            {"edits", required_argument, NULL, 'e'},
+                                            {"grad", required_argument, NULL, 'g'},
+                                            {"out", required_argument, NULL, 'o'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"top", required_argument, NULL, 'k'},
+                                            {"pad", required_argument, NULL, 'p'},
+                                            {"dtype", required_argument, NULL, 'd'},
+                                            {"trace", required_argument, NULL, 'c'},
+                                            {"guard", no_argument, NULL, 'G'},
+                                            {"dry-run", no_argument, NULL, 'n'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     request r = {.dtype = SG_F32, .compute = SG_F32, .top = 3};
     sg_error err = {SG_OK, ""};
     if (sg_ranks_open(&r.ranks, &err) != SG_OK)
         return cli_fail(&err);
     const size_t room = (size_t)argc + 1;
-    const char **lists = calloc(4 * room, sizeof *lists);
+    const char **lists = calloc(5 * room, sizeof *lists);
     int status = 0;
 
     if (!lists) {
@@ -663,10 +695,14 @@ int cmd_run(int argc, char **argv)
     r.fetch = lists + room;
     r.feed = lists + 2 * room;
     r.grad = lists + 3 * room;
+    r.image = lists + 4 * room;
     for (int o; status == 0 && (o = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         switch (o) {
         case 't':
             r.text[r.n_text++] = optarg;
+            break;
+        case 'i':
+            r.image[r.n_image++] = optarg;
             break;
         case 'T':
             r.tokens = optarg;
@@ -725,8 +761,11 @@ int cmd_run(int argc, char **argv)
     }
     if (status == 0 && optind + 1 != argc)
         status = cli_usage("run", "wanted one MODEL, got %d", argc - optind);
-    if (status == 0 && !r.n_text == !r.tokens)
-        status = cli_usage("run", "wanted either --text or --tokens");
+    bool fed = r.n_image > 0;
+    for (int i = 0; i < r.n_feed; i++)
+        fed = fed || strncmp(r.feed[i], "pixels=", 7) == 0;
+    if (status == 0 && ((r.n_text && r.tokens) || (!r.n_text && !r.tokens && !fed)))
+        status = cli_usage("run", "wanted either --text or --tokens, or --image");
     cli_hush_end(hush);
     if (status == 0) {
         r.model = argv[optind];

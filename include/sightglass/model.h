@@ -39,8 +39,8 @@ void sg_model_close(sg_model *m); /* after its glasses; NULL is fine */
 typedef enum sg_task {
     SG_TASK_NEXT,       /* `logits` [batch,time,V]: the next token (decoders) */
     SG_TASK_MASKED,     /* `logits` [batch,time,V]: the token at the place itself, where it is masked (bert) */
-    SG_TASK_LABEL,      /* `logits` [rows,labels]: of the whole text or image */
-    SG_TASK_LABEL_EACH, /* `logits` [batch,time,labels]: of each token; a question's answer begins at 0 and ends at 1 */
+    SG_TASK_LABEL,      /* `class_logits` [rows,labels]: of the whole text or image */
+    SG_TASK_LABEL_EACH, /* `class_logits` [batch,time,labels]: of each token; a question's answer begins at label 0 and ends at 1 */
     SG_TASK_MATCH,      /* `logits_per_image` [images,batch]: how well they fit (clip) */
     SG_TASK_EMBED       /* none: `last_hidden_state`, `pooler_output`, `text_embeds`, `image_embeds` */
 } sg_task;
@@ -60,7 +60,7 @@ typedef struct sg_model_info {
     int n_eos;
     int32_t eos[8];
     sg_task task;
-    sg_dim n_labels;               /* 0: `logits` are over the vocabulary, or there are none */
+    sg_dim n_labels;               /* of `class_logits`; 0: there are none */
     sg_dim n_channels, image_side; /* of `pixels` [images,n_channels,image_side,image_side]; 0: it reads no images */
 } sg_model_info;
 const sg_model_info *sg_model_get_info(const sg_model *m);

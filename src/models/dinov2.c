@@ -50,7 +50,7 @@ static sg_status fill(sg_encoder *e, const json_t *config, const char *path, con
     SG_TRY(sg_tower_sizes(t, config, path, &keys, err));
     SG_TRY(sg_tower_image(t, config, path, err));
     SG_TRY(sg_config_real(config, path, "mlp_ratio", 4, &ratio, err));
-    if (ratio > 1024)
+    if (ratio > 1024 || ratio * (double)t->d_model < 1)
         return sg_fail(err, SG_EFORMAT, "%s: mlp_ratio is %g", path, ratio);
     t->d_mlp = (sg_dim)((double)t->d_model * ratio);
     if (t->gated) { /* two thirds, to a multiple of eight: as many numbers as without the gate */

@@ -287,7 +287,7 @@ static void labels(build *b, sg_value *x, sg_value *pool)
 
     switch (t->labels_of) {
     case SG_LABELS_OF_EACH:
-        name(b, linear(b, x, SG_P_LABELS), "logits", "btd");
+        name(b, linear(b, x, SG_P_LABELS), "class_logits", "btd");
         return;
     case SG_LABELS_OF_POOLED:
         h = pool;
@@ -305,11 +305,11 @@ static void labels(build *b, sg_value *x, sg_value *pool)
         h = sg_relu(g, name(b, linear(b, h, SG_P_BEFORE_LABELS), "class_head.hook_pre", "bd"));
     h = linear(b, h, SG_P_LABELS);
     if (t->weights[SG_P_LABELS2]) { /* two judges, and their mean */
-        h = name(b, h, "class_logits", "bd");
+        h = name(b, h, "cls_logits", "bd");
         sg_value *other = name(b, linear(b, place(b, x, 1), SG_P_LABELS2), "distillation_logits", "bd");
         h = sg_mul_scalar(g, sg_add(g, h, other), 0.5);
     }
-    name(b, h, "logits", "bd");
+    name(b, h, "class_logits", "bd");
 }
 
 /* What the tower gives to others: its projection, where it has one. */

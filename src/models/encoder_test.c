@@ -199,7 +199,7 @@ static void padding_changes_nothing(void **state)
 static void edits_reach_images_and_pooled_values(void **state)
 {
     (void)state;
-    const char *names[] = {"hook_patch_embed", "blocks.0.attn.hook_pattern", "hook_registers", "logits"};
+    const char *names[] = {"hook_patch_embed", "blocks.0.attn.hook_pattern", "hook_registers", "class_logits"};
     opened plain, o;
     open_fixture(&plain, "dinov2_registers", SG_F64);
     open_fixture(&o, "dinov2_registers", SG_F64);
@@ -376,14 +376,14 @@ static void wrong_inputs_are_told(void **state)
     cached.capacity = 8;
     CHECK_STATUS(sg_glass_new(&glass, bert.m, cached, &err), SG_EARG);
     CHECK_TEXT(err.text, "encoder");
-    CHECK_OK(sg_glass_find(vit.glass, "logits", &logits, &err), &err);
+    CHECK_OK(sg_glass_find(vit.glass, "class_logits", &logits, &err), &err);
     CHECK_STATUS(sg_glass_run(vit.glass, &bert.rows, 0, NULL, 1, &logits, &out, &err), SG_EARG);
     CHECK_TEXT(err.text, "reads images and no tokens");
     CHECK_STATUS(sg_glass_run(vit.glass, NULL, 0, NULL, 1, &logits, &out, &err), SG_EARG);
     vit.feed.tensor.dims[2]--;
     CHECK_STATUS(sg_glass_run(vit.glass, NULL, 1, &vit.feed, 1, &logits, &out, &err), SG_ESHAPE);
     CHECK_TEXT(err.text, "wanted [images,3,4,4]");
-    CHECK_OK(sg_glass_find(bert.glass, "logits", &logits, &err), &err);
+    CHECK_OK(sg_glass_find(bert.glass, "class_logits", &logits, &err), &err);
     CHECK_STATUS(sg_glass_run(bert.glass, NULL, 0, NULL, 1, &logits, &out, &err), SG_EARG);
     CHECK_TEXT(err.text, "no tokens");
     CHECK(strcmp(sg_model_label(bert.m, 2), "good") == 0 && !sg_model_label(bert.m, 3) &&

@@ -339,7 +339,11 @@ sg_status sg_model_graph(sg_graph **out, const sg_model *m, sg_dim capacity, sg_
         if (capacity)
             return sg_fail(err, SG_EARG, "%s is an encoder (%s), which has no cache and writes no text", m->info.path,
                            m->info.family);
-        return sg_encoder_graph(out, m, err);
+        SG_TRY(sg_encoder_graph(out, m, err));
+        const sg_status adapted = sg_adapt_graph(m, *out, err);
+        if (adapted != SG_OK)
+            sg_graph_free(*out);
+        return adapted;
     }
     sg_graph *g = sg_graph_new();
 

@@ -206,11 +206,11 @@ def bert_labels(folder):
     net = Net(2)
     x = bert_body(net, "bert.", "relu", eps=1e-5)
     pooled = net.site("pooler_output", torch.tanh(net.linear(x[:, 0], "bert.pooler.dense", D)))
-    net.site("logits", net.linear(pooled, "classifier", 3))
+    net.site("class_logits", net.linear(pooled, "classifier", 3))
     config = bert_config("BertForSequenceClassification", "relu", layer_norm_eps=1e-5,
                          id2label={"0": "bad", "1": "fair", "2": "good"})
     net.weights["bert.embeddings.position_ids"] = np.arange(T, dtype=np.int32)[None]
-    net.finish(folder, config, text_inputs(), "logits", ["hook_embed"], every=False)
+    net.finish(folder, config, text_inputs(), "class_logits", ["hook_embed"], every=False)
 
 
 def distilbert_body(net, prefix):
@@ -246,9 +246,9 @@ def distilbert_labels(folder):
     net = Net(4)
     x = distilbert_body(net, "distilbert.")
     h = net.site("class_head.hook_pre", net.linear(x[:, 0], "pre_classifier", D))
-    net.site("logits", net.linear(F.relu(h), "classifier", 2))
+    net.site("class_logits", net.linear(F.relu(h), "classifier", 2))
     config = distilbert_config("DistilBertForSequenceClassification", id2label={"0": "NEGATIVE", "1": "POSITIVE"})
-    net.finish(folder, config, text_inputs(False), "logits", ["hook_embed"], every=False)
+    net.finish(folder, config, text_inputs(False), "class_logits", ["hook_embed"], every=False)
 
 
 # ---- images ----
@@ -300,10 +300,10 @@ def image_config(architecture, kind, **more):
 def vit_labels(folder):
     net, x = Net(5), pixels(50)
     h = vit_body(net, "vit.", x)
-    net.site("logits", net.linear(h[:, 0], "classifier", 4))
+    net.site("class_logits", net.linear(h[:, 0], "classifier", 4))
     labels = {"0": "ant", "1": "bee", "2": "cat", "3": "dog, hound"}
     net.finish(folder, image_config("ViTForImageClassification", "vit", intermediate_size=M, id2label=labels),
-               {"pixels": x}, "logits", ["hook_patch_embed", "blocks.1.attn.hook_z", "vit.embeddings.cls_token"])
+               {"pixels": x}, "class_logits", ["hook_patch_embed", "blocks.1.attn.hook_z", "vit.embeddings.cls_token"])
     with open(os.path.join(folder, "preprocessor_config.json"), "w") as f:
         json.dump({"image_processor_type": "ViTImageProcessor", "do_resize": True, "size": {"height": SIDE, "width": SIDE},
                    "resample": 2, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True,
@@ -321,11 +321,11 @@ def vit_pooled(folder):
 def deit_teacher(folder):
     net, x = Net(7), pixels(70)
     h = vit_body(net, "deit.", x, distilled=True)
-    a = net.site("class_logits", net.linear(h[:, 0], "cls_classifier", 3))
+    a = net.site("cls_logits", net.linear(h[:, 0], "cls_classifier", 3))
     b = net.site("distillation_logits", net.linear(h[:, 1], "distillation_classifier", 3))
-    net.site("logits", (a + b) / 2)
+    net.site("class_logits", (a + b) / 2)
     net.finish(folder, image_config("DeiTForImageClassificationWithTeacher", "deit", intermediate_size=M),
-               {"pixels": x}, "logits", ["hook_patch_embed", "blocks.0.hook_resid_pre"])
+               {"pixels": x}, "class_logits", ["hook_patch_embed", "blocks.0.hook_resid_pre"])
 
 
 def dinov2_body(net, prefix, x, stored, registers, swiglu):
@@ -386,9 +386,9 @@ def dinov2_plain(folder):
 def dinov2_registers(folder):
     net, x = Net(9), pixels(90)
     h = dinov2_body(net, "dinov2_with_registers.", x, 3, 2, False)
-    net.site("logits", net.linear(torch.cat([h[:, 0], h[:, 3:].mean(1)], -1), "classifier", 3))
+    net.site("class_logits", net.linear(torch.cat([h[:, 0], h[:, 3:].mean(1)], -1), "classifier", 3))
     net.finish(folder, dinov2_config("Dinov2WithRegistersForImageClassification", "dinov2_with_registers", 3,
-                                     num_register_tokens=2), {"pixels": x}, "logits",
+                                     num_register_tokens=2), {"pixels": x}, "class_logits",
                ["hook_registers", "blocks.0.hook_resid_pre", "dinov2_with_registers.embeddings.position_embeddings"])
     preprocessor(folder, SIDE)
 
