@@ -99,8 +99,18 @@ static int for_people(const sg_model *m, const sg_graph *g)
            (long long)in->n_heads, (long long)in->d_head);
     if (in->n_kv_heads != in->n_heads)
         printf(" over %lld key/value heads", (long long)in->n_kv_heads);
-    printf(", hidden width %lld\n  vocabulary %lld%s, context %lld\n", (long long)in->d_mlp, (long long)in->n_vocab,
-           sg_model_tokenizer(m) ? "" : " (no tokenizer)", (long long)in->n_context);
+    printf(", hidden width %lld%s\n  ", (long long)in->d_mlp, in->task == SG_TASK_MATCH ? " (of texts)" : "");
+    if (in->n_vocab)
+        printf("vocabulary %lld%s, context %lld", (long long)in->n_vocab,
+               sg_model_tokenizer(m) ? "" : " (no tokenizer)", (long long)in->n_context);
+    if (in->image_side)
+        printf("%simages of %lld by %lld pixels", in->n_vocab ? ", " : "", (long long)in->image_side,
+               (long long)in->image_side);
+    if (in->image_side && !in->n_vocab)
+        printf(" in %lld places", (long long)in->n_context);
+    if (in->n_labels)
+        printf(", %lld labels", (long long)in->n_labels);
+    puts("");
     print_certificate(in->path);
     printf("\n");
     print_values(g);
