@@ -110,7 +110,7 @@ static int for_people(const sg_model *m, const sg_graph *g)
         printf(" in %lld places", (long long)in->n_context);
     if (in->n_labels)
         printf(", %lld labels", (long long)in->n_labels);
-    printf("\n");
+    puts("");
     print_certificate(in->path);
     printf("\n");
     print_values(g);

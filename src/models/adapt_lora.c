@@ -4,6 +4,7 @@
 
 #include "graph/op.h"
 #include "models/adapt.h"
+#include "models/encoder.h"
 
 typedef struct lora_build {
     const sg_model *m;
@@ -45,6 +46,12 @@ sg_weight *sg_adapt_weight(const sg_model *m, const char *name, sg_weight_role *
                 if (layer)
                     *layer = sg_weight_in_block((sg_weight_role)r) ? i : -1;
             }
+        }
+    for (int pass = 0; pass < 2 && !found && m->encoder; pass++) /* whose weights have no such roles */
+        for (int i = 0; i < m->encoder->n_weights && !found; i++) {
+            const char *own = m->encoder->weights[i].name;
+            if (pass == 0 ? strcmp(own, name) == 0 : ends_with(own, name) || ends_with(name, own))
+                found = &m->encoder->weights[i];
         }
     return found;
 }
@@ -90,7 +97,7 @@ static void name_part(const lora_build *b, const char *module, sg_value *v, cons
     int layer = -1;
 
     snprintf(full, sizeof full, "%.480s.weight", module);
-    const char *site = sg_adapt_weight(b->m, full, &role, &layer) ? sites[role] : NULL;
+    const char *site = sg_adapt_weight(b->m, full, &role, &layer) && role < SG_N_WEIGHTS ? sites[role] : NULL;
     if (!site)
         snprintf(name, sizeof name, "%.480s.lora.%d%s", module, b->index, end);
     else if (layer < 0)

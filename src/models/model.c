@@ -399,6 +399,8 @@ static sg_status open_gguf(sg_model *m, const char *path, sg_error *err)
         return sg_fail(err, SG_ENOMEM, "out of memory for a model");
     SG_TRY(sg_gguf_model_open(&m->gguf, path, m->opts.only_sizes, err));
     SG_TRY(sg_config_parse(m, m->gguf->config, strlen(m->gguf->config), path, err));
+    if (m->encoder)
+        return sg_fail(err, SG_EUNSUPPORTED, "%s: encoders (%s) are read from folders, not from GGUF files", path, m->info.family);
     m->arch.in_out = false; /* no GGUF file has such matrices */
     m->file = m->gguf->weights;
     m->info.converted_bytes += m->gguf->moved_bytes;

@@ -50,6 +50,9 @@ static sg_status fill(sg_encoder *e, const json_t *config, const char *path, con
         t->slots[SG_P_DISTILLATION] = (sg_slot){"embeddings.distillation_token", "11D", false};
     e->n_towers = 1;
     e->unused = unused;
+    const char *act = json_string_value(json_object_get(config, "pooler_act"));
+    if (act && strcmp(act, "tanh") != 0)
+        return sg_fail(err, SG_EUNSUPPORTED, "%s: pooler_act is \"%.40s\", this version knows tanh", path, act);
     SG_TRY(sg_tower_sizes(t, config, path, &keys, err));
     SG_TRY(sg_tower_image(t, config, path, err));
     return sg_config_real(config, path, "layer_norm_eps", 1e-12, &t->eps, err);

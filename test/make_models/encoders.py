@@ -187,6 +187,28 @@ def bert_config(architecture, act="gelu", **more):
             "max_position_embeddings": T, "layer_norm_eps": 1e-12, "pad_token_id": 0, **more}
 
 
+def words(folder):
+    """A WordPiece tokenizer of the vocabulary's size, as BERT's are written."""
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "a", "cat", "dog", "sat", "ran", "on", "mat", "##s", "##ing",
+             ".", "red"]
+    special = [{"id": i, "content": vocab[i], "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+                "special": True} for i in range(5)]
+    one, two = ([{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+                 {"SpecialToken": {"id": "[SEP]", "type_id": 0}}] for _ in range(2))
+    two = two + [{"Sequence": {"id": "B", "type_id": 1}}, {"SpecialToken": {"id": "[SEP]", "type_id": 1}}]
+    with open(os.path.join(folder, "tokenizer.json"), "w") as f:
+        json.dump({"version": "1.0", "truncation": None, "padding": None, "added_tokens": special,
+                   "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
+                                  "strip_accents": None, "lowercase": True},
+                   "pre_tokenizer": {"type": "BertPreTokenizer"},
+                   "post_processor": {"type": "TemplateProcessing", "single": one, "pair": two, "special_tokens": {
+                       t: {"id": t, "ids": [vocab.index(t)], "tokens": [t]} for t in ("[CLS]", "[SEP]")}},
+                   "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+                   "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                             "max_input_chars_per_word": 100, "vocab": {w: i for i, w in enumerate(vocab)}}}, f, indent=1)
+        f.write("\n")
+
+
 def bert_pretraining(folder):
     """As the first published files are: gains named gamma, shifts beta, the unembedding the embedding."""
     net = Net(1)
@@ -199,6 +221,7 @@ def bert_pretraining(folder):
     net.site("logits", h @ net.w("bert.embeddings.word_embeddings.weight").T + net.w("cls.predictions.bias", V))
     net.finish(folder, bert_config("BertForPreTraining"), text_inputs(), "logits",
                ["blocks.0.hook_resid_pre", "blocks.1.attn.hook_q", "hook_token_type_embed"])
+    words(folder)
 
 
 def bert_labels(folder):
