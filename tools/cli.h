@@ -21,6 +21,8 @@ int cmd_probe(int argc, char **argv);
 int cmd_saliency(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_generate(int argc, char **argv);
+int cmd_convert(int argc, char **argv);
+int cmd_quantize(int argc, char **argv);
 int cmd_gan(int argc, char **argv);
 int cmd_tpr(int argc, char **argv);
 int cmd_serve(int argc, char **argv);

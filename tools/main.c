@@ -22,6 +22,8 @@ static const struct {
     {"gan", "train a generator and a discriminator on points of the plane; open GAN Lab's model files", cmd_gan},
     {"net", "train a net of the Playground, whose addresses it reads; its losses, weights and field", cmd_net},
     {"generate", "write on from a text, with edits in place", cmd_generate},
+    {"convert", "a model as a GGUF file or a folder, in another number format", cmd_convert},
+    {"quantize", "a model in fewer bits, and what that cost each tensor", cmd_quantize},
     {"study", "ask one paper's question again: list, run", cmd_study},
     {"train", "train a language model from nothing, on files or on a world", cmd_train},
     {"tpr", "take a probe's directions apart into squares and colours: fit, factor, show", cmd_tpr},

@@ -106,8 +106,9 @@ static sg_status put_rope(json_t *config, const sg_gguf_model *m, const char *pa
         json_object_set_new(rope, "factor", json_real(shortest(factor)));
         if (original > 0)
             json_object_set_new(rope, "original_max_position_embeddings", json_integer(original));
-        if (attention > 0)
-            json_object_set_new(rope, "attention_factor", json_real(shortest(attention)));
+        if (attention > 0) /* of what comes from the length alone, for yarn (Peng et al. 2023, equation 22) */
+            json_object_set_new(rope, "attention_factor",
+                                json_real(strcmp(type, "yarn") == 0 ? attention * (0.1 * log(factor) + 1) : attention));
     } else {
         json_decref(rope);
         return SG_OK;
@@ -152,6 +153,12 @@ static void put_special(json_t *config, const sg_gguf_model *m)
         json_object_set_new(config, "rotary_pct", json_real((double)turn / (double)head_width));
     if (strcmp(arch, "phi3") == 0 && turns && turn != head_width)
         json_object_set_new(config, "partial_rotary_factor", json_real((double)turn / (double)head_width));
+    static const char *const biased[] = {"llama", "qwen3", "olmo", "olmo2"};
+    for (size_t i = 0; i < SG_COUNT_OF(biased); i++)
+        if (strcmp(arch, biased[i]) == 0 && sg_gguf_find(m->file, "blk.0.attn_q.bias"))
+            json_object_set_new(config, "attention_bias", json_true());
+    if (strcmp(arch, "llama") == 0 && sg_gguf_find(m->file, "blk.0.ffn_up.bias"))
+        json_object_set_new(config, "mlp_bias", json_true());
     /* 27B is the one size whose scores are scaled otherwise. */
     if (strcmp(arch, "gemma2") == 0 && !json_object_get(config, "query_pre_attn_scalar"))
         json_object_set_new(config, "query_pre_attn_scalar",
@@ -337,7 +344,7 @@ static void take_id(const sg_gguf *g, const char *name, int32_t *out)
         *out = (int32_t)id;
 }
 
-static sg_status take_tokenizer(sg_gguf_model *m, const char *path, sg_error *err)
+sg_status sg_gguf_vocab(sg_tokenizer_vocab *out, sg_gguf_model *m, const char *path, sg_error *err)
 {
     static const struct {
         const char *name;
@@ -352,6 +359,7 @@ static sg_status take_tokenizer(sg_gguf_model *m, const char *path, sg_error *er
     void *scores, *types;
     size_t k = 0;
 
+    *out = v;
     if (!model || strcmp(model, "none") == 0 || strcmp(model, "no_vocab") == 0)
         return SG_OK;
     while (k < SG_COUNT_OF(kinds) && strcmp(kinds[k].name, model) != 0)
@@ -393,7 +401,15 @@ static sg_status take_tokenizer(sg_gguf_model *m, const char *path, sg_error *er
     v.chat_template = sg_gguf_text(m->file, "tokenizer.chat_template");
     v.add_bos = v.add_bos && v.bos >= 0;
     v.add_eos = v.add_eos && v.eos >= 0;
-    return sg_tokenizer_new(&m->tokenizer, &v, err);
+    *out = v;
+    return SG_OK;
+}
+
+static sg_status take_tokenizer(sg_gguf_model *m, const char *path, sg_error *err)
+{
+    sg_tokenizer_vocab v;
+    SG_TRY(sg_gguf_vocab(&v, m, path, err));
+    return v.n ? sg_tokenizer_new(&m->tokenizer, &v, err) : SG_OK;
 }
 
 /* ---- opening ---- */

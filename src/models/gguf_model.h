@@ -1,7 +1,7 @@
 /* GGUF's word for things, and Hugging Face's: architectures, hyper-parameters, names of tensors and how their rows lie.
  *
- * gguf_names.c holds the tables, for both ways. gguf_model.c makes of a GGUF file what a Hugging Face folder is: the text of
- * a config.json, tensors by Hugging Face's names, and a tokenizer. */
+ * gguf_names.c holds the tables, for both ways. gguf_model.c makes of a GGUF file what a Hugging Face folder is: the
+ * text of a config.json, tensors by Hugging Face's names, and a tokenizer. */
 #ifndef SG_MODELS_GGUF_MODEL_H
 #define SG_MODELS_GGUF_MODEL_H
 
@@ -74,5 +74,23 @@ typedef struct sg_gguf_model {
 /* only_sizes: nothing is copied. Tensors that the tables do not know keep their names. */
 sg_status sg_gguf_model_open(sg_gguf_model **out, const char *path, bool only_sizes, sg_error *err) SG_MUST_CHECK;
 void sg_gguf_model_close(sg_gguf_model *m); /* NULL is fine */
+
+/* ---- the other way ---- */
+
+struct sg_model;
+
+/* Metadata of a model: sizes and switches. SG_EUNSUPPORTED names what GGUF has no word for. */
+sg_status sg_gguf_describe(sg_gguf_meta *meta, const sg_gguf_family *f, const struct sg_model *m,
+                           sg_error *err) SG_MUST_CHECK;
+
+/* Factors of rotary angles that are a tensor in GGUF; *n of them in t, names static, numbers in the arena. */
+sg_status sg_gguf_factors(sg_named_tensor t[2], int *n, sg_arena *arena, const struct sg_model *m,
+                          sg_error *err) SG_MUST_CHECK;
+
+/* Whether two models compute the same from the same weights: NULL, or the name of a switch in which they differ. */
+const char *sg_gguf_differs(const struct sg_model *a, const struct sg_model *b);
+
+/* The lists as they lie in the file; v->n is 0 if there are none. */
+sg_status sg_gguf_vocab(sg_tokenizer_vocab *v, sg_gguf_model *m, const char *path, sg_error *err) SG_MUST_CHECK;
 
 #endif
