@@ -22,6 +22,8 @@ static const struct {
     {"gan", "train a generator and a discriminator on points of the plane; open GAN Lab's model files", cmd_gan},
     {"net", "train a net of the Playground, whose addresses it reads; its losses, weights and field", cmd_net},
     {"generate", "write on from a text, with edits in place", cmd_generate},
+    {"merge", "work low-rank adapters (LoRA) into a model's weights and write the model", cmd_merge},
+    {"edits", "lists of edits: show, export as a control vector", cmd_edits},
     {"study", "ask one paper's question again: list, run", cmd_study},
     {"train", "train a language model from nothing, on files or on a world", cmd_train},
     {"tpr", "take a probe's directions apart into squares and colours: fit, factor, show", cmd_tpr},

@@ -6,6 +6,7 @@
 #include "sightglass/bootstrap.h"
 #include "sightglass/certificate.h"
 #include "sightglass/checkpoint.h"
+#include "sightglass/control_vector.h"
 #include "sightglass/corpus.h"
 #include "sightglass/edit.h"
 #include "sightglass/error.h"
