@@ -33,6 +33,8 @@ int cmd_net(int argc, char **argv);
 int cmd_othello(int argc, char **argv);
 int cmd_worldmodel(int argc, char **argv);
 int cmd_heads(int argc, char **argv);
+int cmd_merge(int argc, char **argv);
+int cmd_edits(int argc, char **argv);
 int cmd_neurons(int argc, char **argv);
 int cmd_attribution(int argc, char **argv);
 int cmd_lens(int argc, char **argv);

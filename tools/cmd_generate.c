@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapted.h"
 #include "cli.h"
 #include "sightglass/ops.h"
 #include "sightglass/safetensors.h"
@@ -20,7 +21,7 @@ static const char help[] =
     "  --top-p P             sample from the fewest that together reach P (1)\n"
     "  --seed S              of the sampling (0)\n"
     "  --dtype f32|bf16      what the prompt's large products are computed in (f32)\n"
-    "  --edits FILE.json     splice edits into values while it writes\n"
+    "  --edits FILE.json     splice edits into values while it writes\n" ADAPTED_HELP ADAPTED_VECTOR_HELP
     "  --fetch PATTERN       collect values over all positions, with --out; may be repeated\n"
     "  --out FILE.safetensors\n"
     "  --json                for machines: tokens, text, time\n";
@@ -257,13 +258,14 @@ static void release(work *w)
 }
 
 static sg_status prepare(work *w, sg_dtype compute, const char *model, const char *text, const char *tokens,
-                         const char *edits, long long n, const char *const *fetch, int n_fetch, sg_error *err)
+                         const char *edits, const adapted *added, long long n, const char *const *fetch, int n_fetch,
+                         sg_error *err)
 {
     sg_glass_opts opts = sg_glass_defaults();
     sg_value **found = NULL;
     int n_found = 0;
 
-    SG_TRY(sg_model_open(&w->model, model, sg_model_defaults(), err));
+    SG_TRY(adapted_open(&w->model, model, sg_model_defaults(), added, false, err));
     SG_TRY(text ? cli_rows_text(&w->rows, w->model, text, err) : cli_rows_file(&w->rows, tokens, err));
     const sg_model_info *in = sg_model_get_info(w->model);
     if (w->rows.n != 1)
@@ -276,10 +278,9 @@ static sg_status prepare(work *w, sg_dtype compute, const char *model, const cha
     opts.exec.compute = compute;
     opts.capacity = SG_MIN(in->n_context, w->rows.lengths[0] + n);
     SG_TRY(sg_glass_new(&w->glass, w->model, opts, err));
-    if (edits) {
-        SG_TRY(sg_edit_list_open(&w->edits, edits, err));
+    SG_TRY(adapted_edits(&w->edits, edits, added, err));
+    if (w->edits)
         SG_TRY(sg_glass_edit_list(w->glass, w->edits, err));
-    }
     /* Of a long prompt only the last token's successor is asked for. */
     sg_graph *g = sg_glass_graph(w->glass);
     const sg_dim time = sg_extent(g, "time");
@@ -306,6 +307,7 @@ int cmd_generate(int argc, char **argv)
                                             {"seed", required_argument, NULL, 's'},
                                             {"dtype", required_argument, NULL, 'd'},
                                             {"edits", required_argument, NULL, 'e'},
+                                            ADAPTED_OPTIONS,
                                             {"fetch", required_argument, NULL, 'f'},
                                             {"out", required_argument, NULL, 'o'},
                                             {"json", no_argument, NULL, 'j'},
@@ -313,6 +315,7 @@ int cmd_generate(int argc, char **argv)
                                             {0}};
     const char *text = NULL, *tokens = NULL, *edits = NULL, *out = NULL, *reason = "length";
     const char **fetch = calloc((size_t)argc + 1, sizeof *fetch);
+    adapted added = {0};
     sg_sample_opts opts = sg_sample_defaults();
     long long n = 128, top_k = 0, seed = 0;
     double first = 0;
@@ -369,6 +372,8 @@ int cmd_generate(int argc, char **argv)
             free(fetch);
             return 0;
         default:
+            if (adapted_option(&added, o, optarg))
+                break;
             free(fetch);
             return EXIT_USAGE;
         }
@@ -386,7 +391,8 @@ int cmd_generate(int argc, char **argv)
         cli_catch(on_interrupt);
         status = sg_writer_check(out, &err);
         if (status == SG_OK)
-            status = prepare(&w, compute, argv[optind], text, tokens, edits, n, fetch, n_fetch, &err);
+            status = prepare(&w, compute, argv[optind], text, tokens, edits, &added, n, fetch,
+                             n_fetch, &err);
         const double start = sg_now();
         if (status == SG_OK) {
             cli_warnings(w.model);

@@ -2,16 +2,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapted.h"
 #include "cli.h"
 #include "io/names.h"
 #include "sightglass/playground.h"
 #include "verified.h"
 
-static const char help[] = "usage: sightglass inspect MODEL [--json]\n\n"
+static const char help[] = "usage: sightglass inspect MODEL [--lora DIR] [--sae DIR] [--json]\n\n"
                            "Shows a model's sizes and the name, type and shape of every value in it.\n"
                            "MODEL is a folder with config.json, model.safetensors and tokenizer.json, or one that\n"
                            "`sightglass net run --save` wrote.\n\n"
-                           "  --json   for machines\n";
+                           ADAPTED_HELP
+                           "  --json                for machines\n";
 
 static const char *const tasks[] = {
     [SG_TASK_NEXT] = "next",   [SG_TASK_MASKED] = "masked",
@@ -33,7 +35,7 @@ static int as_json(const sg_model *m, const sg_graph *g)
     else if (c)
         certificate = verified_json(c);
     sg_certificate_free(c);
-    return cli_print_json(
+    json_t *root =
         json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:s, s:I, s:I, s:b, "
                   "s:o, s:o, s:o?}",
                   "path", in->path, "family", in->family, "architecture", in->architecture, "n_layers",
@@ -43,7 +45,11 @@ static int as_json(const sg_model *m, const sg_graph *g)
                   "n_parameters", (json_int_t)in->n_parameters, "weight_bytes", (json_int_t)in->weight_bytes, "stored",
                   sg_dtype_name(in->stored), "tied", (int)in->tied, "task", tasks[in->task], "n_labels",
                   (json_int_t)in->n_labels, "image_side", (json_int_t)in->image_side, "tokenizer",
-                  sg_model_tokenizer(m) != NULL, "values", values, "warnings", warnings, "certificate", certificate));
+                  sg_model_tokenizer(m) != NULL, "values", values, "warnings", warnings, "certificate", certificate);
+    json_t *added = adapted_json(m);
+    json_object_update(root, added);
+    json_decref(added);
+    return cli_print_json(root);
 }
 
 /* Whether the model was verified here, in a line. */
@@ -110,7 +116,8 @@ static int for_people(const sg_model *m, const sg_graph *g)
         printf(" in %lld places", (long long)in->n_context);
     if (in->n_labels)
         printf(", %lld labels", (long long)in->n_labels);
-    puts("");
+    printf("\n");
+    adapted_print(m);
     print_certificate(in->path);
     printf("\n");
     print_values(g);
@@ -164,7 +171,9 @@ static int inspect_play(const char *dir, bool json)
 
 int cmd_inspect(int argc, char **argv)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'}, ADAPTED_OPTIONS, {"help", no_argument, NULL, 'h'}, {0}};
+    adapted added = {0};
     bool json = false;
     sg_error err = {SG_OK, ""};
     sg_model *m = NULL;
@@ -175,15 +184,17 @@ int cmd_inspect(int argc, char **argv)
             fputs(help, stdout);
             return 0;
         }
-        if (o != 'j')
+        if (o == '?')
             return EXIT_USAGE;
+        if (adapted_option(&added, o, optarg))
+            continue;
         json = true;
     }
     if (optind + 1 != argc)
         return cli_usage("inspect", "wanted one MODEL, got %d", argc - optind);
     if (is_play(argv[optind]))
         return inspect_play(argv[optind], json);
-    if (sg_model_open(&m, argv[optind], sg_model_defaults(), &err) != SG_OK)
+    if (adapted_open(&m, argv[optind], sg_model_defaults(), &added, false, &err) != SG_OK)
         return cli_fail(&err);
     int status;
     if (sg_model_graph(&g, m, 0, 1, &err) != SG_OK) {

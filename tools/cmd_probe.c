@@ -33,6 +33,7 @@ static const char help[] =
     "  --untrained-seed N     of the untrained network's weights (0)\n"
     "  --memory MB            for activations; with less the model is run more often (512)\n"
     "  --out DIR              keep the probes there, DIR/LABEL.SITE.safetensors with a manifest in .json\n"
+    ADAPTED_HELP
     "  --map                  accuracy by task as a square, of each label's best site\n"
     "  --json                 everything for machines\n";
 
@@ -109,6 +110,10 @@ static int read_options(probe_request *r, const char *verb, int argc, char **arg
         }
         if (i + 1 == argc)
             return show ? usage_option(verb, name) : cli_usage("probe", "%.40s wants a value", name);
+        if (!show && (strcmp(name, "--lora") == 0 || strcmp(name, "--sae") == 0)) {
+            (void)adapted_option(&r->added, strcmp(name, "--lora") == 0 ? ADAPTED_LORA : ADAPTED_SAE, argv[++i]);
+            continue;
+        }
         for (size_t k = 0; k < SG_COUNT_OF(numbers) && !known && !show; k++) {
             if (strcmp(name, numbers[k].name) != 0 || (numbers[k].fit_only && !fit))
                 continue;
@@ -361,7 +366,7 @@ static int fit(const probe_request *r)
     job.probe.weight_decay = r->decay;
     job.probe.n_epochs = (int)r->epochs;
     job.probe.batch = r->rows;
-    sg_status status = sg_model_open(&m, r->model, sg_model_defaults(), &err);
+    sg_status status = adapted_open(&m, r->model, sg_model_defaults(), &r->added, false, &err);
     if (status == SG_OK) {
         cli_warnings(m);
         job.model = m;

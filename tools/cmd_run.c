@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapted.h"
 #include "cli.h"
 #include "predictions.h"
 #include "sightglass/ops.h"
@@ -23,7 +24,8 @@ static const char help[] =
     "part\n"
     "                        (blocks.3.attn.hook_pattern[:,5,-1]); may be repeated\n"
     "  --feed NAME=FILE      put data in a value's place: FILE.npy or FILE.safetensors:NAME\n"
-    "  --edits FILE.json     splice edits into values\n"
+    "  --edits FILE.json     splice edits into values\n" ADAPTED_HELP ADAPTED_VECTOR_HELP
+    "  --top-features K      the strongest features of each autoencoder at each token\n"
     "  --grad OF:WRT         derivative of a value (loss, logits[0,-1,42]; summed if not one number) by values\n"
     "  --out FILE.safetensors  writes tokens and every fetched value, batch first\n"
     "  --json                for machines, with the nodes that ran\n"
@@ -42,7 +44,8 @@ typedef struct request {
     const char *tokens;
     bool json, pad_left, guard, dry_run;
     sg_dtype dtype, compute;
-    long long top;
+    long long top, top_features;
+    adapted added;
     sg_ranks *ranks; /* NULL where this process is alone */
 } request;
 
@@ -57,6 +60,7 @@ typedef struct work {
     sg_value **fetches; /* asked for, then what is predicted */
     char **names;       /* of fetches; gradients are named OF:WRT */
     int n_fetches;
+    int features[ADAPTED_MOST]; /* with --top-features: which fetches are those of autoencoder i */
     sg_tensor *results;
     sg_trace *trace;
 } work;
@@ -354,11 +358,26 @@ static sg_status add_embeddings(work *w, sg_error *err)
     return SG_OK;
 }
 
+static sg_status add_features(work *w, const request *r, sg_error *err)
+{
+    char name[256];
+
+    if (r->top_features && !r->added.n_saes)
+        return sg_fail(err, SG_EARG, "--top-features wants an autoencoder, by --sae");
+    for (int i = 0; r->top_features && i < sg_model_n_saes(w->model); i++) {
+        w->features[i] = w->n_fetches;
+        sg_value *v = sg_graph_find(sg_glass_graph(w->glass), adapted_features(w->model, i, name));
+        SG_TRY(add_fetch(w, v, strdup(name), err));
+    }
+    return SG_OK;
+}
+
 static sg_status prepare(work *w, const request *r, sg_error *err)
 {
     SG_TRY(check_dealt(r, err));
     /* Planning needs sizes alone; an edit may take its value from another run, which needs the numbers. */
-    SG_TRY(sg_model_open(&w->model, r->model, (sg_model_opts){r->dtype, .only_sizes = r->dry_run && !r->edits}, err));
+    const bool only_sizes = r->dry_run && !r->edits && !r->added.n_vectors;
+    SG_TRY(adapted_open(&w->model, r->model, (sg_model_opts){r->dtype, .only_sizes = only_sizes}, &r->added, r->n_grad > 0, err));
     for (int i = 0; i < r->n_text; i++)
         SG_TRY(cli_rows_text(&w->rows, w->model, r->text[i], err));
     if (r->tokens)
@@ -368,10 +387,9 @@ static sg_status prepare(work *w, const request *r, sg_error *err)
     opts.exec.compute = r->compute;
     opts.exec.fuse &= !r->guard; /* what lies within a fused step cannot be searched */
     SG_TRY(sg_glass_new(&w->glass, w->model, opts, err));
-    if (r->edits) {
-        SG_TRY(sg_edit_list_open(&w->edits, r->edits, err));
+    SG_TRY(adapted_edits(&w->edits, r->edits, &r->added, err));
+    if (w->edits)
         SG_TRY(sg_glass_edit_list(w->glass, w->edits, err));
-    }
     w->feeds = calloc((size_t)r->n_feed + 1, sizeof *w->feeds);
     if (!w->feeds)
         return sg_fail(err, SG_ENOMEM, "out of memory");
@@ -381,6 +399,7 @@ static sg_status prepare(work *w, const request *r, sg_error *err)
         SG_TRY(read_images(w, r, err));
     for (int i = 0; i < r->n_fetch; i++)
         SG_TRY(add_fetches(w, r->fetch[i], err));
+    SG_TRY(add_features(w, r, err));
     for (int i = 0; i < r->n_grad; i++)
         SG_TRY(add_grad(w, r->grad[i], err));
     if (!w->n_fetches && !predictions_value(w->model, sg_glass_graph(w->glass), w->rows.n > 0, is_fed_images(w)))
@@ -511,6 +530,12 @@ static int as_json(const work *w, const request *r)
                              "nodes_run", nodes, "block_bytes", (json_int_t)sg_plan_bytes(plan));
     if (said.value->data)
         predictions_json(&said, root);
+    json_t *features = r->top_features ? json_array() : NULL;
+    for (int i = 0; features && i < sg_model_n_saes(w->model); i++)
+        json_array_append_new(features, adapted_top_json(w->model, i, &w->results[w->features[i]], &w->rows, r->pad_left,
+                                                         (int)r->top_features));
+    if (features)
+        json_object_set_new(root, "features", features);
     return cli_print_json(root);
 }
 
@@ -522,6 +547,8 @@ static int for_people(const work *w, const request *r)
 
     if (said.value->data)
         predictions_print(&said);
+    for (int i = 0; r->top_features && i < sg_model_n_saes(w->model); i++)
+        adapted_print_top(w->model, i, &w->results[w->features[i]], &w->rows, r->pad_left, (int)r->top_features);
     if (w->n_fetches)
         printf("%s%s%-38s %-18s %12s %12s %12s %12s%s\n", said.value->data ? "\n" : "", c.bold, "value", "shape",
                "least", "greatest", "mean", "deviation", c.off);
@@ -675,6 +702,8 @@ int cmd_run(int argc, char **argv)
                                             {"dtype", required_argument, NULL, 'd'},
                                             {"trace", required_argument, NULL, 'c'},
                                             {"guard", no_argument, NULL, 'G'},
+                                            {"top-features", required_argument, NULL, 'a'},
+                                            ADAPTED_OPTIONS,
                                             {"dry-run", no_argument, NULL, 'n'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
@@ -738,6 +767,10 @@ int cmd_run(int argc, char **argv)
             if (cli_whole("--top", optarg, 1, 64, &r.top, &err) != SG_OK)
                 status = cli_fail(&err);
             break;
+        case 'a':
+            if (cli_whole("--top-features", optarg, 1, 1000, &r.top_features, &err) != SG_OK)
+                status = cli_fail(&err);
+            break;
         case 'p':
             r.pad_left = strcmp(optarg, "left") == 0;
             if (!r.pad_left && strcmp(optarg, "right") != 0)
@@ -756,7 +789,8 @@ int cmd_run(int argc, char **argv)
             sg_ranks_close(r.ranks);
             return 0;
         default:
-            status = EXIT_USAGE;
+            if (!adapted_option(&r.added, o, optarg))
+                status = EXIT_USAGE;
         }
     }
     if (status == 0 && optind + 1 != argc)

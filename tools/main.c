@@ -24,6 +24,8 @@ static const struct {
     {"generate", "write on from a text, with edits in place", cmd_generate},
     {"convert", "a model as a GGUF file or a folder, in another number format", cmd_convert},
     {"quantize", "a model in fewer bits, and what that cost each tensor", cmd_quantize},
+    {"merge", "work low-rank adapters (LoRA) into a model's weights and write the model", cmd_merge},
+    {"edits", "lists of edits: show, export as a control vector", cmd_edits},
     {"study", "ask one paper's question again: list, run", cmd_study},
     {"train", "train a language model from nothing, on files or on a world", cmd_train},
     {"tpr", "take a probe's directions apart into squares and colours: fit, factor, show", cmd_tpr},

@@ -2,6 +2,7 @@
 #ifndef SG_TOOLS_PROBE_PARTS_H
 #define SG_TOOLS_PROBE_PARTS_H
 
+#include "adapted.h"
 #include "cli.h"
 #include "sightglass/probe.h"
 #include "sightglass/world.h"
@@ -14,6 +15,7 @@ typedef struct probe_request {
     long long hidden, epochs, rows, games, seed, untrained_seed, memory;
     double lambda, lr, decay;
     bool parity, map, json, has_seed;
+    adapted added;
 } probe_request;
 
 /* Names that own their texts. */

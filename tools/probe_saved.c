@@ -163,7 +163,7 @@ int probe_eval(const probe_request *r)
     json_t *results = r->json ? json_array() : NULL;
     sg_status status = list_probes(&probes, &dir, r->dir, &err);
     if (status == SG_OK)
-        status = sg_model_open(&m, r->model, sg_model_defaults(), &err);
+        status = adapted_open(&m, r->model, sg_model_defaults(), &r->added, false, &err);
     for (int i = 0; i < probes.n && status == SG_OK; i++)
         status = eval_one(r, m, dir, probes.list[i], i == 0, results, &err);
     int code = status == SG_OK ? 0 : status == SG_ECANCELLED ? (cli_fail(&err), 130) : cli_fail(&err);

@@ -9,10 +9,10 @@
  * Both are graph like any other: every verb works on them, gradients flow through, the base may be quantised. They are
  * added before the model's first graph is made, up to 16 of each; the model closes them.
  *
- * The k-th LoRA, with modules at y = x W': y' = y + strength * s (x A') B'. Named values: lora.{k}.strength [batch],
- * which may be fed; SITE.lora.{k} what is added at s = 1 strength, [batch,time,out], and SITE.lora.{k}.hidden x A'
- * [batch,time,r], where SITE is blocks.{i}.attn.q (k, v, qkv, o), blocks.{i}.mlp.gate (up, down), embed, unembed, or
- * else the module's own name.
+ * The k-th LoRA, with modules at y = x W': y' = y + strength * s (x A') B'. Named values: lora.{k}.strength
+ * [batch,time], which may be fed, and edited as any value (set it to .5 in row 3 from position 10 on); SITE.lora.{k},
+ * what is added at strength 1 [batch,time,out]; SITE.lora.{k}.hidden, x A' [batch,time,r]. SITE is blocks.{i}.attn.q
+ * (k, v, qkv, o), blocks.{i}.mlp.gate (up, down), embed, unembed, or else the module's own name.
  *
  * An autoencoder at HOOK: HOOK.hook_sae_acts_pre, HOOK.hook_sae_acts_post [batch,time,d_sae], HOOK.hook_sae_recons,
  * HOOK.hook_sae_error, as SAELens calls them. HOOK is what the autoencoder reads; HOOK.hook_sae_output what the model

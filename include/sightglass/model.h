@@ -107,6 +107,10 @@ sg_status sg_model_new(sg_model **out, const char *config, const char *tokenizer
 sg_status sg_model_save(const sg_model *m, const sg_graph *g, sg_state *s, const char *beside, sg_dtype stored,
                         const char *dir, sg_error *err) SG_MUST_CHECK;
 
+/* Writes the folder of a model that was opened from one, with its weights as they are now (sg_model_merge, adapt.h):
+ * config.json and what the tokenizer lies in are copied. SG_EUNSUPPORTED: it came from a GGUF file. */
+sg_status sg_model_write(const sg_model *m, sg_dtype stored, const char *dir, sg_error *err) SG_MUST_CHECK;
+
 /* A model from nothing of another's sizes: what a network is before it has learnt anything. It borrows m, which is
  * closed after it, and cannot be saved. */
 sg_status sg_model_untrained(sg_model **out, const sg_model *m, sg_error *err) SG_MUST_CHECK;

@@ -7,6 +7,7 @@
 #include "sightglass/certificate.h"
 #include "sightglass/checkpoint.h"
 #include "sightglass/convert.h"
+#include "sightglass/control_vector.h"
 #include "sightglass/corpus.h"
 #include "sightglass/edit.h"
 #include "sightglass/error.h"

@@ -343,6 +343,66 @@ sg_status sg_edit_list_open(sg_edit_list **out, const char *path, sg_error *err)
     return status;
 }
 
+sg_status sg_edit_list_new(sg_edit_list **out, const char *name, sg_error *err)
+{
+    return sg_edit_list_parse(out, "[]", 2, name, err);
+}
+
+static sg_status copy_spans(reader *r, const sg_spans *from, sg_spans *to)
+{
+    sg_span *spans = sg_arena_array(r->list->arena, (size_t)SG_MAX(from->n, 1), sizeof *spans);
+
+    if (!spans)
+        return no_memory(r);
+    if (from->n)
+        memcpy(spans, from->spans, (size_t)from->n * sizeof *spans);
+    *to = (sg_spans){from->n, spans};
+    return SG_OK;
+}
+
+/* Arrays with room for one more: the arena keeps the old ones, which lists of a few hundred bear. */
+static sg_status grow(reader *r)
+{
+    sg_edit_list *list = r->list;
+    const size_t n = (size_t)list->n;
+    sg_edit *edits = sg_arena_array(list->arena, n + 1, sizeof *edits);
+    sg_edit_source *sources = sg_arena_array(list->arena, n + 1, sizeof *sources);
+    bool *from_run = sg_arena_array(list->arena, n + 1, sizeof *from_run);
+
+    if (!edits || !sources || !from_run)
+        return no_memory(r);
+    memcpy(edits, list->edits, n * sizeof *edits);
+    memcpy(sources, list->sources, n * sizeof *sources);
+    memcpy(from_run, list->from_run, n * sizeof *from_run);
+    list->edits = edits;
+    list->sources = sources;
+    list->from_run = from_run;
+    return SG_OK;
+}
+
+sg_status sg_edit_list_add(sg_edit_list *list, const sg_edit *e, sg_error *err)
+{
+    reader r = {list, list->name, err};
+
+    SG_TRY(grow(&r));
+    sg_edit *to = &list->edits[list->n];
+    *to = *e;
+    to->site = e->site ? sg_arena_strdup(list->arena, e->site) : NULL;
+    to->when.site = e->when.site ? sg_arena_strdup(list->arena, e->when.site) : NULL;
+    if ((e->site && !to->site) || (e->when.site && !to->when.site))
+        return no_memory(&r);
+    if (e->value.data)
+        SG_TRY(keep(&r, &e->value, &to->value));
+    if (e->when.direction.data)
+        SG_TRY(keep(&r, &e->when.direction, &to->when.direction));
+    const sg_spans *const from[] = {&e->heads, &e->features, &e->positions, &e->rows, &e->steps, &e->keys};
+    sg_spans *const copies[] = {&to->heads, &to->features, &to->positions, &to->rows, &to->steps, &to->keys};
+    for (size_t i = 0; i < SG_COUNT_OF(from); i++)
+        SG_TRY(copy_spans(&r, from[i], copies[i]));
+    list->n++;
+    return SG_OK;
+}
+
 void sg_edit_list_free(sg_edit_list *list)
 {
     if (list)

@@ -11,7 +11,7 @@ typedef struct lora_build {
     const sg_added_lora *of;
     int index;
     sg_graph *g;
-    sg_value *strength; /* [batch] */
+    sg_value *strength; /* [batch,time], or [batch] where there is no time */
     sg_value *number;   /* a scalar, for products whose rows are no rows of the batch */
     sg_error *err;
 } lora_build;
@@ -70,15 +70,16 @@ static void mark_forms(const sg_graph *g, const sg_value *w, bool *form)
     }
 }
 
-/* strength [batch] as [batch,1,..] of y's rank. */
+/* strength [batch] or [batch,time] as [batch,time,1..] of y's rank. */
 static sg_value *strength_like(const lora_build *b, const sg_value *y)
 {
+    const int n = b->strength->n_dims;
     sg_dim dims[SG_MAX_DIMS];
 
-    if (y->n_dims < 1 || y->dims[0] != b->strength->dims[0])
+    if (y->n_dims < n || memcmp(y->dims, b->strength->dims, (size_t)n * sizeof y->dims[0]) != 0)
         return b->number;
     for (int k = 0; k < y->n_dims; k++)
-        dims[k] = k ? 1 : y->dims[0];
+        dims[k] = k < n ? y->dims[k] : 1;
     return sg_reshape(b->g, b->strength, y->n_dims, dims);
 }
 
@@ -249,7 +250,8 @@ sg_status sg_adapt_lora_graph(const sg_model *m, int i, sg_graph *g, sg_error *e
     sg_scope(g, "lora.%d", i);
     snprintf(name, sizeof name, "lora.%d.strength", i);
     b.number = variable(&b, &b.of->number);
-    b.strength = sg_name(g, sg_broadcast(g, b.number, 1, (sg_dim[]){input->dims[0]}), name, "b");
+    const bool by_time = strcmp(sg_value_axes(input), "bt") == 0;
+    b.strength = sg_name(g, sg_broadcast(g, b.number, by_time ? 2 : 1, input->dims), name, by_time ? "bt" : "b");
     SG_TRY(sg_graph_status(g, err));
 
     /* Room for what is added too: marks are made over the graph as it stands. */

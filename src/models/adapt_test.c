@@ -181,16 +181,52 @@ static void strengths_differ_by_row_without_a_new_plan_and_zero_is_the_base(void
 
 static void a_strength_may_be_fed_as_any_value(void **state)
 {
-    float strength[ROWS] = {0.5f, 0.5f};
+    float strength[ROWS * TIME];
     sg_tensor t;
     (void)state;
     sg_model *m = open_as("gpt2", SG_F32);
     add_lora(m, "lora-gpt2-all", 1);
     sg_glass *glass = glass_of(m);
     sg_value *logits = sg_graph_find(sg_glass_graph(glass), "logits");
-    const sg_named_feed feed = {"lora.0.strength", sg_tensor_of(SG_F32, 1, (sg_dim[]){ROWS}, strength)};
+    const sg_named_feed feed = {"lora.0.strength", sg_tensor_of(SG_F32, 2, (sg_dim[]){ROWS, TIME}, strength)};
+    for (int i = 0; i < ROWS * TIME; i++)
+        strength[i] = 0.5f;
     CHECK_OK(sg_glass_run(glass, &rows, 1, &feed, 1, &logits, &t, &err), &err);
     check_golden(&t, "lora-gpt2-all", "logits.0.5", NEAR);
+    sg_glass_free(glass);
+    sg_model_close(m);
+}
+
+/* "Applied as an edit": the strength is a value, so one row may have another from some position on. */
+static void a_strength_is_edited_by_row_and_position(void **state)
+{
+    static double with[LOGITS], base[LOGITS];
+    const sg_span row = {1, 1}, later = {3, 100};
+    double zero = 0;
+    (void)state;
+    sg_model *m = open_as("llama", SG_F32);
+    logits_of(m, base);
+    add_lora(m, "lora-plain", 1);
+    logits_of(m, with);
+    sg_edit e = sg_edit_defaults();
+    e.site = "lora.0.strength";
+    e.op = SG_EDIT_SET;
+    e.value = sg_tensor_of(SG_F64, 0, NULL, &zero);
+    e.rows = (sg_spans){1, &row};
+    sg_glass *glass = glass_of(m);
+    CHECK_OK(sg_glass_edit(glass, 1, &e, &err), &err);
+    sg_tensor t = run(glass, "logits");
+    for (int i = 0; i < LOGITS; i++)
+        CHECK_NEAR(sg_tensor_get(&t, i), i < LOGITS / 2 ? with[i] : base[i], 0, 0);
+    sg_glass_free(glass);
+    e.positions = (sg_spans){1, &later};
+    glass = glass_of(m);
+    CHECK_OK(sg_glass_edit(glass, 1, &e, &err), &err);
+    t = run(glass, "logits");
+    for (int i = 0; i < LOGITS; i++)
+        if (i < LOGITS / 2 + 3 * VOCAB)
+            CHECK_NEAR(sg_tensor_get(&t, i), with[i], 0, 0);
+    CHECK(sg_tensor_get(&t, LOGITS - 1) != with[LOGITS - 1] && sg_tensor_get(&t, LOGITS - 1) != base[LOGITS - 1]);
     sg_glass_free(glass);
     sg_model_close(m);
 }
@@ -293,8 +329,9 @@ static void gradients_flow_through_a_lora(void **state)
     fetches[2] = loss;
     sg_tensor t[3];
     CHECK_OK(sg_glass_run(glass, &rows, 0, NULL, 3, fetches, t, &err), &err);
-    const double slope = sg_tensor_get(&t[0], 0);
-    double size = 0;
+    double slope = 0, size = 0;
+    for (int i = 0; i < TIME; i++)
+        slope += sg_tensor_get(&t[0], i); /* of the first row's strength */
     for (sg_dim i = 0; i < sg_tensor_count(&t[1]); i++)
         size += fabs(sg_tensor_get(&t[1], i));
     CHECK(size > 1e-3);
@@ -843,6 +880,7 @@ int main(void)
         cmocka_unit_test(a_lora_in_f64_agrees_to_what_the_files_hold),
         cmocka_unit_test(strengths_differ_by_row_without_a_new_plan_and_zero_is_the_base),
         cmocka_unit_test(a_strength_may_be_fed_as_any_value),
+        cmocka_unit_test(a_strength_is_edited_by_row_and_position),
         cmocka_unit_test(two_loras_add_up_and_a_second_use_of_the_first_doubles_it),
         cmocka_unit_test(merging_gives_the_numbers_of_applying_for_each_kind),
         cmocka_unit_test(what_a_lora_adds_is_read_and_edited_by_its_name),

@@ -270,3 +270,66 @@ sg_status sg_model_save(const sg_model *m, const sg_graph *g, sg_state *s, const
         status = copy_file(m->tokenizer_file, dir, "tokenizer.json", err);
     return status;
 }
+
+static sg_status copy_beside(const char *from, const char *name, const char *dir, bool needed, sg_error *err)
+{
+    sg_error quiet;
+    sg_str path = {0};
+    sg_file *file = NULL;
+
+    sg_str_printf(&path, "%s/%s", from, name);
+    if (path.failed)
+        return sg_fail(err, SG_ENOMEM, "%s: out of memory", dir);
+    sg_status status = sg_file_open(&file, path.text, needed ? err : &quiet);
+    sg_str_free(&path);
+    if (status != SG_OK)
+        return needed ? status : SG_OK;
+    status = copy_file(file, dir, name, err);
+    sg_file_close(file);
+    return status;
+}
+
+static sg_status write_weights(sg_arena *arena, const sg_model *m, sg_dtype stored, const char *dir, sg_error *err)
+{
+    int n = 0;
+
+    while (sg_model_get_weight(m, n).name)
+        n++;
+    sg_named_tensor *list = sg_arena_array(arena, (size_t)n + 1, sizeof *list);
+    const char *path = sg_arena_printf(arena, "%s/model.safetensors", dir);
+    if (!list || !path)
+        return sg_fail(err, SG_ENOMEM, "%s: out of memory", dir);
+    n = 0;
+    for (int role = 0; role < SG_N_WEIGHTS; role++)
+        for (int i = 0; m->weights[role] && i < (sg_weight_in_block((sg_weight_role)role) ? (int)m->info.n_layers : 1); i++) {
+            if (!m->weights[role][i].tensor.data)
+                return sg_fail(err, SG_EARG, "%s: its weights were not read", m->info.path);
+            list[n++] = (sg_named_tensor){m->weights[role][i].name, m->weights[role][i].tensor};
+        }
+    SG_TRY(convert_matrices(arena, list, n, stored, err));
+    qsort(list, (size_t)n, sizeof *list, by_width);
+    return sg_safetensors_save(path, list, n, &(sg_pair){"format", "pt"}, 1, err);
+}
+
+sg_status sg_model_write(const sg_model *m, sg_dtype stored, const char *dir, sg_error *err)
+{
+    static const char *const beside[] = {"tokenizer.json",          "tokenizer_config.json", "special_tokens_map.json",
+                                         "generation_config.json",  "vocab.json",            "merges.txt",
+                                         "tokenizer.model",         "chat_template.jinja"};
+    struct stat from, to;
+
+    if (!m->file || m->gguf)
+        return sg_fail(err, SG_EUNSUPPORTED, "%s: only a model from a folder is written as one; convert it first", m->info.path);
+    if (mkdir(dir, 0777) != 0 && errno != EEXIST)
+        return sg_fail(err, SG_EIO, "%s: cannot be made: %s", dir, strerror(errno));
+    if (stat(m->info.path, &from) == 0 && stat(dir, &to) == 0 && from.st_dev == to.st_dev && from.st_ino == to.st_ino)
+        return sg_fail(err, SG_EARG, "%s: the model is read from there; name another folder", dir);
+    sg_arena *arena = sg_arena_new();
+    sg_status status = arena ? write_weights(arena, m, stored, dir, err) : sg_fail(err, SG_ENOMEM, "%s: out of memory", dir);
+    sg_arena_free(arena);
+    if (status == SG_OK)
+        status = copy_beside(m->info.path, "config.json", dir, true, err);
+    for (size_t i = 0; i < SG_COUNT_OF(beside) && status == SG_OK; i++)
+        status = copy_beside(m->info.path, beside[i], dir, false, err);
+    return status;
+}

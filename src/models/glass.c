@@ -319,23 +319,25 @@ static sg_status lay_out(sg_glass *glass, const sg_rows *rows, sg_dim *time_out,
 }
 
 /* Strengths of LoRA i, by row. */
-static sg_status strength_feed(sg_glass *glass, int i, sg_dim batch, sg_feed *feed, sg_error *err)
+static sg_status strength_feed(sg_glass *glass, int i, sg_dim batch, sg_dim time, sg_feed *feed, sg_error *err)
 {
     const sg_dtype dtype = sg_value_dtype(glass->loras[i].value);
-    const int n = glass->loras[i].n;
+    const int n = glass->loras[i].n, n_dims = sg_value_n_dims(glass->loras[i].value);
+    const sg_dim each = n_dims > 1 ? time : 1; /* of a row */
 
     if (n != 1 && n != batch)
         return sg_fail(err, SG_EARG, "LoRA %d has strengths for %d rows, %lld are run", i, n, (long long)batch);
-    if (!room(&glass->loras[i].rows, &glass->loras[i].capacity, (size_t)batch, sizeof(double)))
+    if (!room(&glass->loras[i].rows, &glass->loras[i].capacity, (size_t)(batch * each), sizeof(double)))
         return sg_fail(err, SG_ENOMEM, "out of memory for %lld rows", (long long)batch);
-    *feed = (sg_feed){glass->loras[i].value, sg_tensor_of(dtype, 1, &batch, glass->loras[i].rows)};
-    for (sg_dim r = 0; r < batch; r++)
-        sg_tensor_set(&feed->tensor, r, glass->loras[i].given[n == 1 ? 0 : r]);
+    *feed = (sg_feed){glass->loras[i].value,
+                      sg_tensor_of(dtype, n_dims, (sg_dim[]){batch, time}, glass->loras[i].rows)};
+    for (sg_dim at = 0; at < batch * each; at++)
+        sg_tensor_set(&feed->tensor, at, glass->loras[i].given[n == 1 ? 0 : at / each]);
     return SG_OK;
 }
 
-/* Tokens, positions, mask, strengths of LoRAs and what the edits feed, into `feeds`: *n_out, the edits' behind the first *n_standard. Without
- * rows there are images alone. */
+/* Tokens, positions, mask, strengths of LoRAs and what the edits feed, into `feeds`: *n_out, the edits' behind the first
+ * *n_standard. Without rows there are images alone. */
 static sg_status standard_feeds(sg_glass *glass, const sg_rows *rows, sg_dim time, sg_dim n_images, sg_feed *feeds,
                                 int *n_standard, int *n_out, sg_error *err)
 {
@@ -361,10 +363,10 @@ static sg_status standard_feeds(sg_glass *glass, const sg_rows *rows, sg_dim tim
         feeds[n++] = (sg_feed){glass->key_mask, sg_tensor_of(SG_BOOL, 2, (sg_dim[]){batch, time + glass->past}, glass->mask)};
         if (glass->types)
             feeds[n++] = (sg_feed){glass->types, sg_tensor_of(SG_I32, 2, (sg_dim[]){batch, time}, glass->kinds)};
-        for (int i = 0; i < glass->n_loras; i++)
-            SG_TRY(strength_feed(glass, i, batch, &feeds[n++], err));
         w = (sg_edit_window){batch, time, glass->past, glass->places, glass->mask, glass->prompt, glass->step, n_images};
     }
+    for (int i = 0; i < glass->n_loras && (rows || !glass->tokens); i++)
+        SG_TRY(strength_feed(glass, i, rows ? rows->n_rows : n_images, time, &feeds[n++], err));
     *n_standard = n;
     *n_out = n + sg_edits_n_feeds(glass->edits);
     return glass->edits ? sg_edits_feeds(glass->edits, &w, feeds + n, err) : SG_OK;

@@ -337,6 +337,39 @@ def make_saes(llama):
     sae("sae-log-threshold", llama, s, now(s), weights=kept | {"log_threshold": log})
 
 
+# ---- a control vector, as GGUF has it ----
+
+def gguf(path, metadata, tensors):
+    """Version 3: metadata of texts and whole numbers, one-axis tensors in f32, each at a multiple of 32 bytes."""
+    def text(t):
+        return struct.pack("<Q", len(t.encode())) + t.encode()
+
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata))
+    for key, value in metadata.items():
+        head += text(key) + (struct.pack("<I", 8) + text(value) if isinstance(value, str) else struct.pack("<II", 4, value))
+    body = b""
+    for name, t in tensors.items():
+        head += text(name) + struct.pack("<IQIQ", 1, t.numel(), 0, len(body))
+        body += t.float().numpy().tobytes()
+        body += b"\0" * (-len(body) % 32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(head + b"\0" * (-len(head) % 32) + body)
+
+
+def make_vectors(llama):
+    """Layer 1 is the last of the tiny model; layer 5 it does not have."""
+    push = rand(D)
+    gguf(ROOT / "control/one.gguf", {"general.architecture": "controlvector", "controlvector.model_hint": "llama", "controlvector.layer_count": 1},
+         {"direction.1": push})
+    gguf(ROOT / "control/two.gguf", {"general.architecture": "controlvector"}, {"direction.1": push, "direction.5": rand(D)})
+    gguf(ROOT / "control/other.gguf", {"general.architecture": "llama"}, {"direction.1": push})
+    gguf(ROOT / "control/uneven.gguf", {"general.architecture": "controlvector"}, {"direction.1": push, "direction.2": rand(D + 1)})
+    gguf(ROOT / "control/misnamed.gguf", {"general.architecture": "controlvector"}, {"direction.x": push})
+    llama.sites = {"blocks.1.hook_resid_post": lambda v: v + 1.5 * push}
+    save(ROOT / "control/golden.safetensors", {"logits": llama(IDS), "direction": push})
+    llama.sites = {}
+
+
 IDS = torch.randint(0, V, (2, T))
 
 
@@ -345,6 +378,7 @@ def main():
     save(ROOT / "tokens.safetensors", {"tokens": IDS.to(torch.int32)})
     make_loras(llama, gpt2)
     make_saes(llama)
+    make_vectors(llama)
 
 
 main()
