@@ -112,6 +112,8 @@ static sg_dtype type_of(const work *w, const struct item *it, bool *rules_used)
             rules_used[i] = true;
             return it->told.n_dims < 2 && is_packed(o->rules[i].dtype) ? SG_F32 : fitting(o->rules[i].dtype, row);
         }
+    if (o->as_stored && w->to_gguf && !w->plain && it->told.n_dims < 2) /* as all write vectors */
+        return SG_F32;
     if (o->as_stored)
         return !w->to_gguf && is_packed(from) ? SG_F32 : from;
     if (it->told.n_dims < 2 || is_position(it))
@@ -165,7 +167,7 @@ static sg_status add_item(work *w, const char *name, const char *other, const sg
 /* Buffers that old files carry along, and the copy of a tied embedding. */
 static bool is_left_out(const sg_model *m, const char *name)
 {
-    return strstr(name, "attn.bias") || strstr(name, "attn.masked_bias") || strstr(name, "attention.bias") ||
+    return strstr(name, ".attn.bias") || strstr(name, "attn.masked_bias") || strstr(name, ".attention.bias") ||
            strstr(name, "attention.masked_bias") || strstr(name, "rotary_emb.inv_freq") ||
            (m->info.tied && (strcmp(name, "lm_head.weight") == 0 || strcmp(name, "embed_out.weight") == 0));
 }

@@ -45,6 +45,8 @@ static void describe_rope(sg_gguf_meta *meta, const sg_gguf_family *f, const sg_
     if (r->kind == SG_ROPE_YARN) {
         const double own = r->factor <= 1 ? 1 : 0.1 * log(r->factor) + 1;
         sg_gguf_meta_whole(meta, key_of(key, f, "rope.scaling.original_context_length"), r->original);
+        sg_gguf_meta_real(meta, key_of(key, f, "rope.scaling.yarn_beta_fast"), r->high);
+        sg_gguf_meta_real(meta, key_of(key, f, "rope.scaling.yarn_beta_slow"), r->low);
         if (fabs(r->scale / own - 1) > 1e-6)
             sg_gguf_meta_real(meta, key_of(key, f, "rope.scaling.attn_factor"), r->scale / own);
     }

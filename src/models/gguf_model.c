@@ -74,7 +74,7 @@ static sg_status put_rope(json_t *config, const sg_gguf_model *m, const char *pa
     const sg_tensor *freqs = sg_gguf_find(m->file, "rope_freqs.weight");
     const sg_tensor *shorter = sg_gguf_find(m->file, "rope_factors_short.weight");
     const sg_tensor *longer = sg_gguf_find(m->file, "rope_factors_long.weight");
-    double factor = 0, attention = 0;
+    double factor = 0, attention = 0, beta;
     int64_t original = 0, context = 0;
 
     sg_gguf_real(m->file, key_of(key, m->family, "rope.scaling.factor"), &factor);
@@ -106,6 +106,10 @@ static sg_status put_rope(json_t *config, const sg_gguf_model *m, const char *pa
         json_object_set_new(rope, "factor", json_real(shortest(factor)));
         if (original > 0)
             json_object_set_new(rope, "original_max_position_embeddings", json_integer(original));
+        if (sg_gguf_real(m->file, key_of(key, m->family, "rope.scaling.yarn_beta_fast"), &beta))
+            json_object_set_new(rope, "beta_fast", json_real(shortest(beta)));
+        if (sg_gguf_real(m->file, key_of(key, m->family, "rope.scaling.yarn_beta_slow"), &beta))
+            json_object_set_new(rope, "beta_slow", json_real(shortest(beta)));
         if (attention > 0) /* of what comes from the length alone, for yarn (Peng et al. 2023, equation 22) */
             json_object_set_new(rope, "attention_factor",
                                 json_real(strcmp(type, "yarn") == 0 ? attention * (0.1 * log(factor) + 1) : attention));
