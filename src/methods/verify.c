@@ -47,6 +47,8 @@ typedef struct work {
     double *p, *q; /* [V] */
     int logits;    /* which site; -1: none */
     sg_dim n_same, n_same_clear;
+    const sg_golden_prompt *prompt; /* that is compared */
+    const sg_dim *lengths;          /* of its rows; what lies behind is padding */
 } work;
 
 sg_verify_opts sg_verify_defaults(void)
@@ -122,6 +124,21 @@ static sg_dim position_of(const char *axes, const sg_tensor *t, sg_dim vector, s
     return i * vector / inner % t->dims[at - axes];
 }
 
+/* Whether number `first` of t lies at a place that is filled up and means nothing. */
+static bool is_padding(const work *w, const char *axes, const sg_tensor *t, sg_dim first)
+{
+    const char *at = strchr(axes, 't');
+    const int axis = at ? (int)(at - axes) : SG_MAX_DIMS;
+    sg_dim inner = 1;
+
+    /* Positions of an image are no tokens, and are all there. */
+    if (axis >= t->n_dims || axes[0] != 'b' || t->dims[0] != w->prompt->n_rows || t->dims[axis] != w->prompt->n_tokens)
+        return false;
+    for (int k = axis + 1; k < t->n_dims; k++)
+        inner *= t->dims[k];
+    return first / inner % t->dims[axis] >= w->lengths[first / (sg_tensor_count(t) / t->dims[0])];
+}
+
 static bool same_shape(const sg_tensor *got, const sg_tensor *want)
 {
     for (int cut = 0; cut < 2; cut++)
@@ -156,6 +173,9 @@ static void compare_site(work *w, int s, int prompt, const sg_tensor *want)
 
     for (sg_dim i = 0; vector > 0 && i < n; i += vector) {
         double length = 0, distance = 0;
+        if (is_padding(w, axes, got, i))
+            continue;
+        w->sums[s].n += vector;
         for (sg_dim k = 0; k < vector; k++) {
             const double x = sg_tensor_get(got, i + k), y = sg_tensor_get(want, i + k);
             if (x == y && isfinite(y)) {
@@ -182,7 +202,6 @@ static void compare_site(work *w, int s, int prompt, const sg_tensor *want)
             row->at_position = position_of(axes, got, vector, i / vector);
         }
     }
-    w->sums[s].n += n;
 }
 
 /* Probabilities of one position's logits; returns the likeliest token and by how much it leads, in nats. False: not
@@ -218,11 +237,14 @@ static void compare_next(work *w, const sg_tensor *want)
 {
     const sg_tensor *got = &w->values[w->logits];
     const sg_dim v = got->dims[got->n_dims - 1];
+    const char *axes = sg_value_axes(w->sites[w->logits]);
     sg_verify_next *next = &w->run->face.next;
 
     for (sg_dim i = 0; i < sg_tensor_count(got); i += v) {
         sg_dim ours, theirs;
         double lead, unused, tv = 0, kl = 0;
+        if (is_padding(w, axes, got, i))
+            continue;
         next->n++;
         if (!softmax(w->p, want, i, v, &theirs, &lead) || !softmax(w->q, got, i, v, &ours, &unused)) {
             next->tv_max = 1; /* nothing in common */
@@ -267,7 +289,7 @@ static sg_status take_inputs(work *w, const sg_golden_prompt *p, sg_arena *arena
     for (int i = 0; i < p->n_sites; i++) {
         const sg_tensor *t = &p->sites[i].tensor;
         const sg_value *v = sg_graph_find(g, p->sites[i].name);
-        if (!v || strcmp(sg_value_op(v), "input") != 0)
+        if (!v || strcmp(sg_value_op(v), "input") != 0 || strcmp(p->sites[i].name, "key_mask") == 0)
             continue;
         if (*n == MOST_INPUTS)
             return sg_fail(err, SG_EFORMAT, "%s has more inputs than any model", w->want->from);
@@ -317,6 +339,29 @@ static sg_status compare_prompt(work *w, int i, const sg_rows *rows, int n_feeds
     return SG_OK;
 }
 
+/* How long rows are that were filled up, as a mask of the keys tells it. */
+static sg_status read_mask(const work *w, const sg_golden_prompt *p, sg_dim *lengths, sg_error *err)
+{
+    const sg_tensor *mask = golden_site(p, "key_mask");
+
+    if (!mask || !p->n_rows)
+        return SG_OK;
+    if (sg_tensor_count(mask) != p->n_rows * p->n_tokens)
+        return sg_fail(err, SG_ESHAPE, "%s: key_mask and tokens are of different shapes", w->want->from);
+    for (int r = 0; r < p->n_rows; r++) {
+        sg_dim n = 0;
+        for (sg_dim t = 0; t < p->n_tokens; t++) {
+            const bool real = sg_tensor_get(mask, r * p->n_tokens + t) != 0;
+            if (real && n < t)
+                return sg_fail(err, SG_EUNSUPPORTED, "%s: row %d of key_mask has padding that is not at its end",
+                               w->want->from, r);
+            n += real;
+        }
+        lengths[r] = n;
+    }
+    return SG_OK;
+}
+
 static sg_status run_prompt(work *w, int i, sg_error *err)
 {
     const sg_golden_prompt *p = &w->want->prompts[i];
@@ -334,8 +379,12 @@ static sg_status run_prompt(work *w, int i, sg_error *err)
         tokens[r] = p->tokens + r * p->n_tokens;
         lengths[r] = p->n_tokens;
     }
+    w->prompt = p;
+    w->lengths = lengths;
+    sg_status status = read_mask(w, p, lengths, err);
     const sg_rows rows = {.n_rows = p->n_rows, .tokens = tokens, .lengths = lengths};
-    sg_status status = take_inputs(w, p, arena, feeds, &n, err);
+    if (status == SG_OK)
+        status = take_inputs(w, p, arena, feeds, &n, err);
     if (status == SG_OK)
         status = compare_prompt(w, i, p->n_rows ? &rows : NULL, n, feeds, err);
     sg_arena_free(arena);
