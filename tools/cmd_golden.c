@@ -79,7 +79,7 @@ static int tell(const request *r, const sg_golden *g, const char *out, const cha
     sg_dim tokens = 0;
 
     for (int i = 0; i < g->n_prompts; i++)
-        tokens += g->prompts[i].n_tokens;
+        tokens += g->prompts[i].n_rows * g->prompts[i].n_tokens;
     if (r->json)
         return cli_print_json(json_pack("{s:s, s:s, s:s, s:i, s:I, s:i}", "out", out, "model_sha256", hash, "computed",
                                         g->from, "prompts", g->n_prompts, "tokens", (json_int_t)tokens, "values",

@@ -276,14 +276,14 @@ static void print_run(const colours *c, const sg_verify_run *r, bool all)
            "mean abs", "max rel", "mean rel", c->off);
     print_rows(c, r, all);
     if (r->next.n)
-        printf("  next token: %.4g %% the same first choice (%.4g %% of the %lld where it is clear), total variation "
+        printf("  predictions: %.4g %% the same first choice (%.4g %% of the %lld where it is clear), total variation "
                "mean %.1e "
                "max %.1e, KL mean %.1e max %.1e nats  %s%s%s\n",
                100 * r->next.top1, 100 * r->next.top1_clear, (long long)r->next.n_clear, r->next.tv_mean,
                r->next.tv_max, r->next.kl_mean, r->next.kl_max, r->next.holds ? c->good : c->bad,
                r->next.holds ? "holds" : "FAILS", c->off);
     else
-        printf("  %sno logits to compare%s\n", c->dim, c->off);
+        printf("  %sno predictions to compare%s\n", c->dim, c->off);
 }
 
 static int tell(const work *w, const sg_certificate *cert, const char *where)
@@ -314,7 +314,7 @@ static sg_status certify(work *w, sg_certificate *cert, char **where, sg_error *
     const request *r = w->r;
 
     for (int i = 0; i < w->want->n_prompts; i++)
-        cert->n_positions += w->want->prompts[i].n_tokens;
+        cert->n_positions += w->want->prompts[i].n_rows ? w->want->prompts[i].n_rows * w->want->prompts[i].n_tokens : 1;
     for (int i = 0; i < w->n_runs; i++)
         cert->holds &= w->runs[i]->holds;
     if (r->no_certificate)

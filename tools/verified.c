@@ -16,7 +16,7 @@ sg_status verified_prompts(const cli_rows *rows, const char *const *texts, sg_go
         return sg_fail(err, SG_ENOMEM, "out of memory for prompts");
     for (int i = 0; i < rows->n; i++)
         (*out)[i] = (sg_golden_prompt){
-            .n_tokens = rows->lengths[i], .tokens = rows->tokens[i], .text = texts ? texts[i] : NULL};
+            .n_rows = 1, .n_tokens = rows->lengths[i], .tokens = rows->tokens[i], .text = texts ? texts[i] : NULL};
     return SG_OK;
 }
 

@@ -24,11 +24,12 @@ extern "C" {
 /* ---- golden values ---- */
 
 typedef struct sg_golden_prompt {
-    sg_dim n_tokens;
-    const int32_t *tokens;
-    const char *text; /* NULL: the tokens were not made from one */
+    int n_rows;            /* of tokens; where there is one, values may leave the batch out */
+    sg_dim n_tokens;       /* of each; 0: the model reads images alone */
+    const int32_t *tokens; /* [n_rows,n_tokens] */
+    const char *text;      /* NULL: the tokens were not made from one */
     int n_sites;
-    const sg_named_tensor *sites; /* batch of one, or left out */
+    const sg_named_tensor *sites; /* values; and inputs that are fed: pixels, key_mask, token_types */
 } sg_golden_prompt;
 
 typedef struct sg_golden {
@@ -54,11 +55,13 @@ typedef struct sg_golden_opts {
 sg_golden_opts sg_golden_defaults(void);
 
 /* Values of m, which is to be opened in SG_F64 for what is meant by golden. A prompt at a time, so that none is padded.
- * SG_EUNSUPPORTED: the model does not read tokens. SG_ENUMERIC: a value is NaN, its name in the text. */
+ * Models that read images get one of random pixels beside each prompt, or alone. SG_ENUMERIC: a value is NaN, its name
+ * in the text. */
 sg_status sg_golden_make(sg_golden **out, const sg_model *m, sg_golden_opts opts, sg_error *err) SG_MUST_CHECK;
 
-/* A safetensors file: `tokens` [T] i32 and values by name, batch left out. With several prompts names begin with
- * "prompt.0.", "prompt.1." and so on. Values may be of any float type. */
+/* A safetensors file: `tokens` [T] i32 and values by name, batch left out; or [batch,T], and a batch in all values.
+ * With several prompts names begin with "prompt.0.", "prompt.1." and so on. Values may be of any float type; inputs of
+ * the model that are there (pixels, key_mask, token_types) are fed. */
 sg_status sg_golden_open(sg_golden **out, const char *path, sg_error *err) SG_MUST_CHECK;
 /* program, model and hash go into the file's metadata; NULL: left out. */
 sg_status sg_golden_save(const sg_golden *golden, const char *path, const char *program, const char *model,
@@ -93,8 +96,8 @@ typedef struct sg_verify_row {
     bool holds;
 } sg_verify_row;
 
-/* The next token's distribution, over all positions of all prompts, from runs of which only the logits are fetched:
- * inside, they are computed as they are for users. */
+/* The distribution of what is predicted (`logits`: the next token; else `class_logits`), over all positions of all
+ * prompts, from runs of which only the logits are fetched: inside, they are computed as they are for users. */
 typedef struct sg_verify_next {
     sg_dim n;               /* positions; 0: the model has no logits, or the golden values have none */
     double top1;            /* share of positions with the same likeliest token */

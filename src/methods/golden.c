@@ -10,6 +10,7 @@
 #include "sightglass/verify.h"
 
 #define MOST_PROMPTS 4096
+#define MOST_ROWS    65536
 
 typedef struct owned {
     sg_golden face;
@@ -58,8 +59,8 @@ static sg_status made_prompt(owned *g, const sg_model *m, uint64_t seed, int i, 
 {
     const sg_model_info *in = sg_model_get_info(m);
     sg_rng rng = sg_rng_new(seed, (uint32_t)i);
-    const sg_dim n = SG_MIN(made_lengths[i], in->n_context);
-    int32_t *ids = sg_arena_array(g->arena, (size_t)n, sizeof *ids);
+    const sg_dim n = in->n_vocab ? SG_MIN(made_lengths[i], in->n_context) : 0;
+    int32_t *ids = sg_arena_array(g->arena, (size_t)SG_MAX(n, 1), sizeof *ids);
 
     if (!ids)
         return sg_fail(err, SG_ENOMEM, "out of memory for prompts");
@@ -67,6 +68,7 @@ static sg_status made_prompt(owned *g, const sg_model *m, uint64_t seed, int i, 
         ids[t] = t == 0 && in->bos >= 0 ? in->bos : (int32_t)sg_rng_below(&rng, (uint32_t)in->n_vocab);
     out->tokens = ids;
     out->n_tokens = n;
+    out->n_rows = n > 0;
     return SG_OK;
 }
 
@@ -81,6 +83,7 @@ static sg_status given_prompt(owned *g, const sg_golden_prompt *p, sg_golden_pro
         memcpy(ids, p->tokens, (size_t)p->n_tokens * sizeof *ids);
     out->tokens = ids;
     out->n_tokens = p->n_tokens;
+    out->n_rows = p->n_tokens > 0;
     return SG_OK;
 }
 
@@ -129,19 +132,44 @@ static sg_status keep(owned *g, const char *name, const sg_tensor *t, sg_named_t
     return SG_OK;
 }
 
+/* An image that is nobody's: pixels as normalising makes them, of mean 0 and deviation 1. */
+static sg_status made_pixels(owned *g, const sg_value *pixels, uint64_t seed, int i, sg_named_tensor *out,
+                             sg_error *err)
+{
+    sg_rng rng = sg_rng_new(seed, 1000 + (uint32_t)i);
+    sg_dim dims[SG_MAX_DIMS] = {1};
+
+    for (int k = 1; k < sg_value_n_dims(pixels); k++) {
+        dims[k] = sg_value_dim(pixels, k);
+        if (dims[k] < 1)
+            return sg_fail(err, SG_EUNSUPPORTED,
+                           "the size of the images that the model reads is not fixed; give golden values with pixels");
+    }
+    *out = (sg_named_tensor){"pixels", sg_tensor_of(sg_value_dtype(pixels), sg_value_n_dims(pixels), dims, NULL)};
+    out->tensor.data = sg_arena_alloc(g->arena, sg_tensor_bytes(&out->tensor));
+    if (!out->tensor.data)
+        return sg_fail(err, SG_ENOMEM, "out of memory for pixels");
+    for (sg_dim k = 0; k < sg_tensor_count(&out->tensor); k++)
+        sg_tensor_set(&out->tensor, k, (double)(float)sg_rng_normal(&rng)); /* the same number in each format */
+    return SG_OK;
+}
+
 static sg_status run_prompt(owned *g, sg_glass *glass, int n, sg_value *const *sites, sg_tensor *values,
-                            sg_golden_prompt *p, sg_error *err)
+                            sg_golden_prompt *p, const sg_named_tensor *pixels, sg_error *err)
 {
     const sg_rows rows = {.n_rows = 1, .tokens = &p->tokens, .lengths = &p->n_tokens};
-    sg_named_tensor *kept = sg_arena_array(g->arena, (size_t)n, sizeof *kept);
+    const sg_named_feed feed = {pixels->name, pixels->tensor};
+    sg_named_tensor *kept = sg_arena_array(g->arena, (size_t)n + 1, sizeof *kept);
 
     if (!kept)
         return sg_fail(err, SG_ENOMEM, "out of memory for golden values");
-    SG_TRY(sg_glass_run(glass, &rows, 0, NULL, n, sites, values, err));
+    SG_TRY(sg_glass_run(glass, p->n_rows ? &rows : NULL, pixels->name != NULL, &feed, n, sites, values, err));
     for (int i = 0; i < n; i++)
         SG_TRY(keep(g, sg_value_name(sites[i]), &values[i], &kept[i], err));
+    if (pixels->name)
+        kept[n] = *pixels;
     p->sites = kept;
-    p->n_sites = n;
+    p->n_sites = n + (pixels->name != NULL);
     return SG_OK;
 }
 
@@ -149,6 +177,7 @@ static sg_status run_prompts(owned *g, sg_glass *glass, sg_golden_prompt *prompt
                              sg_error *err)
 {
     sg_graph *graph = sg_glass_graph(glass);
+    const sg_value *pixels = sg_graph_find(graph, "pixels");
     const size_t most = (size_t)sg_graph_n_names(graph);
     sg_value **sites = sg_arena_array(g->arena, most + 1, sizeof *sites);
     sg_tensor *values = sg_arena_array(g->arena, most + 1, sizeof *values);
@@ -168,7 +197,10 @@ static sg_status run_prompts(owned *g, sg_glass *glass, sg_golden_prompt *prompt
     for (int i = 0; i < g->face.n_prompts; i++) {
         if (opts->cancel && *opts->cancel)
             return sg_fail(err, SG_ECANCELLED, "stopped after %d of %d prompts", i, g->face.n_prompts);
-        SG_TRY(run_prompt(g, glass, n, sites, values, &prompts[i], err));
+        sg_named_tensor image = {0};
+        if (pixels)
+            SG_TRY(made_pixels(g, pixels, opts->seed, i, &image, err));
+        SG_TRY(run_prompt(g, glass, n, sites, values, &prompts[i], &image, err));
         if (opts->progress)
             opts->progress(opts->context, "reference values", (double)(i + 1) / g->face.n_prompts);
     }
@@ -186,11 +218,6 @@ sg_status sg_golden_make(sg_golden **out, const sg_model *m, sg_golden_opts opts
     *out = NULL;
     look.exec = opts.exec;
     SG_TRY(sg_glass_new(&glass, m, look, err));
-    if (!sg_graph_find(sg_glass_graph(glass), "tokens")) {
-        sg_glass_free(glass);
-        return sg_fail(err, SG_EUNSUPPORTED, "%s does not read tokens, of which prompts are made",
-                       sg_model_get_info(m)->path);
-    }
     sg_status status = new_golden(&g, n, &prompts, err);
     if (status != SG_OK) {
         sg_glass_free(glass);
@@ -239,17 +266,16 @@ static sg_status read_site(owned *g, const char *path, const char *full, const c
                            sg_golden_prompt *p, sg_error *err)
 {
     if (strcmp(name, "tokens") == 0) {
-        if (t->dtype != SG_I32 || sg_tensor_count(t) < 1 || t->n_dims < 1 ||
-            t->dims[t->n_dims - 1] != sg_tensor_count(t))
-            return sg_fail(err, SG_EFORMAT, "%s: %s is not one row of whole numbers", path, full);
+        const sg_dim n = t->n_dims ? t->dims[t->n_dims - 1] : 0, rows = n ? sg_tensor_count(t) / n : 0;
+        if (t->dtype != SG_I32 || t->n_dims > 2 || rows < 1 || rows > MOST_ROWS)
+            return sg_fail(err, SG_EFORMAT, "%s: %s is not rows of whole numbers", path, full);
         if (p->tokens)
             return sg_fail(err, SG_EFORMAT, "%s: %s is there twice", path, full);
         p->tokens = t->data;
-        p->n_tokens = sg_tensor_count(t);
+        p->n_tokens = n;
+        p->n_rows = (int)rows;
         return SG_OK;
     }
-    if (!sg_dtype_is_float(t->dtype))
-        return sg_fail(err, SG_EFORMAT, "%s: %s is %s, floats were wanted", path, full, sg_dtype_name(t->dtype));
     sg_named_tensor *sites = sg_arena_array(g->arena, (size_t)p->n_sites + 1, sizeof *sites);
     if (!sites)
         return sg_fail(err, SG_ENOMEM, "out of memory for golden values");
@@ -257,9 +283,17 @@ static sg_status read_site(owned *g, const char *path, const char *full, const c
         memcpy(sites, p->sites, (size_t)p->n_sites * sizeof *sites);
     sites[p->n_sites++] = (sg_named_tensor){name, *t};
     p->sites = sites;
-    if (t->dtype != SG_F64)
+    if (sg_dtype_is_float(t->dtype) && t->dtype != SG_F64)
         g->face.dtype = t->dtype;
     return SG_OK;
+}
+
+static bool has_pixels(const sg_golden_prompt *p)
+{
+    for (int i = 0; i < p->n_sites; i++)
+        if (strcmp(p->sites[i].name, "pixels") == 0)
+            return true;
+    return false;
 }
 
 static sg_status read_texts(owned *g, sg_golden_prompt *prompts, sg_error *err)
@@ -296,7 +330,7 @@ static sg_status read_file(owned *g, const char *path, sg_golden_prompt *prompts
         SG_TRY(read_site(g, path, full, name, sg_safetensors_at(g->file, i), &prompts[SG_MAX(at, 0)], err));
     }
     for (int i = 0; i < g->face.n_prompts; i++) {
-        if (!prompts[i].tokens)
+        if (!prompts[i].tokens && !has_pixels(&prompts[i]))
             return sg_fail(err, SG_EFORMAT, "%s: prompt %d has no tokens: not a file of golden values", path, i);
         if (prompts[i].n_sites == 0)
             return sg_fail(err, SG_EFORMAT, "%s: prompt %d has no values", path, i);
@@ -351,14 +385,15 @@ sg_status sg_golden_save(const sg_golden *golden, const char *path, const char *
     sg_arena *arena = sg_arena_new();
 
     for (int i = 0; i < golden->n_prompts; i++)
-        n += golden->prompts[i].n_sites + 1;
+        n += golden->prompts[i].n_sites + (golden->prompts[i].n_rows > 0);
     sg_named_tensor *all = arena ? sg_arena_array(arena, (size_t)n, sizeof *all) : NULL;
     sg_status status = all ? texts_of(golden, &texts, err) : sg_fail(err, SG_ENOMEM, "out of memory for golden values");
     /* Wide numbers first, then tokens, so that all are aligned. */
     for (int pass = 0, k = 0; pass < 2 && status == SG_OK; pass++)
         for (int i = 0; i < golden->n_prompts && status == SG_OK; i++) {
             const sg_golden_prompt *p = &golden->prompts[i];
-            for (int s = 0; s < (pass ? 1 : p->n_sites); s++, k++) {
+            const sg_dim dims[] = {p->n_rows, p->n_tokens};
+            for (int s = 0; s < (pass ? p->n_rows > 0 : p->n_sites); s++, k++) {
                 const char *name = pass ? "tokens" : p->sites[s].name;
                 all[k].tensor = p->sites[s].tensor;
                 if (pass) {
@@ -366,7 +401,8 @@ sg_status sg_golden_save(const sg_golden *golden, const char *path, const char *
                         const int32_t *from;
                         void *to;
                     } ids = {p->tokens};
-                    all[k].tensor = sg_tensor_of(SG_I32, 1, &p->n_tokens, ids.to);
+                    all[k].tensor =
+                        sg_tensor_of(SG_I32, p->n_rows > 1 ? 2 : 1, p->n_rows > 1 ? dims : &p->n_tokens, ids.to);
                 }
                 all[k].name = golden->n_prompts > 1 ? sg_arena_printf(arena, "prompt.%d.%s", i, name) : name;
                 if (!all[k].name)

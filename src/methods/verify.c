@@ -6,15 +6,22 @@
 
 #include "base/base.h"
 
-const char *const sg_verify_sites[] = {"hook_embed",
-                                       "hook_pos_embed",
-                                       "blocks.*.hook_attn_out",
-                                       "blocks.*.hook_mlp_out",
-                                       "blocks.*.hook_resid_post",
-                                       "ln_final.hook_normalized",
-                                       "pooler_output",
-                                       "logits"};
+const char *const sg_verify_sites[] = {"*hook_embed",
+                                       "*hook_patch_embed",
+                                       "*hook_pos_embed",
+                                       "*blocks.*.hook_attn_out",
+                                       "*blocks.*.hook_mlp_out",
+                                       "*blocks.*.hook_resid_post",
+                                       "*ln_final.hook_normalized",
+                                       "*last_hidden_state",
+                                       "*pooler_output",
+                                       "*_embeds",
+                                       "logits",
+                                       "class_logits",
+                                       "logits_per_image"};
 const int sg_verify_n_sites = (int)SG_COUNT_OF(sg_verify_sites);
+
+enum { MOST_INPUTS = 16 };
 
 typedef struct owned {
     sg_verify_run face;
@@ -40,6 +47,8 @@ typedef struct work {
     double *p, *q; /* [V] */
     int logits;    /* which site; -1: none */
     sg_dim n_same, n_same_clear;
+    const sg_golden_prompt *prompt; /* that is compared */
+    const sg_dim *lengths;          /* of its rows; what lies behind is padding */
 } work;
 
 sg_verify_opts sg_verify_defaults(void)
@@ -115,10 +124,25 @@ static sg_dim position_of(const char *axes, const sg_tensor *t, sg_dim vector, s
     return i * vector / inner % t->dims[at - axes];
 }
 
+/* Whether number `first` of t lies at a place that is filled up and means nothing. */
+static bool is_padding(const work *w, const char *axes, const sg_tensor *t, sg_dim first)
+{
+    const char *at = strchr(axes, 't');
+    const int axis = at ? (int)(at - axes) : SG_MAX_DIMS;
+    sg_dim inner = 1;
+
+    /* Positions of an image are no tokens, and are all there. */
+    if (axis >= t->n_dims || axes[0] != 'b' || t->dims[0] != w->prompt->n_rows || t->dims[axis] != w->prompt->n_tokens)
+        return false;
+    for (int k = axis + 1; k < t->n_dims; k++)
+        inner *= t->dims[k];
+    return first / inner % t->dims[axis] >= w->lengths[first / (sg_tensor_count(t) / t->dims[0])];
+}
+
 static bool same_shape(const sg_tensor *got, const sg_tensor *want)
 {
     for (int cut = 0; cut < 2; cut++)
-        if (want->n_dims == got->n_dims - cut &&
+        if (want->n_dims == got->n_dims - cut && (!cut || got->dims[0] == 1) &&
             memcmp(want->dims, got->dims + cut, (size_t)want->n_dims * sizeof want->dims[0]) == 0)
             return true;
     return false;
@@ -149,6 +173,9 @@ static void compare_site(work *w, int s, int prompt, const sg_tensor *want)
 
     for (sg_dim i = 0; vector > 0 && i < n; i += vector) {
         double length = 0, distance = 0;
+        if (is_padding(w, axes, got, i))
+            continue;
+        w->sums[s].n += vector;
         for (sg_dim k = 0; k < vector; k++) {
             const double x = sg_tensor_get(got, i + k), y = sg_tensor_get(want, i + k);
             if (x == y && isfinite(y)) {
@@ -175,7 +202,6 @@ static void compare_site(work *w, int s, int prompt, const sg_tensor *want)
             row->at_position = position_of(axes, got, vector, i / vector);
         }
     }
-    w->sums[s].n += n;
 }
 
 /* Probabilities of one position's logits; returns the likeliest token and by how much it leads, in nats. False: not
@@ -211,11 +237,14 @@ static void compare_next(work *w, const sg_tensor *want)
 {
     const sg_tensor *got = &w->values[w->logits];
     const sg_dim v = got->dims[got->n_dims - 1];
+    const char *axes = sg_value_axes(w->sites[w->logits]);
     sg_verify_next *next = &w->run->face.next;
 
     for (sg_dim i = 0; i < sg_tensor_count(got); i += v) {
         sg_dim ours, theirs;
         double lead, unused, tv = 0, kl = 0;
+        if (is_padding(w, axes, got, i))
+            continue;
         next->n++;
         if (!softmax(w->p, want, i, v, &theirs, &lead) || !softmax(w->q, got, i, v, &ours, &unused)) {
             next->tv_max = 1; /* nothing in common */
@@ -250,13 +279,43 @@ static const sg_tensor *golden_site(const sg_golden_prompt *p, const char *name)
     return NULL;
 }
 
-static sg_status run_prompt(work *w, int i, sg_error *err)
+/* What the golden values were computed from beside tokens: inputs of the model, in its types and with a batch. They
+ * live until the prompt has run. */
+static sg_status take_inputs(work *w, const sg_golden_prompt *p, sg_arena *arena, sg_named_feed *feeds, int *n,
+                             sg_error *err)
+{
+    sg_graph *g = sg_glass_graph(w->glass);
+
+    for (int i = 0; i < p->n_sites; i++) {
+        const sg_tensor *t = &p->sites[i].tensor;
+        const sg_value *v = sg_graph_find(g, p->sites[i].name);
+        if (!v || strcmp(sg_value_op(v), "input") != 0 || strcmp(p->sites[i].name, "key_mask") == 0)
+            continue;
+        if (*n == MOST_INPUTS)
+            return sg_fail(err, SG_EFORMAT, "%s has more inputs than any model", w->want->from);
+        sg_tensor to = *t;
+        to.dtype = sg_value_dtype(v);
+        if (t->n_dims == sg_value_n_dims(v) - 1 && t->n_dims < SG_MAX_DIMS) {
+            memmove(to.dims + 1, to.dims, (size_t)t->n_dims * sizeof to.dims[0]);
+            to.dims[0] = 1;
+            to.n_dims++;
+        }
+        to.data = sg_arena_alloc(arena, SG_MAX(sg_tensor_bytes(&to), 1));
+        if (!to.data)
+            return sg_fail(err, SG_ENOMEM, "out of memory for %s", p->sites[i].name);
+        sg_convert(to.data, to.dtype, t->data, t->dtype, sg_tensor_count(t));
+        feeds[(*n)++] = (sg_named_feed){p->sites[i].name, to};
+    }
+    return SG_OK;
+}
+
+static sg_status compare_prompt(work *w, int i, const sg_rows *rows, int n_feeds, const sg_named_feed *feeds,
+                                sg_error *err)
 {
     const sg_golden_prompt *p = &w->want->prompts[i];
-    const sg_rows rows = {.n_rows = 1, .tokens = &p->tokens, .lengths = &p->n_tokens};
     char found[SG_SHAPE_TEXT], wanted[SG_SHAPE_TEXT];
 
-    SG_TRY(sg_glass_run(w->glass, &rows, 0, NULL, w->n, w->sites, w->values, err));
+    SG_TRY(sg_glass_run(w->glass, rows, n_feeds, feeds, w->n, w->sites, w->values, err));
     for (int s = 0; s < w->n; s++) {
         const char *name = sg_value_name(w->sites[s]);
         const sg_tensor *want = golden_site(p, name), *got = &w->values[s];
@@ -271,13 +330,73 @@ static sg_status run_prompt(work *w, int i, sg_error *err)
     /* What is predicted is compared as users get it, where nobody looks inside and what lies there may be fused. */
     if (w->logits >= 0) {
         sg_tensor *got = &w->values[w->logits];
-        SG_TRY(sg_glass_run(w->glass, &rows, 0, NULL, 1, &w->sites[w->logits], got, err));
+        SG_TRY(sg_glass_run(w->glass, rows, n_feeds, feeds, 1, &w->sites[w->logits], got, err));
         if (got->n_dims > 0 && got->dims[got->n_dims - 1] > 0) {
-            compare_next(w, golden_site(p, "logits"));
+            compare_next(w, golden_site(p, sg_value_name(w->sites[w->logits])));
             w->run->face.logits_hash = sg_hash(got->data, sg_tensor_bytes(got), w->run->face.logits_hash);
         }
     }
     return SG_OK;
+}
+
+/* How long rows are that were filled up, as a mask of the keys tells it. */
+static sg_status read_mask(const work *w, const sg_golden_prompt *p, sg_dim *lengths, sg_error *err)
+{
+    const sg_tensor *mask = golden_site(p, "key_mask");
+
+    if (!mask || !p->n_rows)
+        return SG_OK;
+    if (sg_tensor_count(mask) != p->n_rows * p->n_tokens)
+        return sg_fail(err, SG_ESHAPE, "%s: key_mask and tokens are of different shapes", w->want->from);
+    for (int r = 0; r < p->n_rows; r++) {
+        sg_dim n = 0;
+        for (sg_dim t = 0; t < p->n_tokens; t++) {
+            const bool real = sg_tensor_get(mask, r * p->n_tokens + t) != 0;
+            if (real && n < t)
+                return sg_fail(err, SG_EUNSUPPORTED, "%s: row %d of key_mask has padding that is not at its end",
+                               w->want->from, r);
+            n += real;
+        }
+        lengths[r] = n;
+    }
+    return SG_OK;
+}
+
+static sg_status run_prompt(work *w, int i, sg_error *err)
+{
+    const sg_golden_prompt *p = &w->want->prompts[i];
+    sg_arena *arena = sg_arena_new();
+    const int32_t **tokens = arena ? sg_arena_array(arena, (size_t)p->n_rows + 1, sizeof *tokens) : NULL;
+    sg_dim *lengths = arena ? sg_arena_array(arena, (size_t)p->n_rows + 1, sizeof *lengths) : NULL;
+    sg_named_feed feeds[MOST_INPUTS];
+    int n = 0;
+
+    if (!tokens || !lengths) {
+        sg_arena_free(arena);
+        return sg_fail(err, SG_ENOMEM, "out of memory for prompts");
+    }
+    for (int r = 0; r < p->n_rows; r++) {
+        tokens[r] = p->tokens + r * p->n_tokens;
+        lengths[r] = p->n_tokens;
+    }
+    w->prompt = p;
+    w->lengths = lengths;
+    sg_status status = read_mask(w, p, lengths, err);
+    const sg_rows rows = {.n_rows = p->n_rows, .tokens = tokens, .lengths = lengths};
+    if (status == SG_OK)
+        status = take_inputs(w, p, arena, feeds, &n, err);
+    if (status == SG_OK)
+        status = compare_prompt(w, i, p->n_rows ? &rows : NULL, n, feeds, err);
+    sg_arena_free(arena);
+    return status;
+}
+
+static bool is_asked(const sg_verify_opts *opts, const char *name)
+{
+    for (int k = 0; k < opts->n_patterns; k++)
+        if (sg_match(opts->patterns[k], name))
+            return true;
+    return opts->n_patterns == 0;
 }
 
 /* The golden sites, in the order of the model's graph. */
@@ -288,23 +407,22 @@ static sg_status choose(work *w, sg_error *err)
     sg_dim v = 1;
 
     w->logits = -1;
-    for (int i = 0; i < p->n_sites; i++) {
-        sg_value *unused;
-        if (sg_glass_find(w->glass, p->sites[i].name, &unused, err) != SG_OK) {
+    for (int i = 0; i < p->n_sites; i++)
+        if (is_asked(w->opts, p->sites[i].name) && !sg_graph_find(g, p->sites[i].name) &&
+            strncmp(p->sites[i].name, "grad.", 5) != 0) { /* gradients, which are not compared here */
             const char *nearest = sg_graph_nearest(g, p->sites[i].name);
             return sg_fail(err, SG_ENOTFOUND, "%s has %.120s, of which name the model has no value; the nearest is %s",
                            w->want->from, p->sites[i].name, nearest ? nearest : "none");
         }
-    }
     for (int i = 0; i < sg_graph_n_names(g); i++) {
         sg_value *site = sg_graph_named(g, i);
         const char *name = sg_value_name(site);
-        bool wanted = w->opts->n_patterns == 0;
-        for (int k = 0; k < w->opts->n_patterns && !wanted; k++)
-            wanted = sg_match(w->opts->patterns[k], name);
-        if (!wanted || !golden_site(p, name))
+        if (!is_asked(w->opts, name) || !golden_site(p, name) || strcmp(sg_value_op(site), "input") == 0)
             continue;
-        if (strcmp(name, "logits") == 0) {
+        if (!sg_dtype_is_float(sg_value_dtype(site)))
+            return sg_fail(err, SG_ETYPE, "%s has %.120s, which is no number with an error but %s", w->want->from, name,
+                           sg_dtype_name(sg_value_dtype(site)));
+        if (strcmp(name, "logits") == 0 || (strcmp(name, "class_logits") == 0 && w->logits < 0)) {
             w->logits = w->n;
             v = sg_value_dim(site, -1);
         }

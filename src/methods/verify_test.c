@@ -144,7 +144,7 @@ static void prompts_of_ones_own_are_kept_with_their_texts(void **state)
     sg_error err;
 
     opts.n_prompts = 1;
-    opts.prompts = &(sg_golden_prompt){.n_tokens = 5, .tokens = ids, .text = "pi"};
+    opts.prompts = &(sg_golden_prompt){.n_rows = 1, .n_tokens = 5, .tokens = ids, .text = "pi"};
     CHECK_OK(sg_golden_make(&g, m, opts, &err), &err);
     CHECK_OK(sg_golden_save(g, in_folder("one.safetensors"), NULL, NULL, NULL, &err), &err);
     CHECK_OK(sg_golden_open(&again, in_folder("one.safetensors"), &err), &err);
@@ -372,6 +372,41 @@ static void values_of_an_independent_program_agree(void **state)
     sg_golden_free(g);
 }
 
+/* Texts that are padded, with a mask; images; both: the fixtures of an independent program, as they are. */
+static void batches_masks_and_images_are_fed_from_the_file(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"bert_labels",  "bert_pretraining", "distilbert_masked", "vit_labels",
+                                        "deit_teacher", "dinov2_registers", "clip_both",         "clip_vision_alone"};
+    char path[512];
+    sg_error err;
+
+    for (size_t i = 0; i < SG_COUNT_OF(names); i++) {
+        sg_golden *g, *own;
+        snprintf(path, sizeof path, SG_SOURCE_DIR "/test/data/encoders/%s/golden.safetensors", names[i]);
+        CHECK_OK(sg_golden_open(&g, path, &err), &err);
+        snprintf(path, sizeof path, SG_SOURCE_DIR "/test/data/encoders/%s", names[i]);
+        sg_verify_run *run = verify(path, SG_F64, g);
+        CHECK(run->holds && run->n_rows >= 6);
+        for (int k = 0; k < run->n_rows; k++)
+            CHECK(run->rows[k].max_rel < 1e-9);
+        sg_verify_run_free(run);
+        sg_golden_free(g);
+
+        /* And of what is made here, through a file. */
+        sg_model *m = open_model(path, SG_F64);
+        CHECK_OK(sg_golden_make(&g, m, sg_golden_defaults(), &err), &err);
+        CHECK_OK(sg_golden_save(g, in_folder("e.safetensors"), NULL, NULL, NULL, &err), &err);
+        CHECK_OK(sg_golden_open(&own, in_folder("e.safetensors"), &err), &err);
+        run = verify(path, SG_F64, own);
+        CHECK(run->holds && run->rows[run->n_rows - 1].max_abs == 0);
+        sg_verify_run_free(run);
+        sg_golden_free(own);
+        sg_golden_free(g);
+        sg_model_close(m);
+    }
+}
+
 static void tolerances_grow_as_formats_shrink(void **state)
 {
     (void)state;
@@ -395,6 +430,7 @@ int main(void)
         cmocka_unit_test(a_shift_of_all_logits_changes_no_distribution),
         cmocka_unit_test(total_variation_and_divergence_are_those_of_their_formulas),
         cmocka_unit_test(values_of_an_independent_program_agree),
+        cmocka_unit_test(batches_masks_and_images_are_fed_from_the_file),
         cmocka_unit_test(tolerances_grow_as_formats_shrink),
     };
     return cmocka_run_group_tests(tests, begin, end);
