@@ -64,8 +64,8 @@ static void texts_are_classed_filled_in_and_matched(void **state)
     (void)state;
     says(0, "run " E "bert_labels --tokens encoder_command.txt", "%  good");
     says(0, "run " E "bert_pretraining --tokens encoder_command.txt", "most likely here");
-    says(0, "run " E "bert_pretraining --text 'The cats [MASK] on a mat.' --top 1", "       4  \"[MASK]\"          \"");
-    CHECK(strstr(out, "\"cat\"") == NULL || strstr(out, "       2  \"cat\"") == NULL); /* the hidden place alone */
+    says(0, "run " E "bert_pretraining --text 'The cats [MASK] on' --top 1", "       4  \"[MASK]\"          \"");
+    CHECK(strstr(out, "       2  ") == NULL && strstr(out, "       5  ") == NULL); /* the hidden place alone */
     says(0, "run " E "clip_text_alone --tokens encoder_command.txt", "text_embeds                            [2,5]");
     says(0, "run --json " E "clip_both --tokens encoder_command.txt --image " E "pictures/rgb.png", "\"match\"");
     json_t *root = json_loads(out, 0, NULL);
