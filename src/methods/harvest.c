@@ -111,7 +111,9 @@ static sg_status find_site(work *w, int i, const char *name, sg_error *err)
 {
     char shape[SG_SHAPE_TEXT];
     SG_TRY(sg_glass_find(w->glass, name, &w->sites[i], err));
-    const sg_value *v = w->sites[i], *tokens = sg_graph_find(sg_glass_graph(w->glass), "tokens");
+    sg_value *tokens = NULL;
+    SG_TRY(sg_glass_find(w->glass, "tokens", &tokens, err));
+    const sg_value *v = w->sites[i];
     const int n_dims = sg_value_n_dims(v);
     sg_dim width = 1;
     bool fits =

@@ -88,7 +88,8 @@ static sg_status build_metric(work *w, sg_error *err)
     if (m->kind == SG_METRIC_BUILT) {
         w->metric = m->build(g, m->context);
         SG_TRY(sg_graph_status(g, err));
-        const sg_value *tokens = sg_graph_find(g, "tokens");
+        sg_value *tokens = NULL;
+        SG_TRY(sg_glass_find(w->glass, "tokens", &tokens, err));
         if (sg_value_n_dims(w->metric) != 1 || sg_value_dim(w->metric, 0) != sg_value_dim(tokens, 0))
             return sg_fail(err, SG_ESHAPE, "patch: the metric that was built has not one number for each row");
         return SG_OK;

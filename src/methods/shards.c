@@ -296,8 +296,9 @@ static sg_status run_all(harvest *h, sg_error *err)
 
 static sg_status find_sites(harvest *h, sg_error *err)
 {
-    const sg_value *tokens = sg_graph_find(sg_glass_graph(h->glass), "tokens");
+    sg_value *tokens = NULL;
     char shape[SG_SHAPE_TEXT];
+    SG_TRY(sg_glass_find(h->glass, "tokens", &tokens, err));
     h->row_bytes = 4 * sizeof(int32_t);
     for (int i = 0; i < h->n_sites; i++) {
         SG_TRY(sg_glass_find(h->glass, h->sites[i], &h->fetches[i], err));

@@ -44,19 +44,19 @@ sg_status sg_encoder_bert(sg_encoder *e, const json_t *config, const char *archi
                   [SG_P_DOWN_BIAS] = {BLOCK "output.dense.bias", "D"},
                   [SG_P_NORM2] = {BLOCK "output.LayerNorm.weight", "D"},
                   [SG_P_NORM2_BIAS] = {BLOCK "output.LayerNorm.bias", "D"},
-                  [SG_P_POOL] = {"pooler.dense.weight", "DD", true},
-                  [SG_P_POOL_BIAS] = {"pooler.dense.bias", "D", true},
-                  [SG_P_HEAD] = {"cls.predictions.transform.dense.weight", "DD", true},
-                  [SG_P_HEAD_BIAS] = {"cls.predictions.transform.dense.bias", "D", true},
-                  [SG_P_HEAD_NORM] = {"cls.predictions.transform.LayerNorm.weight", "D", true},
-                  [SG_P_HEAD_NORM_BIAS] = {"cls.predictions.transform.LayerNorm.bias", "D", true},
-                  [SG_P_UNEMBED] = {"cls.predictions.decoder.weight", "VD", true},
-                  [SG_P_UNEMBED_BIAS] = {"cls.predictions.bias", "V", true},
-                  [SG_P_NEXT_SENTENCE] = {"cls.seq_relationship.weight", "2D", true},
-                  [SG_P_NEXT_SENTENCE_BIAS] = {"cls.seq_relationship.bias", "2", true}},
+                  [SG_P_POOL] = {"pooler.dense.weight", "?DD"},
+                  [SG_P_POOL_BIAS] = {"pooler.dense.bias", "?D"},
+                  [SG_P_HEAD] = {"cls.predictions.transform.dense.weight", "?DD"},
+                  [SG_P_HEAD_BIAS] = {"cls.predictions.transform.dense.bias", "?D"},
+                  [SG_P_HEAD_NORM] = {"cls.predictions.transform.LayerNorm.weight", "?D"},
+                  [SG_P_HEAD_NORM_BIAS] = {"cls.predictions.transform.LayerNorm.bias", "?D"},
+                  [SG_P_UNEMBED] = {"cls.predictions.decoder.weight", "?VD"},
+                  [SG_P_UNEMBED_BIAS] = {"cls.predictions.bias", "?V"},
+                  [SG_P_NEXT_SENTENCE] = {"cls.seq_relationship.weight", "?2D"},
+                  [SG_P_NEXT_SENTENCE_BIAS] = {"cls.seq_relationship.bias", "?2"}},
     };
     sg_tower_linear(t, SG_P_LABELS, *labels == 'q' ? "qa_outputs.weight" : "classifier.weight",
-                    *labels == 'q' ? "qa_outputs.bias" : "classifier.bias", "LD", true);
+                    *labels == 'q' ? "qa_outputs.bias" : "classifier.bias", "?LD");
     e->n_towers = 1;
     e->unused = unused;
     if (json_is_true(json_object_get(config, "is_decoder")))

@@ -12,14 +12,14 @@ static const sg_size_keys keys = {"hidden_size", "num_hidden_layers", "num_atten
 
 static void blocks(sg_tower *t)
 {
-    sg_tower_linear(t, SG_P_Q, BLOCK "self_attn.q_proj.weight", BLOCK "self_attn.q_proj.bias", "DD", false);
-    sg_tower_linear(t, SG_P_K, BLOCK "self_attn.k_proj.weight", BLOCK "self_attn.k_proj.bias", "DD", false);
-    sg_tower_linear(t, SG_P_V, BLOCK "self_attn.v_proj.weight", BLOCK "self_attn.v_proj.bias", "DD", false);
-    sg_tower_linear(t, SG_P_O, BLOCK "self_attn.out_proj.weight", BLOCK "self_attn.out_proj.bias", "DD", false);
-    sg_tower_linear(t, SG_P_NORM1, BLOCK "layer_norm1.weight", BLOCK "layer_norm1.bias", "D", false);
-    sg_tower_linear(t, SG_P_UP, BLOCK "mlp.fc1.weight", BLOCK "mlp.fc1.bias", "FD", false);
-    sg_tower_linear(t, SG_P_DOWN, BLOCK "mlp.fc2.weight", BLOCK "mlp.fc2.bias", "DF", false);
-    sg_tower_linear(t, SG_P_NORM2, BLOCK "layer_norm2.weight", BLOCK "layer_norm2.bias", "D", false);
+    sg_tower_linear(t, SG_P_Q, BLOCK "self_attn.q_proj.weight", BLOCK "self_attn.q_proj.bias", "DD");
+    sg_tower_linear(t, SG_P_K, BLOCK "self_attn.k_proj.weight", BLOCK "self_attn.k_proj.bias", "DD");
+    sg_tower_linear(t, SG_P_V, BLOCK "self_attn.v_proj.weight", BLOCK "self_attn.v_proj.bias", "DD");
+    sg_tower_linear(t, SG_P_O, BLOCK "self_attn.out_proj.weight", BLOCK "self_attn.out_proj.bias", "DD");
+    sg_tower_linear(t, SG_P_NORM1, BLOCK "layer_norm1.weight", BLOCK "layer_norm1.bias", "D");
+    sg_tower_linear(t, SG_P_UP, BLOCK "mlp.fc1.weight", BLOCK "mlp.fc1.bias", "FD");
+    sg_tower_linear(t, SG_P_DOWN, BLOCK "mlp.fc2.weight", BLOCK "mlp.fc2.bias", "DF");
+    sg_tower_linear(t, SG_P_NORM2, BLOCK "layer_norm2.weight", BLOCK "layer_norm2.bias", "D");
 }
 
 static sg_status text(sg_tower *t, const char *scope, const json_t *config, const char *path, sg_error *err)
@@ -78,7 +78,7 @@ sg_status sg_encoder_clip_text(sg_encoder *e, const json_t *config, const char *
     e->n_towers = 1;
     e->unused = unused;
     SG_TRY(text(&e->towers[0], "", config, path, err));
-    e->towers[0].slots[SG_P_PROJECTION] = (sg_slot){"text_projection.weight", "JD", true};
+    e->towers[0].slots[SG_P_PROJECTION] = (sg_slot){"text_projection.weight", "?JD"};
     return SG_OK;
 }
 
@@ -89,7 +89,7 @@ sg_status sg_encoder_clip_vision(sg_encoder *e, const json_t *config, const char
     e->n_towers = 1;
     e->unused = unused;
     SG_TRY(vision(&e->towers[0], "", config, path, err));
-    e->towers[0].slots[SG_P_PROJECTION] = (sg_slot){"visual_projection.weight", "JD", true};
+    e->towers[0].slots[SG_P_PROJECTION] = (sg_slot){"visual_projection.weight", "?JD"};
     return SG_OK;
 }
 
@@ -113,8 +113,8 @@ sg_status sg_encoder_clip(sg_encoder *e, const json_t *config, const char *archi
     SG_TRY(vision(&e->towers[1], "vision.", of_vision, path, err));
     SG_TRY(sg_config_int_or(config, path, "projection_dim", 512, 1, 1 << 20, &meet, err));
     e->towers[0].d_projection = e->towers[1].d_projection = meet;
-    e->towers[0].slots[SG_P_PROJECTION] = (sg_slot){"text_projection.weight", "JD", false};
-    e->towers[1].slots[SG_P_PROJECTION] = (sg_slot){"visual_projection.weight", "JD", false};
-    e->towers[1].slots[SG_P_LOGIT_SCALE] = (sg_slot){"logit_scale", "", false};
+    e->towers[0].slots[SG_P_PROJECTION] = (sg_slot){"text_projection.weight", "JD"};
+    e->towers[1].slots[SG_P_PROJECTION] = (sg_slot){"visual_projection.weight", "JD"};
+    e->towers[1].slots[SG_P_LOGIT_SCALE] = (sg_slot){"logit_scale", ""};
     return SG_OK;
 }

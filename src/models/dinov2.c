@@ -24,11 +24,11 @@ static sg_status fill(sg_encoder *e, const json_t *config, const char *path, con
                   [SG_P_PATCH] = {"embeddings.patch_embeddings.projection.weight", "DCPP"},
                   [SG_P_PATCH_BIAS] = {"embeddings.patch_embeddings.projection.bias", "D"},
                   [SG_P_Q] = {BLOCK "attention.attention.query.weight", "DD"},
-                  [SG_P_Q_BIAS] = {BLOCK "attention.attention.query.bias", "D", true},
+                  [SG_P_Q_BIAS] = {BLOCK "attention.attention.query.bias", "?D"},
                   [SG_P_K] = {BLOCK "attention.attention.key.weight", "DD"},
-                  [SG_P_K_BIAS] = {BLOCK "attention.attention.key.bias", "D", true},
+                  [SG_P_K_BIAS] = {BLOCK "attention.attention.key.bias", "?D"},
                   [SG_P_V] = {BLOCK "attention.attention.value.weight", "DD"},
-                  [SG_P_V_BIAS] = {BLOCK "attention.attention.value.bias", "D", true},
+                  [SG_P_V_BIAS] = {BLOCK "attention.attention.value.bias", "?D"},
                   [SG_P_O] = {BLOCK "attention.output.dense.weight", "DD"},
                   [SG_P_O_BIAS] = {BLOCK "attention.output.dense.bias", "D"},
                   [SG_P_SCALE1] = {BLOCK "layer_scale1.lambda1", "D"},
@@ -41,10 +41,10 @@ static sg_status fill(sg_encoder *e, const json_t *config, const char *path, con
                   [SG_P_NORM_FINAL_BIAS] = {"layernorm.bias", "D"}},
     };
     sg_tower_linear(t, SG_P_UP, t->gated ? BLOCK "mlp.weights_in.weight" : BLOCK "mlp.fc1.weight",
-                    t->gated ? BLOCK "mlp.weights_in.bias" : BLOCK "mlp.fc1.bias", t->gated ? "GD" : "FD", false);
+                    t->gated ? BLOCK "mlp.weights_in.bias" : BLOCK "mlp.fc1.bias", t->gated ? "GD" : "FD");
     sg_tower_linear(t, SG_P_DOWN, t->gated ? BLOCK "mlp.weights_out.weight" : BLOCK "mlp.fc2.weight",
-                    t->gated ? BLOCK "mlp.weights_out.bias" : BLOCK "mlp.fc2.bias", "DF", false);
-    sg_tower_linear(t, SG_P_LABELS, "classifier.weight", "classifier.bias", "LE", true);
+                    t->gated ? BLOCK "mlp.weights_out.bias" : BLOCK "mlp.fc2.bias", "DF");
+    sg_tower_linear(t, SG_P_LABELS, "classifier.weight", "classifier.bias", "?LE");
     e->n_towers = 1;
     e->unused = unused;
     SG_TRY(sg_tower_sizes(t, config, path, &keys, err));
@@ -76,7 +76,7 @@ sg_status sg_encoder_dinov2_with_registers(sg_encoder *e, const json_t *config, 
     SG_TRY(fill(e, config, path, "dinov2_with_registers.", err));
     SG_TRY(sg_config_int_or(config, path, "num_register_tokens", 4, 0, 1 << 10, &t->n_registers, err));
     if (t->n_registers)
-        t->slots[SG_P_REGISTERS] = (sg_slot){"embeddings.register_tokens", "1RD", false};
+        t->slots[SG_P_REGISTERS] = (sg_slot){"embeddings.register_tokens", "1RD"};
     t->antialias = true;
     return SG_OK;
 }

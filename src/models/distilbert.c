@@ -40,17 +40,17 @@ sg_status sg_encoder_distilbert(sg_encoder *e, const json_t *config, const char 
                   [SG_P_DOWN_BIAS] = {BLOCK "ffn.lin2.bias", "D"},
                   [SG_P_NORM2] = {BLOCK "output_layer_norm.weight", "D"},
                   [SG_P_NORM2_BIAS] = {BLOCK "output_layer_norm.bias", "D"},
-                  [SG_P_HEAD] = {"vocab_transform.weight", "DD", true},
-                  [SG_P_HEAD_BIAS] = {"vocab_transform.bias", "D", true},
-                  [SG_P_HEAD_NORM] = {"vocab_layer_norm.weight", "D", true},
-                  [SG_P_HEAD_NORM_BIAS] = {"vocab_layer_norm.bias", "D", true},
-                  [SG_P_UNEMBED] = {"vocab_projector.weight", "VD", true},
-                  [SG_P_UNEMBED_BIAS] = {"vocab_projector.bias", "V", true},
-                  [SG_P_BEFORE_LABELS] = {"pre_classifier.weight", "DD", true},
-                  [SG_P_BEFORE_LABELS_BIAS] = {"pre_classifier.bias", "D", true}},
+                  [SG_P_HEAD] = {"vocab_transform.weight", "?DD"},
+                  [SG_P_HEAD_BIAS] = {"vocab_transform.bias", "?D"},
+                  [SG_P_HEAD_NORM] = {"vocab_layer_norm.weight", "?D"},
+                  [SG_P_HEAD_NORM_BIAS] = {"vocab_layer_norm.bias", "?D"},
+                  [SG_P_UNEMBED] = {"vocab_projector.weight", "?VD"},
+                  [SG_P_UNEMBED_BIAS] = {"vocab_projector.bias", "?V"},
+                  [SG_P_BEFORE_LABELS] = {"pre_classifier.weight", "?DD"},
+                  [SG_P_BEFORE_LABELS_BIAS] = {"pre_classifier.bias", "?D"}},
     };
     sg_tower_linear(t, SG_P_LABELS, asks ? "qa_outputs.weight" : "classifier.weight",
-                    asks ? "qa_outputs.bias" : "classifier.bias", "LD", true);
+                    asks ? "qa_outputs.bias" : "classifier.bias", "?LD");
     e->n_towers = 1;
     e->unused = unused;
     SG_TRY(sg_tower_sizes(t, config, path, &keys, err));

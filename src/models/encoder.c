@@ -36,14 +36,15 @@ sg_status sg_tower_image(sg_tower *t, const json_t *config, const char *path, sg
     return SG_OK;
 }
 
-void sg_tower_linear(sg_tower *t, sg_part part, const char *weight, const char *bias, const char *shape, bool optional)
+void sg_tower_linear(sg_tower *t, sg_part part, const char *weight, const char *bias, const char *shape)
 {
-    static const char *const alone[] = {"D", "F", "G", "L"};
+    static const char *const alone[] = {"?D", "?F", "?G", "?L"};
+    const bool optional = shape[0] == '?';
 
-    t->slots[part] = (sg_slot){weight, shape, optional};
+    t->slots[part] = (sg_slot){weight, shape};
     for (size_t i = 0; i < SG_COUNT_OF(alone); i++)
-        if (alone[i][0] == shape[0])
-            t->slots[part + 1] = (sg_slot){bias, alone[i], optional};
+        if (alone[i][1] == shape[optional])
+            t->slots[part + 1] = (sg_slot){bias, alone[i] + !optional};
 }
 
 sg_dim sg_tower_places(const sg_tower *t)
@@ -218,10 +219,10 @@ static sg_status count_labels(sg_model *m, sg_tower *t, const char *name, const 
 
 static sg_status load_part(sg_model *m, sg_tower *t, sg_part part, int layer, sg_weight *w, bool *used, sg_error *err)
 {
-    const sg_slot *slot = &t->slots[part];
+    const char *shape = t->slots[part].shape + (t->slots[part].shape[0] == '?');
     char full[256];
     sg_dim dims[SG_MAX_DIMS];
-    const int n_dims = (int)strlen(slot->shape);
+    const int n_dims = (int)strlen(shape);
     const sg_tensor *stored = find(m, t, part, layer, full);
 
     if (!stored)
@@ -232,10 +233,10 @@ static sg_status load_part(sg_model *m, sg_tower *t, sg_part part, int layer, sg
     for (int i = 0; i < sg_safetensors_count(m->file); i++)
         if (sg_safetensors_at(m->file, i) == stored)
             used[i] = true;
-    if (strchr(slot->shape, 'L') && !t->n_labels)
+    if (strchr(shape, 'L') && !t->n_labels)
         SG_TRY(count_labels(m, t, full, stored, err));
     for (int k = 0; k < n_dims; k++)
-        dims[k] = extent(t, slot->shape[k]);
+        dims[k] = extent(t, shape[k]);
     if (part == SG_P_TOKEN || part == SG_P_PATCH)
         m->info.stored = stored->dtype;
     return sg_weight_load(m, stored, n_dims, dims, w, err);
@@ -248,7 +249,7 @@ static bool is_there(const sg_model *m, const sg_tower *t, sg_part part)
 
     if (!t->slots[part].name || (part == SG_P_UNEMBED && m->encoder->tied))
         return false;
-    return !t->slots[part].optional || find(m, t, part, 0, full);
+    return t->slots[part].shape[0] != '?' || find(m, t, part, 0, full);
 }
 
 static bool ends_with(const char *text, const char *end)

@@ -62,13 +62,12 @@ typedef enum sg_part {
     SG_N_PARTS
 } sg_part;
 
-/* A weight of a family. */
+/* A weight of a family: its name in the file, with %d for the layer (NULL: the family has none), and a letter for each
+ * axis: V vocabulary, T places, Y token types, D width, F hidden width, G twice that, C channels, P patch, R registers,
+ * L labels, E what labels are read off, J width of the projection, 1, 2. A question mark before them: some models have
+ * it. */
 typedef struct sg_slot {
-    const char *name;  /* in the file, with %d for the layer; NULL: the family has none */
-    const char *shape; /* a letter for each axis:
-                        * V vocabulary, T places, Y token types, D width, F hidden width, G twice that, C channels,
-                        * P patch, R registers, L labels, E what labels are read off, J width of the projection, 1, 2 */
-    bool optional;
+    const char *name, *shape;
 } sg_slot;
 
 typedef enum sg_pool {
@@ -143,8 +142,8 @@ sg_status sg_preprocess_open(sg_model *m, const char *dir, sg_error *err) SG_MUS
 
 /* Places of a tower over an image: n_first, registers, patches. */
 sg_dim sg_tower_places(const sg_tower *t);
-/* The names of q, k, ... that families share the pattern of: sets slots of a block and their biases. */
-void sg_tower_linear(sg_tower *t, sg_part part, const char *weight, const char *bias, const char *shape, bool optional);
+/* Sets the slot of a matrix and that of its bias. */
+void sg_tower_linear(sg_tower *t, sg_part part, const char *weight, const char *bias, const char *shape);
 
 /* Width, layers, heads, hidden width under these keys; activation. */
 typedef struct sg_size_keys {

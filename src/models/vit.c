@@ -26,11 +26,11 @@ static sg_status fill(sg_encoder *e, const json_t *config, const char *path, con
                   [SG_P_PATCH] = {"embeddings.patch_embeddings.projection.weight", "DCPP"},
                   [SG_P_PATCH_BIAS] = {"embeddings.patch_embeddings.projection.bias", "D"},
                   [SG_P_Q] = {BLOCK "attention.attention.query.weight", "DD"},
-                  [SG_P_Q_BIAS] = {BLOCK "attention.attention.query.bias", "D", true},
+                  [SG_P_Q_BIAS] = {BLOCK "attention.attention.query.bias", "?D"},
                   [SG_P_K] = {BLOCK "attention.attention.key.weight", "DD"},
-                  [SG_P_K_BIAS] = {BLOCK "attention.attention.key.bias", "D", true},
+                  [SG_P_K_BIAS] = {BLOCK "attention.attention.key.bias", "?D"},
                   [SG_P_V] = {BLOCK "attention.attention.value.weight", "DD"},
-                  [SG_P_V_BIAS] = {BLOCK "attention.attention.value.bias", "D", true},
+                  [SG_P_V_BIAS] = {BLOCK "attention.attention.value.bias", "?D"},
                   [SG_P_O] = {BLOCK "attention.output.dense.weight", "DD"},
                   [SG_P_O_BIAS] = {BLOCK "attention.output.dense.bias", "D"},
                   [SG_P_NORM1] = {BLOCK "layernorm_before.weight", "D"},
@@ -43,11 +43,11 @@ static sg_status fill(sg_encoder *e, const json_t *config, const char *path, con
                   [SG_P_NORM2_BIAS] = {BLOCK "layernorm_after.bias", "D"},
                   [SG_P_NORM_FINAL] = {"layernorm.weight", "D"},
                   [SG_P_NORM_FINAL_BIAS] = {"layernorm.bias", "D"},
-                  [SG_P_POOL] = {"pooler.dense.weight", "DD", true},
-                  [SG_P_POOL_BIAS] = {"pooler.dense.bias", "D", true}},
+                  [SG_P_POOL] = {"pooler.dense.weight", "?DD"},
+                  [SG_P_POOL_BIAS] = {"pooler.dense.bias", "?D"}},
     };
     if (distilled)
-        t->slots[SG_P_DISTILLATION] = (sg_slot){"embeddings.distillation_token", "11D", false};
+        t->slots[SG_P_DISTILLATION] = (sg_slot){"embeddings.distillation_token", "11D"};
     e->n_towers = 1;
     e->unused = unused;
     const char *act = json_string_value(json_object_get(config, "pooler_act"));
@@ -62,7 +62,7 @@ sg_status sg_encoder_vit(sg_encoder *e, const json_t *config, const char *archit
 {
     (void)architecture;
     SG_TRY(fill(e, config, path, "vit.", false, err));
-    sg_tower_linear(&e->towers[0], SG_P_LABELS, "classifier.weight", "classifier.bias", "LD", true);
+    sg_tower_linear(&e->towers[0], SG_P_LABELS, "classifier.weight", "classifier.bias", "?LD");
     return SG_OK;
 }
 
@@ -74,8 +74,8 @@ sg_status sg_encoder_deit(sg_encoder *e, const json_t *config, const char *archi
 
     SG_TRY(fill(e, config, path, "deit.", true, err));
     sg_tower_linear(t, SG_P_LABELS, taught ? "cls_classifier.weight" : "classifier.weight",
-                    taught ? "cls_classifier.bias" : "classifier.bias", "LD", true);
+                    taught ? "cls_classifier.bias" : "classifier.bias", "?LD");
     if (taught)
-        sg_tower_linear(t, SG_P_LABELS2, "distillation_classifier.weight", "distillation_classifier.bias", "LD", false);
+        sg_tower_linear(t, SG_P_LABELS2, "distillation_classifier.weight", "distillation_classifier.bias", "LD");
     return SG_OK;
 }

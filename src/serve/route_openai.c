@@ -637,10 +637,10 @@ static sg_status answer_chat(serve *s, const serve_request *r, serve_reply *repl
 
 /* ---- embeddings ---- */
 
-/* The mean of a site [1,T,D] over its positions, in double. */
+/* The mean of a site [1,T,D] over its positions, in double; of a site [1,D] itself. */
 static json_t *mean_json(const sg_tensor *t, bool as_base64)
 {
-    const sg_dim n = t->dims[1], width = t->dims[2];
+    const sg_dim n = t->n_dims == 3 ? t->dims[1] : 1, width = t->dims[t->n_dims - 1];
     float *mean = malloc((size_t)width * sizeof *mean);
 
     if (!mean)
@@ -684,8 +684,9 @@ static sg_status make_embeddings(door *d, sg_error *err)
     serve_glass *glass = NULL;
     sg_value *site = NULL;
 
-    name = name ? name : "ln_final.hook_normalized";
     SG_TRY(begin(d, err));
+    const bool encodes = sg_model_get_info(d->model)->task != SG_TASK_NEXT;
+    name = name ? name : encodes ? "last_hidden_state" : "ln_final.hook_normalized";
     SG_TRY(read_prompts(d, "input", err));
     serve_reply_param(d->reply, "edits");
     sg_status status = serve_glass_take(&glass, d->ask.models,
@@ -694,8 +695,8 @@ static sg_status make_embeddings(door *d, sg_error *err)
         serve_reply_param(d->reply, "site");
         status = sg_glass_find(glass->glass, name, &site, err);
     }
-    if (status == SG_OK && strcmp(sg_value_axes(site), "btd") != 0)
-        status = sg_fail(err, SG_EARG, "%.120s has axes \"%s\", btd were wanted", name, sg_value_axes(site));
+    if (status == SG_OK && strcmp(sg_value_axes(site), "btd") != 0 && strcmp(sg_value_axes(site), "bd") != 0)
+        status = sg_fail(err, SG_EARG, "%.120s has axes \"%s\", btd or bd were wanted", name, sg_value_axes(site));
     if (status == SG_OK) {
         serve_reply_param(d->reply, "%s", "");
         status = embed(d, glass, site, err);
