@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "adapted.h"
 #include "cli.h"
 #include "commit.h"
 #include "embedded.h"
@@ -31,6 +32,10 @@ static const char help[] =
     "  --token WORD        in place of a random one\n"
     "  --allow-host NAME:PORT\n"
     "                      another name under which it may be reached, as behind a tunnel; may be repeated\n"
+    "  --lora [MODEL:]DIR[=STRENGTH]\n"
+    "                      open a model with a low-rank adapter in PEFT's layout (1); may be repeated\n"
+    "  --sae [MODEL:]DIR[=look|keep|replace]\n"
+    "                      open a model with a sparse autoencoder in SAELens' layout; may be repeated\n"
     "  --open              open the address in a browser, where there is a display\n"
     "  --no-page           the interface for programs alone\n"
     "  --threads N         that one answer may compute with (2)\n"
@@ -60,6 +65,9 @@ typedef struct settings {
     char workspace[4096];
     bool open, log;
     long long port;
+    sg_server_adapter adapters[2 * ADAPTED_MOST];
+    char *parts[4 * ADAPTED_MOST]; /* texts of adapters */
+    int n_parts;
 } settings;
 
 /* ---- what lies in the program ---- */
@@ -152,6 +160,32 @@ static int print_api(const char *form)
     return fflush(stdout) == 0 ? 0 : EXIT_FAILED;
 }
 
+/* [MODEL:]DIR[=STRENGTH or use]; a path has a slash before it has a colon. */
+static sg_status add_adapter(settings *s, bool autoencoder, const char *text, sg_error *err)
+{
+    sg_server_adapter *a = &s->adapters[s->server.n_adapters];
+    const char *colon = strchr(text, ':'), *slash = strchr(text, '/');
+    sg_sae_use use = SG_SAE_LOOK;
+    double strength = 1;
+
+    if (s->server.n_adapters == (int)SG_COUNT_OF(s->adapters))
+        return sg_fail(err, SG_EARG, "up to %d adapters are taken", s->server.n_adapters);
+    if (colon && slash && slash < colon)
+        colon = NULL;
+    char *model = colon ? strndup(text, (size_t)(colon - text)) : NULL;
+    const char *rest = colon ? colon + 1 : text;
+    char *folder = autoencoder ? adapted_split_use(rest, &use) : adapted_split(rest, &strength);
+    if (model)
+        s->parts[s->n_parts++] = model;
+    if (!folder || (colon && !model))
+        return sg_fail(err, SG_ENOMEM, "out of memory");
+    s->parts[s->n_parts++] = folder;
+    *a = (sg_server_adapter){model, folder, autoencoder, strength, (int)use};
+    s->server.adapters = s->adapters;
+    s->server.n_adapters++;
+    return SG_OK;
+}
+
 /* -1: go on. */
 static int read_options(settings *s, int argc, char **argv)
 {
@@ -160,6 +194,8 @@ static int read_options(settings *s, int argc, char **argv)
                                             {"workspace", required_argument, NULL, 'w'},
                                             {"token", required_argument, NULL, 't'},
                                             {"allow-host", required_argument, NULL, 'a'},
+                                            {"lora", required_argument, NULL, ADAPTED_LORA},
+                                            {"sae", required_argument, NULL, ADAPTED_SAE},
                                             {"open", no_argument, NULL, 'o'},
                                             {"no-page", no_argument, NULL, 'n'},
                                             {"threads", required_argument, NULL, 'T'},
@@ -206,6 +242,11 @@ static int read_options(settings *s, int argc, char **argv)
             break;
         case 'l':
             s->log = true;
+            break;
+        case ADAPTED_LORA:
+        case ADAPTED_SAE:
+            if (add_adapter(s, o == ADAPTED_SAE, optarg, &err) != SG_OK)
+                return cli_fail(&err);
             break;
         case 'A':
             return print_api(optarg);
@@ -320,5 +361,7 @@ int cmd_serve(int argc, char **argv)
     free(s.paths);
     free(s.hosts);
     free(s.assets);
+    for (int i = 0; i < s.n_parts; i++)
+        free(s.parts[i]);
     return code;
 }

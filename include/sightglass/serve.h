@@ -65,6 +65,15 @@ void sg_job_ran_on(sg_server_job *job, const char *backend, uint64_t seed);
 
 /* ---- the server ---- */
 
+/* What a model is opened with (adapt.h): a LoRA, or a sparse autoencoder. */
+typedef struct sg_server_adapter {
+    const char *model; /* its id; NULL: the only one */
+    const char *folder;
+    bool autoencoder;
+    double strength; /* of a LoRA */
+    int use;         /* sg_sae_use, of an autoencoder */
+} sg_server_adapter;
+
 typedef struct sg_server_opts {
     const char *host;      /* "127.0.0.1" */
     int port;              /* 0: any that is free */
@@ -73,6 +82,8 @@ typedef struct sg_server_opts {
     const char *commit;    /* "unknown"; of the program, kept beside results */
     int n_models;
     const char *const *models; /* folders; requests name the last part of the path */
+    int n_adapters;
+    const sg_server_adapter *adapters;
     int n_assets;
     const sg_server_asset *assets;
     bool page; /* true; serve the page among the assets */
@@ -95,8 +106,8 @@ typedef struct sg_server_opts {
 } sg_server_opts;
 sg_server_opts sg_server_defaults(void);
 
-/* Opens the workspace, and marks as interrupted what ran there when the last server ended. Texts are copied; assets and
- * kinds outlive the server. SG_EARG: another server has the workspace. */
+/* Opens the workspace, and marks as interrupted what ran there when the last server ended. Texts are copied; assets,
+ * adapters and kinds outlive the server. SG_EARG: another server has the workspace. */
 sg_status sg_server_new(sg_server **out, const sg_server_opts *opts, sg_error *err) SG_MUST_CHECK;
 /* Binds, and answers from now on. SG_EIO: the port is taken. */
 sg_status sg_server_start(sg_server *s, sg_error *err) SG_MUST_CHECK;

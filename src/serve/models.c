@@ -17,6 +17,8 @@ typedef struct entry {
     sg_model *model; /* written once, under both locks; so is sizes */
     sg_model *sizes; /* without its weights' numbers */
     uint64_t hash;
+    sg_server_adapter *adapters;
+    int n_adapters;
 } entry;
 
 typedef struct serve_glass_kept {
@@ -80,6 +82,7 @@ static void end_entry(entry *e)
         return;
     sg_model_close(e->model);
     sg_model_close(e->sizes);
+    free(e->adapters);
     free(e->id);
     free(e->path);
     pthread_mutex_destroy(&e->opening);
@@ -210,6 +213,43 @@ sg_status serve_models_add(serve_models *models, const char *folder, sg_error *e
     return status;
 }
 
+sg_status serve_models_adapt(serve_models *models, const sg_server_adapter *a, sg_error *err)
+{
+    entry *e = a->model ? find(models, a->model) : models->n_entries == 1 ? models->entries[0] : NULL;
+
+    if (!e && !a->model)
+        return sg_fail(err, SG_EARG, "%s: there are %d models; say for which it is, as MODEL:%s", a->folder, models->n_entries,
+                       a->folder);
+    if (!e)
+        return sg_fail(err, SG_EARG, "%s is for \"%.80s\", and no model is called that", a->folder, a->model);
+    sg_server_adapter *more = realloc(e->adapters, (size_t)(e->n_adapters + 1) * sizeof *more);
+    if (!more)
+        return sg_fail(err, SG_ENOMEM, "out of memory for models");
+    e->adapters = more;
+    e->adapters[e->n_adapters++] = *a;
+    return SG_OK;
+}
+
+/* The model as it is served. */
+static sg_status open_adapted(sg_model **out, const entry *e, sg_model_opts opts, sg_error *err)
+{
+    sg_model *m = NULL;
+
+    SG_TRY(sg_model_open(&m, e->path, opts, err));
+    sg_status status = SG_OK;
+    for (int i = 0; i < e->n_adapters && status == SG_OK; i++) {
+        const sg_server_adapter *a = &e->adapters[i];
+        status = a->autoencoder ? sg_model_add_sae(m, a->folder, (sg_sae_use)a->use, err)
+                                : sg_model_add_lora(m, a->folder, a->strength, err);
+    }
+    if (status != SG_OK) {
+        sg_model_close(m);
+        return status;
+    }
+    *out = m;
+    return SG_OK;
+}
+
 int serve_models_count(const serve_models *models)
 {
     return models->n_entries;
@@ -273,7 +313,7 @@ static sg_status open_entry(sg_model **out, serve_models *models, entry *e, bool
         sg_status status = SG_OK;
         if (!m) {
             opts.only_sizes = sizes;
-            status = sg_model_open(&m, e->path, opts, err);
+            status = open_adapted(&m, e, opts, err);
             const uint64_t hash = status == SG_OK && !sizes ? sg_model_hash(m) : 0;
             pthread_mutex_lock(&models->lock);
             if (status == SG_OK && sizes)

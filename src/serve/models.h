@@ -16,7 +16,8 @@
 #include <jansson.h>
 
 #include "base/base.h"
-#include "sightglass/model.h"
+#include "sightglass/adapt.h"
+#include "sightglass/serve.h"
 
 typedef struct serve_models serve_models;
 
@@ -36,6 +37,10 @@ void serve_models_free(serve_models *models);
 /* A model's folder, or a folder of such folders. Ids are the folders' names; a second one of a name gets "-2". Nothing
  * is opened yet. Before requests are served. SG_ENOTFOUND: neither the one nor the other. */
 sg_status serve_models_add(serve_models *models, const char *folder, sg_error *err) SG_MUST_CHECK;
+
+/* A model is opened with this, beside what it already is opened with. Texts are borrowed. SG_EARG: no such model, or none is
+ * named and there are several. */
+sg_status serve_models_adapt(serve_models *models, const sg_server_adapter *a, sg_error *err) SG_MUST_CHECK;
 
 int serve_models_count(const serve_models *models);
 const char *serve_models_id(const serve_models *models, int i);    /* in the order in which they were added */

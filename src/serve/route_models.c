@@ -26,6 +26,13 @@ static sg_status make(void **out, serve *s, sg_error *err)
             return status;
         }
     }
+    for (int i = 0; i < server->n_adapters; i++) {
+        const sg_status status = serve_models_adapt(models, &server->adapters[i], err);
+        if (status != SG_OK) {
+            serve_models_free(models);
+            return status;
+        }
+    }
     *out = models;
     return SG_OK;
 }
@@ -43,6 +50,35 @@ serve_models *serve_models_of(const serve *s)
 }
 
 /* ---- what there is ---- */
+
+static const char *last_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+/* What it was opened with, where there is any. */
+static void set_adapters(json_t *info, const sg_model *m)
+{
+    static const char *const uses[] = {[SG_SAE_LOOK] = "look", [SG_SAE_KEEP] = "keep", [SG_SAE_REPLACE] = "replace"};
+    json_t *loras = json_array(), *saes = json_array();
+
+    for (int i = 0; i < sg_model_n_loras(m); i++) {
+        const sg_lora *l = sg_model_lora(m, i);
+        json_array_append_new(loras, json_pack("{s:s, s:i, s:I, s:f}", "name", last_of(sg_lora_path(l)), "modules",
+                                               sg_lora_count(l), "rank", (json_int_t)sg_lora_rank(l), "strength",
+                                               sg_model_lora_strength(m, i)));
+    }
+    for (int i = 0; i < sg_model_n_saes(m); i++) {
+        const sg_sae *a = sg_model_sae(m, i);
+        json_array_append_new(saes, json_pack("{s:s, s:s, s:s, s:I, s:b, s:s}", "name", last_of(a->path), "hook", a->hook,
+                                              "kind", sg_sae_kind_name(a->kind), "features", (json_int_t)a->d_sae, "labelled",
+                                              a->labels != NULL, "use", uses[sg_model_sae_use(m, i)]));
+    }
+    json_object_set_new(info, "loras", loras);
+    json_object_set_new(info, "autoencoders", saes);
+}
 
 static int set_sizes(json_t *info, const sg_model *m, uint64_t hash)
 {
@@ -67,6 +103,8 @@ static int set_sizes(json_t *info, const sg_model *m, uint64_t hash)
                   "parameters", (json_int_t)in->n_parameters, "bytes", (json_int_t)in->weight_bytes, "dtype",
                   sg_dtype_name(in->stored), "tied", (int)in->tied, "tokenizer", sg_model_tokenizer(m) != NULL, "bos",
                   in->bos >= 0 ? json_integer(in->bos) : json_null(), "eos", eos, "warnings", warnings);
+    if (sg_model_n_loras(m) || sg_model_n_saes(m))
+        set_adapters(info, m);
     const int failed = more ? json_object_update(info, more) : -1;
     json_decref(more);
     return failed;

@@ -122,13 +122,81 @@ static void squares_are_tokens_of_othello(void **state)
     sg_server_free(s);
 }
 
+#define ADAPTERS SG_SOURCE_DIR "/test/data/adapters/"
+
+/* The mean over tokens of the first logit. */
+static double first_logit(serve *s, const char *edits)
+{
+    char body[400];
+
+    snprintf(body, sizeof body, "{\"model\": \"llama\", \"input\": [3, 4, 5], \"site\": \"logits\", \"edits\": %s}",
+             edits);
+    serve_answer a = serve_call(s, "POST", "/v1/embeddings", body);
+    if (a.code != 200)
+        print_error("%s\n", a.body);
+    CHECK(a.code == 200);
+    const json_t *one = json_array_get(json_object_get(a.json, "data"), 0),
+                 *x = json_array_get(json_object_get(one, "embedding"), 0);
+    CHECK(json_is_real(x));
+    const double logit = json_real_value(x);
+    serve_answer_free(&a);
+    return logit;
+}
+
+/* Opened with them, told of them, and each request sets a LoRA's strength and features by edits of its own. */
+static void models_are_served_with_their_adapters(void **state)
+{
+    static const char *const models[] = {ADAPTERS "llama", ADAPTERS "gpt2"};
+    const sg_server_adapter adapters[] = {{"llama", ADAPTERS "lora-plain", false, 0.5, 0},
+                                          {"llama", ADAPTERS "sae-standard", true, 0, SG_SAE_LOOK}};
+    sg_server_opts opts = sg_server_defaults();
+    sg_error err;
+    sg_server *s;
+    (void)state;
+    opts.check_replies = true;
+    opts.token = "test-token";
+    opts.models = models;
+    opts.n_models = 2;
+    opts.adapters = adapters;
+    opts.n_adapters = 2;
+    CHECK_OK(sg_server_new(&s, &opts, &err), &err);
+    serve_answer a = serve_call(s, "GET", "/api/v1/models/llama", NULL);
+    CHECK(a.code == 200);
+    const json_t *lora = json_array_get(json_object_get(a.json, "loras"), 0);
+    const json_t *sae = json_array_get(json_object_get(a.json, "autoencoders"), 0);
+    assert_string_equal(json_string_value(json_object_get(lora, "name")), "lora-plain");
+    CHECK(number(lora, "modules") == 4 && number(lora, "rank") == 2);
+    assert_string_equal(json_string_value(json_object_get(sae, "hook")), "blocks.1.hook_resid_post");
+    CHECK(number(sae, "features") == 24 && json_is_true(json_object_get(sae, "labelled")));
+    serve_answer_free(&a);
+    a = serve_call(s, "GET", "/api/v1/models/gpt2", NULL);
+    CHECK(a.code == 200 && !json_object_get(a.json, "loras"));
+    serve_answer_free(&a);
+
+    const double half = first_logit(s, "[]");
+    const double none = first_logit(s, "[{\"site\": \"lora.0.strength\", \"op\": \"set\", \"value\": 0}]");
+    const double same = first_logit(s, "[{\"site\": \"lora.0.strength\", \"op\": \"set\", \"value\": 0.5}]");
+    const double feature =
+        first_logit(s, "[{\"site\": \"blocks.1.hook_resid_post.hook_sae_acts_post\", \"op\": \"set\", "
+                       "\"value\": 20, \"features\": [3]}]");
+    CHECK(half == same && fabs(half - none) > 1e-3 && fabs(half - feature) > 1e-3);
+    sg_server_free(s);
+
+    opts.adapters = &(sg_server_adapter){NULL, ADAPTERS "lora-plain", false, 1, 0};
+    opts.n_adapters = 1;
+    CHECK_STATUS(sg_server_new(&s, &opts, &err), SG_EARG);
+    CHECK_TEXT(err.text, "MODEL:");
+    opts.adapters = &(sg_server_adapter){"lama", ADAPTERS "lora-plain", false, 1, 0};
+    CHECK_STATUS(sg_server_new(&s, &opts, &err), SG_EARG);
+    CHECK_TEXT(err.text, "no model is called that");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(models_are_listed_with_their_sizes),
-        cmocka_unit_test(every_value_is_named),
-        cmocka_unit_test(text_becomes_tokens_and_back),
-        cmocka_unit_test(squares_are_tokens_of_othello),
+        cmocka_unit_test(models_are_listed_with_their_sizes),    cmocka_unit_test(every_value_is_named),
+        cmocka_unit_test(text_becomes_tokens_and_back),          cmocka_unit_test(squares_are_tokens_of_othello),
+        cmocka_unit_test(models_are_served_with_their_adapters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

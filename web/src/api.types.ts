@@ -207,7 +207,7 @@ export type Certificate = {
     runs: CertificateRun[];
 };
 
-/** A model: where it came from and its sizes. `prompt` says what it reads: text, numbers, or squares of Othello; `hash` is that of its weights, once it is open; `error` says why it could not be opened. */
+/** A model: where it came from and its sizes. `prompt` says what it reads: text, numbers, or squares of Othello; `hash` is that of its weights, once it is open; `error` says why it could not be opened; `loras` and `autoencoders` are what it was opened with (docs/adapters.md), in the order of lora.0, lora.1 ... */
 export type ModelInfo = {
     id: string;
     open: boolean;
@@ -235,6 +235,20 @@ export type ModelInfo = {
     error?: string;
     certificate?: Certificate;
     certificate_error?: string;
+    loras?: {
+        name: string;
+        modules: number;
+        rank: number;
+        strength: number;
+    }[];
+    autoencoders?: {
+        name: string;
+        hook: string;
+        kind: string;
+        features: number;
+        labelled: boolean;
+        use: 'look' | 'keep' | 'replace';
+    }[];
 };
 
 /** The models that were named when the server was started. */
@@ -296,6 +310,7 @@ export type Edit = {
     low?: number;
     high?: number;
     heads?: Spans;
+    features?: Spans;
     positions?: Spans;
     rows?: Spans;
     steps?: Spans;
