@@ -30,8 +30,9 @@ typedef struct sg_model_opts {
 } sg_model_opts;
 sg_model_opts sg_model_defaults(void);
 
-/* A directory in Hugging Face's layout (config.json, model.safetensors or its index, tokenizer.json if there is one), or a
- * GGUF file, whose weights are called as such a directory would call them; or the name of a pulled one, "org/name" (hub.h). */
+/* A directory in Hugging Face's layout (config.json, model.safetensors or its index, a tokenizer if there is one, see
+ * sg_tokenizer_open_folder), or a GGUF file, whose weights are called as such a directory would call them; or the name of a
+ * pulled one, "org/name" (hub.h). A chat template comes with the tokenizer (template.h). */
 sg_status sg_model_open(sg_model **out, const char *dir, sg_model_opts opts, sg_error *err) SG_MUST_CHECK;
 void sg_model_close(sg_model *m); /* after its glasses; NULL is fine */
 

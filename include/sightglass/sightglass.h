@@ -49,6 +49,7 @@
 #include "sightglass/source.h"
 #include "sightglass/superposition.h"
 #include "sightglass/table.h"
+#include "sightglass/template.h"
 #include "sightglass/tensor.h"
 #include "sightglass/texts.h"
 #include "sightglass/tfjs.h"

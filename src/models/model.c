@@ -409,25 +409,32 @@ static sg_status open_gguf(sg_model *m, const char *path, sg_error *err)
     return m->tokenizer ? check_tokenizer(m, err) : SG_OK;
 }
 
+/* Whichever tokenizer the folder has; a model may do without. */
+static sg_status open_tokenizer(sg_model *m, const char *dir, sg_error *err)
+{
+    const sg_status status = sg_tokenizer_open_folder(&m->tokenizer, dir, err);
+
+    if (status == SG_ENOTFOUND)
+        return SG_OK;
+    SG_TRY(status);
+    return check_tokenizer(m, err);
+}
+
 static sg_status open_in(sg_model *m, const char *dir, sg_error *err)
 {
     if (sg_gguf_is(dir))
         return open_gguf(m, dir, err);
     const char *config = join(m, dir, "config.json"), *weights = join(m, dir, "model.safetensors");
-    const char *index = join(m, dir, "model.safetensors.index.json"), *tokenizer = join(m, dir, "tokenizer.json");
+    const char *index = join(m, dir, "model.safetensors.index.json");
 
     m->info.path = sg_arena_strdup(m->arena, dir);
-    if (!config || !weights || !index || !tokenizer || !m->info.path)
+    if (!config || !weights || !index || !m->info.path)
         return sg_fail(err, SG_ENOMEM, "out of memory for a model");
     SG_TRY(read_config(m, config, err));
     SG_TRY(sg_safetensors_open(&m->file, !is_there(weights) && is_there(index) ? index : weights, err));
     SG_TRY(m->encoder ? sg_preprocess_open(m, dir, err) : SG_OK);
     SG_TRY(m->encoder ? sg_encoder_load(m, err) : load_weights(m, err));
-    if (m->info.n_vocab && is_there(tokenizer)) {
-        SG_TRY(sg_tokenizer_open(&m->tokenizer, tokenizer, err));
-        return check_tokenizer(m, err);
-    }
-    return SG_OK;
+    return m->info.n_vocab ? open_tokenizer(m, dir, err) : SG_OK;
 }
 
 sg_status sg_model_open(sg_model **out, const char *dir, sg_model_opts opts, sg_error *err)
