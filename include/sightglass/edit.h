@@ -99,14 +99,31 @@ char *sg_edits_structure(int n, const sg_edit *edits);
  * After another failure some edits have new numbers and some have not. */
 sg_status sg_edits_replace(sg_edits *e, int n, const sg_edit *edits, sg_error *err) SG_MUST_CHECK;
 
+/* ---- rows with numbers of their own ---- */
+
+/* As sg_edits_splice, for rows that each have other numbers: several users' in one run. The list gives the structure alone;
+ * row r has no edits until sg_edits_set_row, whose list is borrowed as that of sg_edits_replace is. `rows` of an edit counts
+ * within one user's rows, of which there is one: 0. At sites with key positions a value is one number. */
+sg_status sg_edits_splice_rows(sg_edits **out, sg_graph *g, sg_dim n_rows, int n, const sg_edit *edits,
+                               sg_error *err) SG_MUST_CHECK;
+sg_status sg_edits_set_row(sg_edits *e, sg_dim row, int n, const sg_edit *edits, sg_error *err) SG_MUST_CHECK;
+/* Row `to` has the numbers of row `from`. */
+sg_status sg_edits_copy_row(sg_edits *e, sg_dim from, sg_dim to, sg_error *err) SG_MUST_CHECK;
+void sg_edits_clear_row(sg_edits *e, sg_dim row); /* it has no edits; NULL is fine */
+
 /* What a run looks at: rows and positions of its tokens. */
 typedef struct sg_edit_window {
     sg_dim n_rows, time, past;
     const int32_t *positions; /* [n_rows,time] */
-    const uint8_t *real;      /* [n_rows,past+time], false where padded */
+    const uint8_t *real;      /* [n_rows,keys], false where padded */
     const sg_dim *prompt;     /* [n_rows] tokens of each row's prompt */
     sg_dim step;
     sg_dim n_images;          /* rows of sites that belong to images, whose places are 0, 1, ... in all of them */
+    /* Where rows are of different lengths; zero otherwise. */
+    sg_dim first;        /* the run's first row among those with numbers of their own */
+    sg_dim keys;         /* 0: past + time */
+    const sg_dim *pasts; /* [n_rows] where each row's first token is among the keys; NULL: `past` for all */
+    const sg_dim *steps; /* [n_rows]; NULL: `step` for all */
 } sg_edit_window;
 
 /* The inputs of a run: at most sg_edits_n_feeds, valid until the next call. */

@@ -90,6 +90,21 @@ const char *sg_model_warning(const sg_model *m, int i);
  * pixels [images,channels,side,side] in what is computed in, instead of all these. */
 sg_status sg_model_graph(sg_graph **out, const sg_model *m, sg_dim capacity, sg_dim n_rows,
                          sg_error *err) SG_MUST_CHECK;
+/* How a cache keeps keys and values. */
+typedef struct sg_cache_opts {
+    sg_dim capacity; /* tokens of a row; 0: no cache */
+    sg_dim n_rows;   /* 1 */
+    bool apart;      /* rows may be at different lengths, and a run may be of some that lie together (false) */
+    sg_dtype dtype;  /* apart: what an f32 model's keys and values are stored as, SG_F32 or SG_BF16 (SG_F32) */
+    bool sliding;    /* apart, rotary positions: keys are stored unturned, so that their positions may change (false) */
+} sg_cache_opts;
+sg_cache_opts sg_cache_defaults(void);
+
+/* As sg_model_graph. With `apart` there is no `past`: the inputs have extents batch and keys (of the cache that are
+ * read), runs are of rows `first` (an extent) and on, and two more inputs say where a row's tokens are stored and how far each
+ * query sees: places [batch] i32, reach [batch,time] i32; key_mask is [batch,keys]. With `sliding` key_positions [batch,keys]
+ * i32 are those of the keys stored. */
+sg_status sg_model_cached_graph(sg_graph **out, const sg_model *m, sg_cache_opts cache, sg_error *err) SG_MUST_CHECK;
 /* Binds the weights in a state of such a graph (or of its fork); those of a model from nothing stay the state's. */
 sg_status sg_model_bind(const sg_model *m, const sg_graph *g, sg_state *s, sg_error *err) SG_MUST_CHECK;
 
@@ -131,6 +146,8 @@ typedef struct sg_glass_opts {
     sg_exec_opts exec;
     sg_dim capacity; /* 0: no cache */
     sg_dim n_rows;   /* with a cache: rows it holds */
+    bool apart, sliding; /* false; see sg_cache_opts: such a glass is run by an sg_batch (generate.h) */
+    sg_dtype cache;      /* SG_F32; likewise */
     uint64_t seed;   /* 0; of the weights of a model from nothing */
 } sg_glass_opts;
 sg_glass_opts sg_glass_defaults(void);

@@ -200,6 +200,9 @@ sg_value *sg_dropout(sg_graph *g, sg_value *x, double p, sg_random from, sg_valu
 sg_value *sg_assign(sg_graph *g, sg_value *variable, sg_value *x);
 /* Stores x at [start, start + extent) along an axis, as key/value caches want it. */
 sg_value *sg_assign_slice(sg_graph *g, sg_value *variable, sg_value *x, int axis, sg_dim start);
+/* Stores row b of x [B,T,...] in variable [N,C,...] as [first + b, places[b] : places[b] + T]: a cache whose rows have
+ * different lengths. places [B] i32. f32 is rounded to the variable's type. */
+sg_value *sg_assign_rows(sg_graph *g, sg_value *variable, sg_value *x, sg_value *places, sg_dim first);
 
 /* Updates. Each returns the parameter after the step; moments are variables of its shape, lr and step scalars (step counts
  * from 1, any float type of the parameter's). */

@@ -53,6 +53,7 @@ typedef struct sg_exec_opts {
     bool fuse;       /* compute in one step what nobody looks at between (true) */
     sg_dtype compute; /* in which large products multiply: SG_F32, or SG_BF16 with sums in f32, where the processor has it; every
                        * value is stored as f32 all the same (SG_F32) */
+    bool same_rows;  /* products of up to 16 rows by a 2-D matrix give each row the same bits however many there are (false) */
     /* NULL: gradients find everything that the forward pass computed (NULL). Else a pattern, as "blocks.*.hook_resid_pre":
      * what has such a name is kept for them, with what lies behind the last of these, inputs, variables and whatever is
      * fetched or fed; the rest is computed again from that. Less memory, for up to one forward pass more. Borrowed. */

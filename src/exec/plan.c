@@ -8,6 +8,7 @@
 
 #include "exec/planner.h"
 #include "ops/copy.h"
+#include "ops/ops.h"
 
 #define FOLD_BYTES ((size_t)1 << 20) /* constants larger than this are computed in the run instead */
 
@@ -375,7 +376,8 @@ static sg_status place(sg_planner *pl)
             const sg_plan_value *y = &p->values[sg_plan_input(pl, x, i)];
             if (i < SG_MAX_DIMS)
                 in[i] = sg_plan_input(pl, x, i);
-            x->moves |= y->moves && p->values[y->root].home == SG_HOME_FEED && (op->flags & SG_OP_VIEW);
+            const sg_home home = p->values[y->root].home; /* of a variable a slice may begin elsewhere in each run */
+            x->moves |= y->moves && (home == SG_HOME_FEED || home == SG_HOME_VARIABLE) && (op->flags & SG_OP_VIEW);
         }
         x->moves |= x->varies;
         if (x->v->n_in > 0 && x->v->n_in <= SG_MAX_DIMS && fold(pl, x, in))
@@ -647,6 +649,11 @@ sg_status sg_plan_offer(sg_planner *pl, const sg_kernel_args *k, sg_plan_step *s
 {
     sg_plan *p = pl->p;
 
+    if (p->opts.same_rows && !p->device && k->op == &sg_op_matmul && sg_matmul_rows_fit(k)) {
+        step->kernel = (sg_prepared){.run = k->i[1] ? sg_matmul_rows_turned : sg_matmul_rows};
+        step->backend = "rows";
+        return SG_OK;
+    }
     for (int b = 0; b < p->opts.n_backends; b++) {
         sg_prepared prepared = {0};
         if (step->varies && !p->opts.backends[b]->device)

@@ -361,7 +361,8 @@ static void sites_of_f64_are_edited_in_f64(void **state)
     const sg_edit e = edit_of("site", SG_EDIT_ADD, 1e-12, VALUE(1, 3));
     CHECK_OK(sg_edits_splice(&edits, g, 1, &e, &err), &err);
     CHECK(sg_edits_n_feeds(edits) == 3); /* value, strength, gate */
-    const sg_edit_window w = {1, 1, 0, (int32_t[]){0}, (uint8_t[]){1}, (sg_dim[]){1}, 0, 0};
+    const sg_edit_window w = {
+        .n_rows = 1, .time = 1, .positions = (int32_t[]){0}, .real = (uint8_t[]){1}, .prompt = (sg_dim[]){1}};
     CHECK_OK(sg_edits_feeds(edits, &w, feeds, &err), &err);
     CHECK_OK(sg_session_new(&s, g, NULL, values_opts(1), &err), &err);
     CHECK_OK(sg_session_run(s, 3, feeds, 1, (sg_value *[]){sg_graph_find(g, "site")}, &out, &err), &err);

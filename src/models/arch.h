@@ -209,6 +209,23 @@ struct sg_model {
     struct sg_adapters *adapters; /* adapt.h; NULL: none */
 };
 
+/* A run of rows at different lengths. */
+typedef struct sg_apart {
+    sg_dim first, n_rows, time, keys;
+    const int32_t *tokens, *positions, *reach; /* [n_rows,time] */
+    const int32_t *places;                     /* [n_rows] */
+    const int32_t *key_positions;              /* [n_rows,keys]; sliding */
+    const uint8_t *key_mask;                   /* [n_rows,keys] */
+    const sg_dim *pasts, *prompts, *steps;     /* [n_rows] for edits */
+    sg_dim most_keys;                          /* > 0: one plan for up to so many; 0: a plan for these */
+} sg_apart;
+
+/* Splices edits whose numbers each row has for itself: the list's structure counts. */
+sg_status sg_glass_edit_apart(sg_glass *glass, int n, const sg_edit *edits, sg_error *err) SG_MUST_CHECK;
+sg_status sg_glass_run_apart(sg_glass *glass, const sg_apart *rows, int n_fetches, sg_value *const *fetches, sg_tensor *out,
+                             sg_error *err) SG_MUST_CHECK;
+sg_state *sg_glass_state(sg_glass *glass); /* NULL before it is ready */
+
 /* Fills arch and info of a model that has an arena from the bytes of a config.json; `path` is for errors. */
 sg_status sg_config_parse(sg_model *m, const char *json, size_t n_bytes, const char *path, sg_error *err) SG_MUST_CHECK;
 

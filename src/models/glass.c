@@ -5,8 +5,8 @@
 #include "models/adapt.h"
 #include "models/arch.h"
 
-#define MAX_FEEDS 32
-#define MAX_STANDARD 4
+#define MAX_FEEDS    32
+#define MAX_STANDARD 6
 
 struct sg_glass {
     const sg_model *m;
@@ -16,12 +16,13 @@ struct sg_glass {
     sg_session *session;
     sg_session *planning; /* without a state, for plans that are not run */
     sg_value *tokens, *positions, *key_mask, *types, *pixels; /* NULL: the model has none */
+    sg_value *reach, *places, *key_positions;                 /* NULL unless rows are apart */
     sg_edits *edits;
     sg_feed *feeds; /* room for what the edits feed, behind the standard feeds */
     sg_dim past, step;
     sg_dim *prompt; /* [n_rows] tokens of each row's prompt */
     int n_prompt;
-    int32_t *ids, *places; /* [rows,time], kept between runs so that a step allocates nothing */
+    int32_t *ids, *places_of; /* [rows,time], kept between runs so that a step allocates nothing */
     int32_t *kinds; /* token types */
     uint8_t *mask;
     size_t ids_capacity, mask_capacity;
@@ -37,7 +38,7 @@ struct sg_glass {
 
 sg_glass_opts sg_glass_defaults(void)
 {
-    return (sg_glass_opts){.exec = sg_exec_defaults(), .capacity = 0, .n_rows = 1};
+    return (sg_glass_opts){.exec = sg_exec_defaults(), .capacity = 0, .n_rows = 1, .cache = SG_F32};
 }
 
 sg_status sg_glass_new(sg_glass **out, const sg_model *m, sg_glass_opts opts, sg_error *err)
@@ -48,7 +49,13 @@ sg_status sg_glass_new(sg_glass **out, const sg_model *m, sg_glass_opts opts, sg
         return sg_fail(err, SG_ENOMEM, "out of memory for a glass");
     glass->m = m;
     glass->opts = opts;
-    const sg_status status = sg_model_graph(&glass->g, m, opts.capacity, opts.n_rows, err);
+    const sg_status status = sg_model_cached_graph(&glass->g, m,
+                                                   (sg_cache_opts){.capacity = opts.capacity,
+                                                                   .n_rows = opts.n_rows,
+                                                                   .apart = opts.apart,
+                                                                   .dtype = opts.cache,
+                                                                   .sliding = opts.sliding},
+                                                   err);
     if (status != SG_OK) {
         sg_glass_free(glass);
         return status;
@@ -56,6 +63,9 @@ sg_status sg_glass_new(sg_glass **out, const sg_model *m, sg_glass_opts opts, sg
     glass->tokens = sg_graph_find(glass->g, "tokens");
     glass->positions = sg_graph_find(glass->g, "positions");
     glass->key_mask = sg_graph_find(glass->g, "key_mask");
+    glass->reach = opts.apart ? sg_graph_find(glass->g, "reach") : NULL;
+    glass->places = opts.apart ? sg_graph_find(glass->g, "places") : NULL;
+    glass->key_positions = opts.sliding ? sg_graph_find(glass->g, "key_positions") : NULL;
     glass->types = sg_graph_find(glass->g, "token_types");
     glass->pixels = sg_graph_find(glass->g, "pixels");
     glass->n_loras = sg_model_n_loras(m);
@@ -90,7 +100,7 @@ void sg_glass_free(sg_glass *glass)
         free(glass->loras[i].rows);
     }
     free(glass->ids);
-    free(glass->places);
+    free(glass->places_of);
     free(glass->kinds);
     free(glass->mask);
     free(glass);
@@ -290,12 +300,12 @@ static sg_status lay_out(sg_glass *glass, const sg_rows *rows, sg_dim *time_out,
     const size_t count = (size_t)rows->n_rows * (size_t)time,
                  keys = (size_t)rows->n_rows * (size_t)SG_MAX(time + glass->past, glass->opts.capacity);
     size_t capacity = glass->ids_capacity, same = glass->ids_capacity, also = glass->ids_capacity;
-    void *ids = glass->ids, *places = glass->places, *mask = glass->mask, *kinds = glass->kinds;
+    void *ids = glass->ids, *places = glass->places_of, *mask = glass->mask, *kinds = glass->kinds;
     const bool ok = room(&ids, &capacity, count, sizeof(int32_t)) && room(&places, &same, count, sizeof(int32_t)) &&
                     (!glass->types || room(&kinds, &also, count, sizeof(int32_t))) &&
                     room(&mask, &glass->mask_capacity, keys, 1);
     glass->ids = ids;
-    glass->places = places;
+    glass->places_of = places;
     glass->kinds = kinds;
     glass->mask = mask;
     if (!ok)
@@ -309,7 +319,7 @@ static sg_status lay_out(sg_glass *glass, const sg_rows *rows, sg_dim *time_out,
             glass->ids[at] = real ? rows->tokens[r][t - shift] : 0;
             if (glass->types)
                 glass->kinds[at] = real && rows->types ? rows->types[r][t - shift] : 0;
-            glass->places[at] = real ? (int32_t)(t - shift + glass->past) : 0;
+            glass->places_of[at] = real ? (int32_t)(t - shift + glass->past) : 0;
             glass->mask[r * (time + glass->past) + glass->past + t] = real;
         }
         memset(glass->mask + r * (time + glass->past), 1, (size_t)glass->past);
@@ -359,11 +369,18 @@ static sg_status standard_feeds(sg_glass *glass, const sg_rows *rows, sg_dim tim
         for (int r = 0; glass->past == 0 && r < rows->n_rows; r++)
             glass->prompt[r] = rows->lengths[r];
         feeds[n++] = (sg_feed){glass->tokens, sg_tensor_of(SG_I32, 2, (sg_dim[]){batch, time}, glass->ids)};
-        feeds[n++] = (sg_feed){glass->positions, sg_tensor_of(SG_I32, 2, (sg_dim[]){batch, time}, glass->places)};
+        feeds[n++] = (sg_feed){glass->positions, sg_tensor_of(SG_I32, 2, (sg_dim[]){batch, time}, glass->places_of)};
         feeds[n++] = (sg_feed){glass->key_mask, sg_tensor_of(SG_BOOL, 2, (sg_dim[]){batch, time + glass->past}, glass->mask)};
         if (glass->types)
             feeds[n++] = (sg_feed){glass->types, sg_tensor_of(SG_I32, 2, (sg_dim[]){batch, time}, glass->kinds)};
-        w = (sg_edit_window){batch, time, glass->past, glass->places, glass->mask, glass->prompt, glass->step, n_images};
+        w = (sg_edit_window){.n_rows = batch,
+                             .time = time,
+                             .past = glass->past,
+                             .positions = glass->places_of,
+                             .real = glass->mask,
+                             .prompt = glass->prompt,
+                             .step = glass->step,
+                             .n_images = n_images};
     }
     for (int i = 0; i < glass->n_loras && (rows || !glass->tokens); i++)
         SG_TRY(strength_feed(glass, i, rows ? rows->n_rows : n_images, time, &feeds[n++], err));
@@ -447,8 +464,8 @@ sg_status sg_glass_extend(sg_glass *glass, const sg_rows *rows, int n_fetches, s
 {
     sg_dim time;
 
-    if (!glass->opts.capacity)
-        return sg_fail(err, SG_EARG, "this glass has no cache");
+    if (!glass->opts.capacity || glass->opts.apart)
+        return sg_fail(err, SG_EARG, "this glass has no cache%s", glass->opts.apart ? " whose rows go together" : "");
     if (rows->n_rows != glass->opts.n_rows)
         return sg_fail(err, SG_EARG, "%d rows for a cache of %lld", rows->n_rows, (long long)glass->opts.n_rows);
     for (int r = 1; r < rows->n_rows; r++)
@@ -476,4 +493,61 @@ sg_status sg_glass_extend(sg_glass *glass, const sg_rows *rows, int n_fetches, s
     glass->past += time;
     glass->step++;
     return SG_OK;
+}
+
+/* ---- rows at different lengths ---- */
+
+sg_status sg_glass_edit_apart(sg_glass *glass, int n, const sg_edit *edits, sg_error *err)
+{
+    if (glass->edits || glass->session || glass->planning)
+        return sg_fail(err, SG_EARG, "a glass is edited once, before it is run");
+    return sg_edits_splice_rows(&glass->edits, glass->g, glass->opts.n_rows, n, edits, err);
+}
+
+sg_state *sg_glass_state(sg_glass *glass)
+{
+    return glass->state;
+}
+
+sg_status sg_glass_run_apart(sg_glass *glass, const sg_apart *rows, int n_fetches, sg_value *const *fetches, sg_tensor *out,
+                             sg_error *err)
+{
+    const sg_dim n = rows->n_rows, tokens[2] = {n, rows->time}, keys[2] = {n, rows->keys};
+    const sg_edit_window w = {.n_rows = n,
+                              .time = rows->time,
+                              .positions = rows->positions,
+                              .real = rows->key_mask,
+                              .prompt = rows->prompts,
+                              .first = rows->first,
+                              .keys = rows->keys,
+                              .pasts = rows->pasts,
+                              .steps = rows->steps};
+    int n_feeds = 0;
+
+    SG_ASSERT(glass->opts.apart);
+    SG_TRY(sg_glass_ready(glass, err));
+    const struct {
+        sg_value *value;
+        sg_dtype dtype;
+        int n_dims;
+        const sg_dim *dims;
+        const void *data;
+    } all[MAX_STANDARD] = {{glass->tokens, SG_I32, 2, tokens, rows->tokens},
+                             {glass->positions, SG_I32, 2, tokens, rows->positions},
+                             {glass->reach, SG_I32, 2, tokens, rows->reach},
+                             {glass->places, SG_I32, 1, tokens, rows->places},
+                             {glass->key_mask, SG_BOOL, 2, keys, rows->key_mask},
+                             {glass->key_positions, SG_I32, 2, keys, rows->key_positions}};
+    for (int i = 0; i < MAX_STANDARD; i++)
+        if (all[i].value)
+            glass->feeds[n_feeds++] = (sg_feed){
+                all[i].value, sg_tensor_of(all[i].dtype, all[i].n_dims, all[i].dims, (void *)(uintptr_t)all[i].data)};
+    for (int i = 0; i < glass->n_loras; i++)
+        SG_TRY(strength_feed(glass, i, n, &glass->feeds[n_feeds++], err));
+    if (glass->edits)
+        SG_TRY(sg_edits_feeds(glass->edits, &w, glass->feeds + n_feeds, err));
+    n_feeds += sg_edits_n_feeds(glass->edits);
+    SG_TRY(sg_session_extent(glass->session, "keys", rows->keys, rows->most_keys, err));
+    SG_TRY(sg_session_extent(glass->session, "first", rows->first, SG_MAX(glass->opts.n_rows - 1, 1), err));
+    return sg_session_run(glass->session, n_feeds, glass->feeds, n_fetches, fetches, out, err);
 }

@@ -1,4 +1,4 @@
-/* Sampling the next token: temperature, then the k most likely, then the nucleus of mass p. */
+/* Sampling the next token: temperature, then the k most likely, then the nucleus of mass p, then what is near the likeliest. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -8,7 +8,7 @@
 
 sg_sample_opts sg_sample_defaults(void)
 {
-    return (sg_sample_opts){.temperature = 0, .top_k = 0, .top_p = 1};
+    return (sg_sample_opts){.temperature = 0, .top_k = 0, .top_p = 1, .min_p = 0};
 }
 
 static int by_weight(const void *a, const void *b)
@@ -50,6 +50,11 @@ int32_t sg_sample_next(const float *logits, int32_t n, sg_sample_opts opts, sg_r
         count = kept;
         total = sum;
     }
+    if (opts.min_p > 0) {
+        const double least = opts.min_p * scratch[0].weight;
+        while (count > 1 && scratch[count - 1].weight < least)
+            total -= scratch[--count].weight;
+    }
     double u = sg_rng_uniform(r) * total;
     for (int32_t i = 0; i + 1 < count; i++) {
         if (u < scratch[i].weight)
@@ -57,4 +62,14 @@ int32_t sg_sample_next(const float *logits, int32_t n, sg_sample_opts opts, sg_r
         u -= scratch[i].weight;
     }
     return scratch[count - 1].id;
+}
+
+void sg_penalise(float *logits, int32_t n, sg_penalties p, const int32_t *count, const uint8_t *seen)
+{
+    for (int32_t i = 0; i < n; i++) {
+        if (seen[i] && p.repetition != 1)
+            logits[i] = (float)(logits[i] > 0 ? (double)logits[i] / p.repetition : (double)logits[i] * p.repetition);
+        if (count[i])
+            logits[i] -= (float)(p.presence + p.frequency * count[i]);
+    }
 }

@@ -52,6 +52,37 @@ static void tokens_come_as_often_as_the_softmax_says(void **state)
     frequencies(logits, (sg_sample_opts){.temperature = half, .top_p = 0}, (double[]){0, 1, 0, 0, 0});
 }
 
+static void what_is_far_below_the_likeliest_is_left_out(void **state)
+{
+    (void)state;
+    /* 0.4, 0.3, 0.2, 0.06, 0.04: with min_p 0.3 the bound is 0.12 */
+    const double p[N] = {.4, .3, .2, .06, .04};
+    float logits[N];
+
+    for (int i = 0; i < N; i++)
+        logits[i] = (float)log(p[i]);
+    frequencies(logits, (sg_sample_opts){.temperature = 1, .top_p = 1, .min_p = .3},
+                (double[]){4. / 9, 3. / 9, 2. / 9, 0, 0});
+    frequencies(logits, (sg_sample_opts){.temperature = 1, .top_p = 1, .min_p = 1}, (double[]){1, 0, 0, 0, 0});
+    /* Of the two that top_k leaves both are near enough. */
+    frequencies(logits, (sg_sample_opts){.temperature = 1, .top_k = 2, .top_p = 1, .min_p = .3},
+                (double[]){4. / 7, 3. / 7, 0, 0, 0});
+}
+
+static void penalties_are_as_computed_by_hand(void **state)
+{
+    (void)state;
+    float logits[N] = {2, -1, 3, 0.5, -4};
+    const int32_t count[N] = {0, 2, 1, 0, 0};
+    const uint8_t seen[N] = {1, 1, 1, 0, 0};
+
+    sg_penalise(logits, N, (sg_penalties){.repetition = 1.25, .presence = .5, .frequency = .25}, count, seen);
+    CHECK_NEAR(logits[0], 1.6, 1e-6, 0);  /* 2 / 1.25: of the prompt alone */
+    CHECK_NEAR(logits[1], -2.25, 1e-6, 0); /* -1 * 1.25 - .5 - 2 * .25 */
+    CHECK_NEAR(logits[2], 1.65, 1e-6, 0); /* 3 / 1.25 - .5 - .25 */
+    CHECK(logits[3] == 0.5f && logits[4] == -4);
+}
+
 static void logits_that_are_infinite_are_chosen(void **state)
 {
     (void)state;
@@ -67,6 +98,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(at_temperature_0_the_likeliest_is_taken),
         cmocka_unit_test(tokens_come_as_often_as_the_softmax_says),
+        cmocka_unit_test(what_is_far_below_the_likeliest_is_left_out),
+        cmocka_unit_test(penalties_are_as_computed_by_hand),
         cmocka_unit_test(logits_that_are_infinite_are_chosen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

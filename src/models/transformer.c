@@ -21,7 +21,10 @@ typedef struct build {
     sg_value *is_long;       /* [batch,1,1,1] bool */
     sg_value *rotary_scale;  /* [d_head], with which what was turned is multiplied; NULL: nothing is */
     sg_value *variables[SG_N_WEIGHTS + 1]; /* of the layer at hand; the last, for weights that there never are, stays NULL */
-    sg_dim capacity, n_rows;
+    sg_cache_opts cache;
+    sg_dim first;            /* rows at different lengths: the first of the cache that is at hand */
+    sg_value *places;        /* and where in it the new keys go */
+    sg_value *key_positions; /* sliding: of what the cache holds */
 } build;
 
 static sg_value *name_in(build *b, sg_value *v, int layer, const char *what, const char *axes)
@@ -94,13 +97,20 @@ static sg_value *heads(build *b, sg_value *x, sg_dim n)
 /* Keys or values of all positions so far: the cache with the new ones written behind the past. */
 static sg_value *remember(build *b, sg_value *x, int layer, const char *what)
 {
+    const sg_cache_opts *c = &b->cache;
+    const sg_dim dims[4] = {c->n_rows, c->capacity, x->dims[2], x->dims[3]};
     char name[96];
 
-    if (!b->capacity)
+    if (!c->capacity)
         return x;
     snprintf(name, sizeof name, "blocks.%d.attn.cache_%s", layer, what);
-    sg_value *cache = sg_variable(b->g, name, x->dtype, 4,
-                                  (sg_dim[]){b->n_rows, b->capacity, b->info->n_kv_heads, b->info->d_head}, sg_init_constant(0));
+    sg_value *cache = sg_variable(b->g, name, c->apart && x->dtype == SG_F32 ? c->dtype : x->dtype, 4, dims,
+                                  sg_init_constant(0));
+    if (c->apart) {
+        sg_value *all = sg_assign_rows(b->g, cache, x, b->places, b->first);
+        all = sg_slice(b->g, all, 0, b->first, sg_dim_add(b->g, b->first, b->batch), 1);
+        return sg_cast(b->g, sg_slice(b->g, all, 1, 0, b->keys, 1), x->dtype);
+    }
     return sg_slice(b->g, sg_assign_slice(b->g, cache, x, 1, b->past), 1, 0, b->keys, 1);
 }
 
@@ -141,13 +151,13 @@ static sg_value *norm_heads(build *b, sg_value *x, sg_dim n, sg_weight_role w, i
     return heads(b, rms_norm(b, flat, w, name, "btd"), n);
 }
 
-static sg_value *turn(build *b, sg_value *x)
+static sg_value *turn(build *b, sg_value *x, sg_value *positions)
 {
     const sg_rope_layout layout = b->m->arch.rope_layout;
-    sg_value *y = sg_rope(b->g, x, b->positions, b->frequencies, layout);
+    sg_value *y = sg_rope(b->g, x, positions, b->frequencies, layout);
 
     if (b->longer) /* both, since rows of one batch may be short and long */
-        y = sg_where(b->g, b->is_long, sg_rope(b->g, x, b->positions, b->longer, layout), y);
+        y = sg_where(b->g, b->is_long, sg_rope(b->g, x, positions, b->longer, layout), y);
     return b->rotary_scale ? sg_mul(b->g, y, b->rotary_scale) : y;
 }
 
@@ -177,10 +187,14 @@ static sg_value *attention(build *b, sg_value *x, int layer)
         k = norm_heads(b, k, kv, SG_W_K_NORM, layer, "k_norm");
     }
     if (b->frequencies) {
-        q = name_in(b, turn(b, q), layer, "attn.hook_rot_q", "bthd");
-        k = name_in(b, turn(b, k), layer, "attn.hook_rot_k", "bthd");
+        q = name_in(b, turn(b, q, b->positions), layer, "attn.hook_rot_q", "bthd");
+        if (!b->key_positions)
+            k = name_in(b, turn(b, k, b->positions), layer, "attn.hook_rot_k", "bthd");
     }
-    k = sg_transpose(g, remember(b, k, layer, "k"), to_heads); /* [batch,kv,keys,d] */
+    k = remember(b, k, layer, "k");
+    if (b->frequencies && b->key_positions) /* places move as the cache slides: keys turn when they are read */
+        k = turn(b, k, b->key_positions);
+    k = sg_transpose(g, k, to_heads); /* [batch,kv,keys,d] */
     v = sg_transpose(g, remember(b, v, layer, "v"), to_heads);
     q = sg_transpose(g, q, to_heads);
     if (group > 1) { /* each key/value head serves `group` query heads */
@@ -300,6 +314,25 @@ static void rotary(build *b)
     sg_arena_free(arena);
 }
 
+static sg_value *input(build *b, const char *name, sg_dtype dtype, sg_dim n, const char *axes)
+{
+    return sg_name(b->g, sg_input(b->g, name, dtype, 2, (sg_dim[]){b->batch, n}), name, axes);
+}
+
+/* Rows at different lengths: keys up to a query's own, and, with `window`, no further back than that. */
+static sg_value *apart_mask(build *b, sg_value *reach, sg_dim window)
+{
+    sg_graph *g = b->g;
+    sg_value *places = sg_reshape(g, sg_iota(g, SG_I32, b->keys), 4, (sg_dim[]){1, 1, 1, b->keys});
+
+    if (!window)
+        return sg_less_equal(g, places, sg_reshape(g, reach, 4, (sg_dim[]){b->batch, 1, b->time, 1}));
+    sg_value *from = sg_sub(g, b->positions, sg_scalar(g, SG_I32, (double)window));
+    if (b->key_positions)
+        places = sg_reshape(g, b->key_positions, 4, (sg_dim[]){b->batch, 1, 1, b->keys});
+    return sg_greater(g, places, sg_reshape(g, from, 4, (sg_dim[]){b->batch, 1, b->time, 1}));
+}
+
 /* Which keys each position looks at, everywhere and in the layers that are windowed. */
 static void masks(build *b)
 {
@@ -309,13 +342,15 @@ static void masks(build *b)
     bool any = false;
 
     sg_value *mask = sg_reshape(g, b->key_mask, 4, (sg_dim[]){b->batch, 1, 1, b->keys});
-    sg_value *causal = sg_reshape(g, sg_causal_mask(g, b->time, b->keys), 4, dims);
+    sg_value *causal = b->cache.apart ? apart_mask(b, input(b, "reach", SG_I32, b->time, "bt"), 0)
+                                      : sg_reshape(g, sg_causal_mask(g, b->time, b->keys), 4, dims);
     b->visible = sg_name(g, sg_and(g, causal, mask), "visible", "bhts"); /* may be fed: rows that are trees, say */
     for (int layer = 0; layer < (int)b->info->n_layers; layer++)
         any |= sg_arch_windowed(arch, layer);
     if (!any)
         return;
-    sg_value *near = sg_reshape(g, sg_window_mask(g, b->time, b->keys, arch->window), 4, dims);
+    sg_value *near = b->cache.apart ? apart_mask(b, NULL, arch->window)
+                                    : sg_reshape(g, sg_window_mask(g, b->time, b->keys, arch->window), 4, dims);
     b->visible_local = sg_name(g, sg_and(g, near, b->visible), "visible_local", "bhts");
 }
 
@@ -333,15 +368,20 @@ static void loss(build *b, sg_value *logits)
     sg_name(g, sg_div(g, sg_sum_all(g, nll), count), "loss", "");
 }
 
-static sg_value *input(build *b, const char *name, sg_dtype dtype, sg_dim n, const char *axes)
+sg_cache_opts sg_cache_defaults(void)
 {
-    return sg_name(b->g, sg_input(b->g, name, dtype, 2, (sg_dim[]){b->batch, n}), name, axes);
+    return (sg_cache_opts){.capacity = 0, .n_rows = 1, .dtype = SG_F32};
 }
 
 sg_status sg_model_graph(sg_graph **out, const sg_model *m, sg_dim capacity, sg_dim n_rows, sg_error *err)
 {
+    return sg_model_cached_graph(out, m, (sg_cache_opts){.capacity = capacity, .n_rows = n_rows, .dtype = SG_F32}, err);
+}
+
+sg_status sg_model_cached_graph(sg_graph **out, const sg_model *m, sg_cache_opts cache, sg_error *err)
+{
     if (m->encoder) {
-        if (capacity)
+        if (cache.capacity)
             return sg_fail(err, SG_EARG, "%s is an encoder (%s), which has no cache and writes no text", m->info.path,
                            m->info.family);
         SG_TRY(sg_encoder_graph(out, m, err));
@@ -351,18 +391,25 @@ sg_status sg_model_graph(sg_graph **out, const sg_model *m, sg_dim capacity, sg_
         return adapted;
     }
     sg_graph *g = sg_graph_new();
+    const sg_dim capacity = cache.capacity;
 
     if (!g)
         return sg_fail(err, SG_ENOMEM, "out of memory for a graph");
-    build b = {.g = g, .m = m, .info = &m->info, .capacity = capacity, .n_rows = n_rows};
-    b.batch = capacity ? n_rows : sg_extent(g, "batch");
+    build b = {.g = g, .m = m, .info = &m->info, .cache = cache};
+    b.batch = capacity && !cache.apart ? cache.n_rows : sg_extent(g, "batch");
     b.time = sg_extent(g, "time");
-    b.past = capacity ? sg_extent(g, "past") : 0;
-    b.keys = sg_dim_add(g, b.past, b.time);
+    b.past = capacity && !cache.apart ? sg_extent(g, "past") : 0;
+    b.keys = cache.apart ? sg_extent(g, "keys") : sg_dim_add(g, b.past, b.time);
+    if (cache.apart) {
+        b.first = sg_extent(g, "first");
+        b.places = sg_name(g, sg_input(g, "places", SG_I32, 1, &b.batch), "places", "b");
+    }
 
     b.tokens = input(&b, "tokens", SG_I32, b.time, "bt");
     b.positions = input(&b, "positions", SG_I32, b.time, "bt");
     b.key_mask = input(&b, "key_mask", SG_BOOL, b.keys, "bs");
+    if (cache.sliding && !m->arch.learned_positions)
+        b.key_positions = input(&b, "key_positions", SG_I32, b.keys, "bs");
     masks(&b);
     declare(&b, -1);
     if (!m->arch.learned_positions)

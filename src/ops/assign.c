@@ -1,4 +1,4 @@
-/* Storing into variables: whole, or a slice along an axis. The result is the variable after the store. x may show
+/* Storing into variables: whole, a slice along an axis, or rows that each go to a place of their own. The result is the variable after the store. x may show
  * numbers of the variable itself, as when a cache is shifted. */
 #include <string.h>
 
@@ -108,4 +108,65 @@ sg_value *sg_assign_slice(sg_graph *g, sg_value *variable, sg_value *x, int axis
 {
     return sg_node(g, &sg_op_assign_slice, 2, (sg_value *const[]){variable, x},
                    &(sg_attrs){.n_i = 2, .i = {axis, start}});
+}
+
+/* ---- rows, each from a place of its own; attributes: first ---- */
+
+static sg_status infer_rows(sg_infer *s, sg_error *err)
+{
+    const sg_value *x = s->in[1], *at = s->in[2];
+
+    if (s->in[0]->op != &sg_op_variable)
+        return sg_infer_fail(s, err, SG_EARG, "%s is no variable", sg_value_name(s->in[0]));
+    sg_infer_like(s, 0);
+    if (x->dtype != SG_F32 && x->dtype != s->dtype)
+        return sg_infer_fail(s, err, SG_ETYPE, "the types differ");
+    if (!sg_dtype_is_float(s->dtype))
+        return sg_infer_fail(s, err, SG_ETYPE, "a variable of floats was wanted");
+    if (at->dtype != SG_I32 || at->n_dims != 1)
+        return sg_infer_fail(s, err, SG_ETYPE, "wanted i32 places, one for each row");
+    if (x->n_dims != s->n_dims || s->n_dims < 2 || at->dims[0] != x->dims[0])
+        return sg_infer_fail(s, err, SG_ESHAPE, "wanted rows of positions, and a place for each row");
+    for (int k = 2; k < s->n_dims; k++)
+        if (x->dims[k] != s->dims[k])
+            return sg_infer_fail(s, err, SG_ESHAPE, "the shapes differ behind rows and positions");
+    return SG_OK;
+}
+
+static sg_status run_rows(const sg_kernel_args *k, sg_error *err)
+{
+    const sg_view *x = k->in[1];
+    const int32_t *places = k->in[2]->data;
+    const sg_dim first = k->i[0], rows = x->dims[0], time = x->dims[1], room = k->out->dims[1];
+    sg_dim each = 1;
+
+    for (int a = 2; a < x->n_dims; a++)
+        each *= x->dims[a];
+    if (first < 0 || first + rows > k->out->dims[0])
+        return sg_fail(err, SG_ESHAPE, "assign_rows: %lld rows from %lld do not fit the %lld that there are",
+                       (long long)rows, (long long)first, (long long)k->out->dims[0]);
+    for (sg_dim r = 0; r < rows; r++)
+        if (places[r] < 0 || time > room - places[r])
+            return sg_fail(err, SG_ESHAPE, "assign_rows: row %lld: %lld elements at %d do not fit the %lld of axis 1",
+                           (long long)r, (long long)time, places[r], (long long)room);
+    for (sg_dim r = 0; r < rows; r++)
+        sg_convert(sg_view_at(k->out, ((first + r) * room + places[r]) * each), k->out->dtype,
+                   sg_view_at(x, r * time * each), x->dtype, time * each);
+    return SG_OK;
+}
+
+const sg_op sg_op_assign_rows = {
+    .name = "assign_rows",
+    .min_in = 3,
+    .max_in = 3,
+    .flags = SG_OP_STATE | SG_OP_ALIAS,
+    .changes = 1,
+    .infer = infer_rows,
+    .run = run_rows,
+};
+
+sg_value *sg_assign_rows(sg_graph *g, sg_value *variable, sg_value *x, sg_value *places, sg_dim first)
+{
+    return sg_node(g, &sg_op_assign_rows, 3, (sg_value *const[]){variable, x, places},
+                   &(sg_attrs){.n_i = 1, .i = {first}});
 }

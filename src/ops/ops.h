@@ -9,4 +9,11 @@
 #include "ops/ops.def"
 #undef SG_OP
 
+/* Products of at most so many rows, by a kernel whose rows do not depend on how many there are (matmul_rows.c). in[2], if
+ * there is one, is added to each row. */
+#define SG_MATMUL_FEW_ROWS 16
+bool sg_matmul_rows_fit(const sg_kernel_args *k);
+sg_status sg_matmul_rows(const sg_kernel_args *k, sg_error *err);
+sg_status sg_matmul_rows_turned(const sg_kernel_args *k, sg_error *err); /* b transposed */
+
 #endif
