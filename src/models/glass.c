@@ -543,7 +543,7 @@ sg_status sg_glass_run_apart(sg_glass *glass, const sg_apart *rows, int n_fetche
             glass->feeds[n_feeds++] = (sg_feed){
                 all[i].value, sg_tensor_of(all[i].dtype, all[i].n_dims, all[i].dims, (void *)(uintptr_t)all[i].data)};
     for (int i = 0; i < glass->n_loras; i++)
-        SG_TRY(strength_feed(glass, i, n, &glass->feeds[n_feeds++], err));
+        SG_TRY(strength_feed(glass, i, n, tokens[1], &glass->feeds[n_feeds++], err));
     if (glass->edits)
         SG_TRY(sg_edits_feeds(glass->edits, &w, glass->feeds + n_feeds, err));
     n_feeds += sg_edits_n_feeds(glass->edits);
