@@ -643,8 +643,11 @@ static sg_status replace_all(sg_edits *es, sg_dim row, int n, const sg_edit *edi
     }
     for (int i = 0; i < n && status == SG_OK; i++)
         status = replace(&es->splices[i], &es->splices[i].rows[row], i, &edits[i], err);
-    for (int i = 0; i < n; i++)
-        es->splices[i].rows[row].open = status == SG_OK;
+    for (int i = 0; i < n && status == SG_OK; i++) {
+        es->splices[i].rows[row].open = true;
+        if (!es->n_rows) /* the list before this one is not needed any longer */
+            es->splices[i].e = edits[i];
+    }
     sg_str_free(&was);
     sg_str_free(&is);
     return status;
@@ -676,8 +679,10 @@ sg_status sg_edits_copy_row(sg_edits *es, sg_dim from, sg_dim to, sg_error *err)
 void sg_edits_clear_row(sg_edits *es, sg_dim row)
 {
     SG_ASSERT(!es || (row >= 0 && row < es->n_rows));
-    for (int i = 0; es && i < es->n; i++)
+    for (int i = 0; es && i < es->n; i++) { /* what was borrowed may go */
         es->splices[i].rows[row].open = false;
+        es->splices[i].rows[row].e = es->splices[i].e;
+    }
 }
 
 int sg_edits_n_feeds(const sg_edits *es)

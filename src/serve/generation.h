@@ -1,12 +1,15 @@
-/* Writing on from a prompt, for the doors: sampling, stop texts, log-probabilities, edits, values fetched beside.
+/* Writing on from a prompt, for the doors: what generate.h writes, with edits, values fetched beside, and a client who
+ * may leave.
  *
  *     generation g = {0};
- *     SG_TRY(generation_run(&g, &ask, err)); // tells ask.tell as it goes
- *     ... g.text, g.tokens, g.reason ...
+ *     SG_TRY(generation_run(&g, &ask, NULL, err)); // tells ask.tell as it goes
+ *     ... g.w.text, g.w.tokens, g.w.reason ...
  *     generation_free(&g);
  *
- * What comes out depends on the ask alone, whatever else runs: a glass has one owner, and the numbers drawn are those
- * of (seed, stream). With stream 0 they are those of `sightglass generate --seed`. */
+ * What comes out depends on the ask alone, whatever else runs: requests are rows of a batch (batches.h), and the
+ * numbers drawn are those of (seed, stream). With stream 0 they are those of `sightglass generate --seed`. Who asks for
+ * values beside the text, or for the log-probabilities of the prompt, has a glass alone, and so have edits that a batch
+ * does not take. */
 #ifndef SG_SERVE_GENERATION_H
 #define SG_SERVE_GENERATION_H
 
@@ -14,35 +17,18 @@
 
 #include "serve/fetched.h"
 #include "serve/models.h"
-#include "sightglass/sample.h"
+#include "sightglass/generate.h"
 
-enum { GENERATION_MOST_STOPS = 6, GENERATION_MOST_TOP = 20, GENERATION_MOST_BIASES = 1024 };
+enum { GENERATION_MOST_BIASES = 1024 };
 
 typedef struct generation generation;
-
-typedef struct generation_bias {
-    int32_t token;
-    double add; /* to its logit */
-} generation_bias;
 
 typedef struct generation_ask {
     serve_models *models;
     const char *model;
     sg_dim n; /* tokens of the prompt */
     const int32_t *tokens;
-    sg_dim most; /* tokens to write; the end of the context may come first */
-    sg_sample_opts sample;
-    uint64_t seed;
-    uint32_t stream;
-    double presence, frequency; /* taken off a logit once its token was written, and as often as it was */
-    int n_biases;
-    const generation_bias *biases;
-    int n_top;   /* likeliest tokens told beside each one written, with log-probabilities; -1: neither */
-    bool echo;   /* the prompt comes first, in text, tokens and log-probabilities */
-    int n_stops; /* what ends the text, and is no part of it */
-    const char *stops[GENERATION_MOST_STOPS];
-    bool ends_at_eos;            /* at the model's own end of text (true) */
-    bool trim;                   /* blanks at the text's beginning are left out */
+    sg_generate_opts write;      /* of which edits are not looked at */
     const json_t *edits, *fetch; /* NULL: none */
     int n_choices;               /* that are asked for in all, for the bounds of what is fetched */
     const atomic_bool *gone;     /* NULL: nobody leaves */
@@ -51,30 +37,12 @@ typedef struct generation_ask {
     sg_status (*tell)(void *context, const generation *g, size_t text, int token, int step, bool last, sg_error *err);
     void *context;
 } generation_ask;
-generation_ask generation_defaults(void);
-
-typedef struct generation_guess {
-    int32_t token;
-    double logprob; /* natural logarithm; of the model's own distribution, before temperature, bias and penalties */
-} generation_guess;
-
-typedef struct generation_token {
-    int32_t id;
-    double logprob;   /* NaN: the first of all, or not asked for */
-    size_t text, end; /* where its text lies, in bytes */
-    int n_top;
-    generation_guess *top; /* likeliest first; the token itself is not among them where it is not so likely */
-} generation_token;
+generation_ask generation_defaults(void); /* 16 tokens */
 
 struct generation {
-    sg_str text; /* what is certain */
-    int n_tokens, capacity;
-    generation_token *tokens; /* with those of the prompt if it is echoed */
-    sg_dim n_written;
-    const char *reason; /* "stop" or "length"; NULL while it goes on */
-    fetched *fetched;   /* NULL: nothing was asked for */
+    sg_generation w;  /* its reason is "stop" or "length" */
+    fetched *fetched; /* NULL: nothing was asked for */
     const char *backend;
-    double first; /* seconds to the first token */
 };
 
 /* SG_EARG, SG_EFORMAT, SG_ESHAPE: what is wrong with the ask, its edits or its fetch; *field says which where one is to

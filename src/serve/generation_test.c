@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "serve/batches.h"
 #include "serve/generation.h"
 
 static const int32_t game[4] = {9, 8, 2, 3};
@@ -44,8 +45,8 @@ static sg_status listen(void *context, const generation *g, size_t text, int tok
 
     (void)err;
     l->in_order &= text == l->text && token == l->token && step == l->step;
-    l->text = g->text.bytes;
-    l->token = g->n_tokens;
+    l->text = g->w.bytes;
+    l->token = g->w.n_tokens;
     l->step = fetched_steps(g->fetched);
     l->calls++;
     l->last += last;
@@ -67,10 +68,10 @@ static void pieces_follow_one_another(void **state)
     ask.tell = listen;
     ask.context = &l;
     ask.fetch = fetch;
-    ask.most = 6;
+    ask.write.most = 6;
     CHECK_OK(generation_run(&g, &ask, NULL, &err), &err);
-    CHECK(l.in_order && l.last == 1 && l.calls == 7 && l.token == 6 && l.step == 6);
-    CHECK(g.n_written == 6 && strcmp(g.reason, "length") == 0 && g.text.bytes == l.text);
+    CHECK(l.in_order && l.last == 1 && l.calls == 6 && l.token == 6 && l.step == 6);
+    CHECK(g.w.n_written == 6 && strcmp(g.w.reason, "length") == 0 && g.w.bytes == l.text);
     generation_free(&g);
     json_decref(fetch);
     serve_models_free(models);
@@ -89,13 +90,15 @@ static void who_leaves_is_not_written_for(void **state)
     ask.context = &l;
     ask.gone = &l.gone;
     CHECK_STATUS(generation_run(&g, &ask, NULL, &err), SG_ECANCELLED);
-    CHECK(g.n_written == 3 && l.last == 0);
+    CHECK(g.w.n_written == 3 && l.last == 0);
     generation_free(&g);
-    /* Its glass went back and begins anew. */
-    CHECK(serve_glass_counted(models).n == 1);
+    /* Its row went back and begins anew. */
+    serve_batches *batches = serve_models_batches(models);
+    CHECK(serve_batches_counted(batches).n == 1 && serve_batches_counted(batches).rows == 0);
     l = (listener){.in_order = true};
     CHECK_OK(generation_run(&g, &ask, NULL, &err), &err);
-    CHECK(g.n_written == 16 && serve_glass_counted(models).made == 1);
+    CHECK(g.w.n_written == 16 && serve_batches_counted(batches).made == 1 &&
+          serve_batches_counted(batches).joined == 2);
     generation_free(&g);
     serve_models_free(models);
 }
@@ -111,23 +114,23 @@ static void what_stops_is_held_back_until_it_is_certain(void **state)
     sg_error err;
 
     CHECK_OK(generation_run(&whole, &ask, NULL, &err), &err);
-    CHECK(whole.text.bytes == 16 * 3); /* " d2" sixteen times */
+    CHECK(whole.w.bytes == 16 * 3); /* " d2" sixteen times */
     /* The fourth and fifth words end it; the fourth alone is not shown before the fifth is known. */
-    snprintf(stop, sizeof stop, "%.6s", whole.text.text + 9);
-    ask.stops[0] = stop;
-    ask.n_stops = 1;
+    snprintf(stop, sizeof stop, "%.6s", whole.w.text + 9);
+    ask.write.stops[0] = stop;
+    ask.write.n_stops = 1;
     ask.tell = listen;
     ask.context = &l;
     CHECK_OK(generation_run(&g, &ask, NULL, &err), &err);
-    CHECK(g.text.bytes == 9 && strncmp(g.text.text, whole.text.text, 9) == 0 && strcmp(g.reason, "stop") == 0);
-    CHECK(g.n_tokens == 3 && g.n_written == 5 && l.in_order && l.last == 1);
+    CHECK(g.w.bytes == 9 && strncmp(g.w.text, whole.w.text, 9) == 0 && strcmp(g.w.reason, "stop") == 0);
+    CHECK(g.w.n_tokens == 3 && g.w.n_written == 5 && l.in_order && l.last == 1);
     generation_free(&g);
     /* A stop that never comes holds back what may be its beginning, and lets it go at the end. */
-    snprintf(stop, sizeof stop, "%.3szz", whole.text.text + 45);
+    snprintf(stop, sizeof stop, "%.3szz", whole.w.text + 45);
     l = (listener){.in_order = true};
     CHECK_OK(generation_run(&g, &ask, NULL, &err), &err);
-    assert_string_equal(g.text.text, whole.text.text);
-    CHECK(g.n_tokens == 16 && l.token == 16 && l.in_order);
+    assert_string_equal(g.w.text, whole.w.text);
+    CHECK(g.w.n_tokens == 16 && l.token == 16 && l.in_order);
     generation_free(&g);
     generation_free(&whole);
     serve_models_free(models);
@@ -152,14 +155,14 @@ static void running_out_of_memory_is_reported(void **state)
         if (status == SG_OK)
             status = serve_models_add(models, SG_SOURCE_DIR "/models/othello6", &err);
         generation_ask ask = ask_of(models);
-        ask.most = 3;
-        ask.n_top = 2;
-        ask.echo = true;
+        ask.write.most = 3;
+        ask.write.n_top = 2;
+        ask.write.echo = true;
         ask.edits = edits;
         ask.fetch = fetch;
-        ask.stops[0] = "zz";
-        ask.n_stops = 1;
-        ask.frequency = 1;
+        ask.write.stops[0] = "zz";
+        ask.write.n_stops = 1;
+        ask.write.frequency = 1;
         if (status == SG_OK)
             status = generation_run(&g, &ask, NULL, &err);
         const bool fired = sg_faults_end();

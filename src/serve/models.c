@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "sightglass/hub.h"
+#include "serve/batches.h"
 #include "sightglass/ops.h"
 
 typedef struct entry {
@@ -36,6 +37,7 @@ struct serve_models {
     int n_entries;
     pthread_mutex_t lock;
     kept *waiting; /* given back last first */
+    serve_batches *batches;
     serve_glass_count count;
 };
 
@@ -54,8 +56,18 @@ sg_status serve_models_new(serve_models **out, serve_models_opts opts, sg_error 
         return sg_fail(err, SG_ENOMEM, "out of memory for models");
     }
     models->opts = opts;
+    const sg_status status = serve_batches_new(&models->batches, models, opts.most_glasses, opts.most_bytes, err);
+    if (status != SG_OK) {
+        serve_models_free(models);
+        return status;
+    }
     *out = models;
     return SG_OK;
+}
+
+serve_batches *serve_models_batches(const serve_models *models)
+{
+    return models->batches;
 }
 
 static void end(kept *k)
@@ -93,6 +105,7 @@ void serve_models_free(serve_models *models)
 {
     if (!models)
         return;
+    serve_batches_free(models->batches);
     end_all(models->waiting);
     for (int i = 0; i < models->n_entries; i++)
         end_entry(models->entries[i]);
@@ -418,6 +431,20 @@ static sg_status fill_edits(serve_models *models, const char *model, sg_edit_lis
     const sg_status status = sg_glass_sources(plain->glass, list, err);
     serve_glass_give(plain, status == SG_OK);
     return status;
+}
+
+sg_status serve_edits_read(sg_edit_list **out, serve_models *models, const char *model, const json_t *edits, sg_error *err)
+{
+    sg_edit_list *list = NULL;
+
+    SG_TRY(read_edits(&list, edits, err));
+    const sg_status status = fill_edits(models, model, list, err);
+    if (status != SG_OK) {
+        sg_edit_list_free(list);
+        return status;
+    }
+    *out = list;
+    return SG_OK;
 }
 
 /* Room for a few more than asked: requests of about one length share a glass. */

@@ -89,6 +89,13 @@ serve_glass_count serve_glass_counted(serve_models *models);
 enum { SERVE_MOST_EDITS = 64 };
 sg_status serve_check_edits(const json_t *edits, sg_error *err) SG_MUST_CHECK;
 
+/* The edits of a request, what they take from other runs filled in. */
+sg_status serve_edits_read(sg_edit_list **out, serve_models *models, const char *model, const json_t *edits,
+                           sg_error *err) SG_MUST_CHECK;
+
+/* Texts of several requests in one run: batches.h. */
+struct serve_batches *serve_models_batches(const serve_models *models);
+
 /* ---- of a server ---- */
 
 /* The part "models": the folders that the server was started with. */

@@ -70,19 +70,21 @@ static sg_status read_options(hatch *h, sg_error *err)
     double top_k = 40, most = USUAL_TOKENS;
     uint32_t word = 0;
 
-    a->sample.temperature = 0.8;
-    a->sample.top_p = 0.9;
-    SG_TRY(number(h, "temperature", 0, 100, &a->sample.temperature, err));
-    SG_TRY(number(h, "top_p", 0, 1, &a->sample.top_p, err));
+    a->write.sample.temperature = 0.8;
+    a->write.sample.top_p = 0.9;
+    SG_TRY(number(h, "temperature", 0, 100, &a->write.sample.temperature, err));
+    SG_TRY(number(h, "top_p", 0, 1, &a->write.sample.top_p, err));
     SG_TRY(number(h, "top_k", 0, INT32_MAX, &top_k, err));
+    SG_TRY(number(h, "min_p", 0, 1, &a->write.sample.min_p, err));
+    SG_TRY(number(h, "repeat_penalty", 0.01, 100, &a->write.repetition, err));
     SG_TRY(number(h, "num_predict", -2, INT32_MAX, &most, err));
-    SG_TRY(number(h, "presence_penalty", -100, 100, &a->presence, err));
-    SG_TRY(number(h, "frequency_penalty", -100, 100, &a->frequency, err));
-    a->sample.top_k = (int)top_k;
-    a->most = most < 0 ? sg_model_get_info(h->model)->n_context : (sg_dim)most; /* -1: without end, -2: the context */
+    SG_TRY(number(h, "presence_penalty", -100, 100, &a->write.presence, err));
+    SG_TRY(number(h, "frequency_penalty", -100, 100, &a->write.frequency, err));
+    a->write.sample.top_k = (int)top_k;
+    a->write.most = most < 0 ? sg_model_get_info(h->model)->n_context : (sg_dim)most; /* -1: without end, -2: the context */
     if (!seed && getrandom(&word, sizeof word, 0) != (ssize_t)sizeof word)
         word = (uint32_t)time(NULL);
-    a->seed = seed ? (uint64_t)json_integer_value(seed) : word;
+    a->write.seed = seed ? (uint64_t)json_integer_value(seed) : word;
     const size_t n = json_is_array(stop) ? json_array_size(stop) : stop ? 1 : 0;
     for (size_t i = 0; i < n; i++) {
         const char *text = json_string_value(json_is_array(stop) ? json_array_get(stop, i) : stop);
@@ -90,7 +92,7 @@ static sg_status read_options(hatch *h, sg_error *err)
             serve_reply_param(h->reply, "options.stop");
             return sg_fail(err, SG_EARG, "options.stop: up to 4 texts of 1 to 1000 bytes were wanted");
         }
-        a->stops[a->n_stops++] = text;
+        a->write.stops[a->write.n_stops++] = text;
     }
     return SG_OK;
 }
@@ -108,8 +110,8 @@ static sg_status read_prompt(hatch *h, sg_error *err)
     } else if (h->chat) {
         status = transcript_read(field(h, "messages"), &text, where, err);
         for (int i = 0; i < TRANSCRIPT_STOPS; i++)
-            h->ask.stops[h->ask.n_stops++] = transcript_stops[i];
-        h->ask.trim = true;
+            h->ask.write.stops[h->ask.write.n_stops++] = transcript_stops[i];
+        h->ask.write.trim = true;
     } else {
         sg_str_printf(&text, "%s%s%s", system ? system : "", system && *system ? "\n" : "", prompt ? prompt : "");
     }
@@ -173,7 +175,7 @@ static sg_status tell(void *context, const generation *g, size_t text, int token
     (void)token;
     (void)step;
     (void)last;
-    return g->text.bytes > text ? send(h, piece(h, g->text.text + text, false), err) : SG_OK;
+    return g->w.bytes > text ? send(h, piece(h, g->w.text + text, false), err) : SG_OK;
 }
 
 static json_int_t nanoseconds(double seconds)
@@ -184,12 +186,12 @@ static json_int_t nanoseconds(double seconds)
 static sg_status finish(hatch *h, const generation *g, sg_error *err)
 {
     const double now = sg_now();
-    json_t *end = piece(h, h->stream || !g->text.text ? "" : g->text.text, true);
+    json_t *end = piece(h, h->stream || !g->w.text ? "" : g->w.text, true);
     json_t *more =
-        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "done_reason", g->reason, "total_duration",
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "done_reason", g->w.reason, "total_duration",
                   nanoseconds(now - h->began), "load_duration", nanoseconds(h->loaded - h->began), "prompt_eval_count",
-                  (json_int_t)h->prompt.n, "prompt_eval_duration", nanoseconds(g->first), "eval_count",
-                  (json_int_t)g->n_written, "eval_duration", nanoseconds(now - h->loaded - g->first));
+                  (json_int_t)h->prompt.n, "prompt_eval_duration", nanoseconds(g->w.first), "eval_count",
+                  (json_int_t)g->w.n_written, "eval_duration", nanoseconds(now - h->loaded - g->w.first));
 
     if (!end || !more || json_object_update(end, more) != 0) {
         json_decref(end);
@@ -232,7 +234,7 @@ static sg_status write_on(hatch *h, sg_error *err)
     sg_status status = generation_run(&g, &h->ask, &at, err);
     if (status != SG_OK && at)
         serve_reply_param(h->reply, "%s", at);
-    serve_count(h->s, SERVE_COUNT_tokens, (double)g.n_written);
+    serve_count(h->s, SERVE_COUNT_tokens, (double)g.w.n_written);
     if (status == SG_OK)
         status = finish(h, &g, err);
     else if (h->opened && status != SG_ECANCELLED && err)

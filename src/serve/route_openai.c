@@ -26,7 +26,7 @@ typedef struct door {
     int n; /* choices for each prompt */
     int n_prompts;
     sg_tokens *prompts;
-    generation_bias *biases;
+    sg_bias *biases;
     generation_ask ask; /* what all choices share */
     char id[48], fingerprint[32];
     json_int_t created;
@@ -115,7 +115,7 @@ static sg_status read_stops(door *d, sg_error *err)
         const char *text = json_string_value(json_is_array(v) ? json_array_get(v, i) : v);
         if (!text || !*text || strlen(text) > 1000)
             return wrong(d, err, "stop", "a text of 1 to 1000 bytes was wanted");
-        d->ask.stops[d->ask.n_stops++] = text;
+        d->ask.write.stops[d->ask.write.n_stops++] = text;
     }
     return SG_OK;
 }
@@ -141,9 +141,9 @@ static sg_status read_biases(door *d, sg_error *err)
         if (*end || end == key || id < 0 || id > INT32_MAX || !(fabs(add) <= 1000))
             return wrong(d, err, "logit_bias", "\"%.40s\": a token's number and a bias from -1000 to 1000 were wanted",
                          key);
-        d->biases[d->ask.n_biases++] = (generation_bias){(int32_t)id, add};
+        d->biases[d->ask.write.n_biases++] = (sg_bias){(int32_t)id, add};
     }
-    d->ask.biases = d->biases;
+    d->ask.write.biases = d->biases;
     return SG_OK;
 }
 
@@ -153,14 +153,14 @@ static sg_status read_logprobs(door *d, sg_error *err)
     json_int_t n = -1;
 
     if (!d->chat) {
-        SG_TRY(whole(d, "logprobs", 0, GENERATION_MOST_TOP, &n, err));
+        SG_TRY(whole(d, "logprobs", 0, SG_MOST_TOP, &n, err));
     } else {
         n = json_is_true(v) ? 0 : -1;
         if (field(d, "top_logprobs") && n < 0)
             return wrong(d, err, "top_logprobs", "only together with logprobs: true");
-        SG_TRY(whole(d, "top_logprobs", 0, GENERATION_MOST_TOP, &n, err));
+        SG_TRY(whole(d, "top_logprobs", 0, SG_MOST_TOP, &n, err));
     }
-    d->ask.n_top = (int)n;
+    d->ask.write.n_top = (int)n;
     return SG_OK;
 }
 
@@ -169,29 +169,31 @@ static sg_status read_sampling(door *d, sg_error *err)
     json_int_t n = 1, top_k = 0, seed = 0, best_of = 0, most = d->chat ? -1 : 16;
     generation_ask *a = &d->ask;
 
-    a->sample.temperature = 1; /* as there */
-    SG_TRY(real(d, "temperature", 0, 100, &a->sample.temperature, err));
-    SG_TRY(real(d, "top_p", 0, 1, &a->sample.top_p, err));
+    a->write.sample.temperature = 1; /* as there */
+    SG_TRY(real(d, "temperature", 0, 100, &a->write.sample.temperature, err));
+    SG_TRY(real(d, "top_p", 0, 1, &a->write.sample.top_p, err));
     SG_TRY(whole(d, "top_k", 0, INT32_MAX, &top_k, err));
-    SG_TRY(real(d, "presence_penalty", -100, 100, &a->presence, err));
-    SG_TRY(real(d, "frequency_penalty", -100, 100, &a->frequency, err));
+    SG_TRY(real(d, "min_p", 0, 1, &a->write.sample.min_p, err));
+    SG_TRY(real(d, "repetition_penalty", 0.01, 100, &a->write.repetition, err));
+    SG_TRY(real(d, "presence_penalty", -100, 100, &a->write.presence, err));
+    SG_TRY(real(d, "frequency_penalty", -100, 100, &a->write.frequency, err));
     SG_TRY(whole(d, "n", 1, MOST_CHOICES, &n, err));
     SG_TRY(whole(d, "best_of", 1, MOST_CHOICES, &best_of, err));
     if (best_of > n)
         return wrong(d, err, "best_of", "not supported by this server beyond n");
     SG_TRY(whole(d, "max_tokens", 0, INT32_MAX, &most, err));
     SG_TRY(whole(d, "max_completion_tokens", 0, INT32_MAX, &most, err));
-    a->most = most;
-    a->sample.top_k = (int)top_k;
+    a->write.most = most;
+    a->write.sample.top_k = (int)top_k;
     d->n = (int)n;
     if (field(d, "seed")) {
         SG_TRY(whole(d, "seed", INT64_MIN, INT64_MAX, &seed, err));
-        a->seed = (uint64_t)seed;
+        a->write.seed = (uint64_t)seed;
     } else {
         uint32_t word = 0;
         if (getrandom(&word, sizeof word, 0) != (ssize_t)sizeof word)
             word = (uint32_t)time(NULL);
-        a->seed = word; /* told in the answer, which can so be had again */
+        a->write.seed = word; /* told in the answer, which can so be had again */
     }
     return SG_OK;
 }
@@ -207,7 +209,7 @@ static sg_status read_options(door *d, sg_error *err)
     d->stream_usage = json_is_true(json_object_get(field(d, "stream_options"), "include_usage"));
     if (d->stream_usage && !d->stream)
         return wrong(d, err, "stream_options", "only together with stream: true");
-    d->ask.echo = json_is_true(field(d, "echo"));
+    d->ask.write.echo = json_is_true(field(d, "echo"));
     d->ask.edits = field(d, "edits");
     d->ask.fetch = field(d, "fetch");
     return SG_OK;
@@ -284,10 +286,10 @@ static sg_status read_messages(door *d, sg_error *err)
         return wrong(d, err, "messages", "%lld tokens, the model's context is %lld", (long long)d->prompts[0].n,
                      (long long)n_context);
     for (int i = 0; i < TRANSCRIPT_STOPS; i++)
-        d->ask.stops[d->ask.n_stops++] = transcript_stops[i];
-    d->ask.trim = true;
-    if (d->ask.most < 0)
-        d->ask.most = CHAT_TOKENS;
+        d->ask.write.stops[d->ask.write.n_stops++] = transcript_stops[i];
+    d->ask.write.trim = true;
+    if (d->ask.write.most < 0)
+        d->ask.write.most = CHAT_TOKENS;
     return SG_OK;
 }
 
@@ -312,14 +314,14 @@ static json_t *completion_logprobs(const door *d, const generation *g, int from)
 {
     json_t *tokens = json_array(), *logprobs = json_array(), *tops = json_array(), *offsets = json_array();
 
-    for (int i = from; i < g->n_tokens; i++) {
-        const generation_token *t = &g->tokens[i];
+    for (int i = from; i < g->w.n_tokens; i++) {
+        const sg_written *t = &g->w.tokens[i];
         json_array_append_new(tokens, token_json(d, t->id));
         json_array_append_new(logprobs, isnan(t->logprob) ? json_null() : logprob_json(t->logprob));
         json_array_append_new(offsets, json_integer((json_int_t)t->text));
-        json_t *top = isnan(t->logprob) || d->ask.n_top == 0 ? json_null() : json_object();
+        json_t *top = isnan(t->logprob) || d->ask.write.n_top == 0 ? json_null() : json_object();
         for (int k = 0; k <= t->n_top && json_is_object(top); k++) { /* and itself; where two read alike the likelier */
-            const generation_guess guess = k < t->n_top ? t->top[k] : (generation_guess){t->id, t->logprob};
+            const sg_guess guess = k < t->n_top ? t->top[k] : (sg_guess){t->id, t->logprob};
             char *text = prompt_token(d->model, guess.token);
             if (text && !json_object_get(top, text))
                 json_object_set_new(top, text, logprob_json(guess.logprob));
@@ -357,8 +359,8 @@ static json_t *chat_logprobs(const door *d, const generation *g, int from)
 {
     json_t *content = json_array();
 
-    for (int i = from; i < g->n_tokens; i++) {
-        const generation_token *t = &g->tokens[i];
+    for (int i = from; i < g->w.n_tokens; i++) {
+        const sg_written *t = &g->w.tokens[i];
         json_t *one = one_logprob(d, t->id, t->logprob), *tops = json_array();
         for (int k = 0; k < t->n_top; k++)
             json_array_append_new(tops, one_logprob(d, t->top[k].token, t->top[k].logprob));
@@ -371,7 +373,7 @@ static json_t *chat_logprobs(const door *d, const generation *g, int from)
 
 static json_t *logprobs_json(const door *d, const generation *g, int from)
 {
-    if (d->ask.n_top < 0)
+    if (d->ask.write.n_top < 0)
         return json_null();
     return d->chat ? chat_logprobs(d, g, from) : completion_logprobs(d, g, from);
 }
@@ -387,7 +389,7 @@ static json_t *usage_json(const door *d)
 static json_t *origin_json(const door *d)
 {
     return json_pack("{s:s, s:s, s:s, s:I, s:f, s:f}", "where", "server", "backend", d->backend ? d->backend : "none",
-                     "model", d->ask.model, "seed", (json_int_t)d->ask.seed, "seconds", sg_now() - d->began,
+                     "model", d->ask.model, "seed", (json_int_t)d->ask.write.seed, "seconds", sg_now() - d->began,
                      "first_token_seconds", d->first);
 }
 
@@ -442,8 +444,8 @@ static sg_status send_role(door *d, sg_error *err)
 static sg_status tell(void *context, const generation *g, size_t text, int token, int step, bool last, sg_error *err)
 {
     door *d = context;
-    const char *piece = g->text.text ? g->text.text + text : "";
-    const bool more = *piece || g->n_tokens > token || fetched_steps(g->fetched) > step;
+    const char *piece = g->w.text ? g->w.text + text : "";
+    const bool more = *piece || g->w.n_tokens > token || fetched_steps(g->fetched) > step;
 
     if (d->chat && text == 0 && token == 0 && step == 0)
         SG_TRY(send_role(d, err));
@@ -461,25 +463,25 @@ static sg_status tell(void *context, const generation *g, size_t text, int token
     return send_piece(
         d,
         d->chat
-            ? json_pack("{s:i, s:{}, s:n, s:s}", "index", d->index, "delta", "logprobs", "finish_reason", g->reason)
-            : json_pack("{s:i, s:s, s:n, s:s}", "index", d->index, "text", "", "logprobs", "finish_reason", g->reason),
+            ? json_pack("{s:i, s:{}, s:n, s:s}", "index", d->index, "delta", "logprobs", "finish_reason", g->w.reason)
+            : json_pack("{s:i, s:s, s:n, s:s}", "index", d->index, "text", "", "logprobs", "finish_reason", g->w.reason),
         err);
 }
 
 static sg_status keep_choice(door *d, const generation *g, sg_error *err)
 {
-    const char *text = g->text.text ? g->text.text : "";
+    const char *text = g->w.text ? g->w.text : "";
     json_t *choice =
         d->chat ? json_pack("{s:i, s:{s:s, s:s, s:n}, s:o, s:s}", "index", d->index, "message", "role", "assistant",
-                            "content", text, "refusal", "logprobs", logprobs_json(d, g, 0), "finish_reason", g->reason)
+                            "content", text, "refusal", "logprobs", logprobs_json(d, g, 0), "finish_reason", g->w.reason)
                 : json_pack("{s:i, s:s, s:o, s:s}", "index", d->index, "text", text, "logprobs", logprobs_json(d, g, 0),
-                            "finish_reason", g->reason);
+                            "finish_reason", g->w.reason);
 
     if (choice && !d->chat &&
         !sg_model_tokenizer(d->model)) { /* words of a board are read back; numbers are for programs */
         json_t *ids = json_array();
-        for (int i = 0; i < g->n_tokens; i++)
-            json_array_append_new(ids, json_integer(g->tokens[i].id));
+        for (int i = 0; i < g->w.n_tokens; i++)
+            json_array_append_new(ids, json_integer(g->w.tokens[i].id));
         json_object_set_new(choice, "tokens", ids);
     }
     if (choice && g->fetched)
@@ -497,7 +499,7 @@ static sg_status write_choices(door *d, sg_error *err)
             generation_ask ask = d->ask;
             ask.n = d->prompts[p].n;
             ask.tokens = d->prompts[p].ids;
-            ask.stream = (uint32_t)k; /* so that a prompt's choices do not depend on the prompts beside it */
+            ask.write.stream = (uint32_t)k; /* so that a prompt's choices do not depend on the prompts beside it */
             ask.n_choices = d->n_prompts * d->n;
             if (d->stream) {
                 ask.tell = tell;
@@ -509,10 +511,10 @@ static sg_status write_choices(door *d, sg_error *err)
                 serve_reply_param(d->reply, "%s", strcmp(at, "prompt") == 0 && d->chat ? "messages" : at);
             if (status == SG_OK && !d->stream)
                 status = keep_choice(d, &g, err);
-            d->n_written += g.n_written;
-            serve_count(d->s, SERVE_COUNT_tokens, (double)g.n_written);
+            d->n_written += g.w.n_written;
+            serve_count(d->s, SERVE_COUNT_tokens, (double)g.w.n_written);
             if (d->index == 0)
-                d->first = g.first;
+                d->first = g.w.first;
             d->backend = g.backend;
             generation_free(&g);
             SG_TRY(status);
@@ -589,8 +591,8 @@ static sg_status check_amount(door *d, sg_error *err)
     if (d->n * d->n_prompts > MOST_CHOICES)
         return wrong(d, err, "n", "%d choices in all, at most %d are written", d->n * d->n_prompts, MOST_CHOICES);
     for (int i = 0; i < d->n_prompts; i++) {
-        const sg_dim room = SG_MIN(d->prompts[i].n + d->ask.most, sg_model_get_info(d->model)->n_context);
-        logprobs += d->n * (room - (d->ask.echo ? 0 : d->prompts[i].n)) * (d->ask.n_top + 1);
+        const sg_dim room = SG_MIN(d->prompts[i].n + d->ask.write.most, sg_model_get_info(d->model)->n_context);
+        logprobs += d->n * (room - (d->ask.write.echo ? 0 : d->prompts[i].n)) * (d->ask.write.n_top + 1);
     }
     if (!d->stream && logprobs > MOST_LOGPROBS)
         return wrong(d, err, "logprobs", "up to %lld would come back, at most %d do; a stream has no such bound",

@@ -371,6 +371,8 @@ export type CompletionRequest = {
     temperature?: number | null;
     top_p?: number | null;
     top_k?: number | null;
+    min_p?: number | null;
+    repetition_penalty?: number | null;
     n?: number | null;
     best_of?: number | null;
     stop?: string | string[] | null;
@@ -432,6 +434,8 @@ export type ChatRequest = {
     temperature?: number | null;
     top_p?: number | null;
     top_k?: number | null;
+    min_p?: number | null;
+    repetition_penalty?: number | null;
     n?: number | null;
     stop?: string | string[] | null;
     seed?: number | null;
@@ -558,6 +562,8 @@ export type OllamaOptions = {
     temperature?: number;
     top_k?: number;
     top_p?: number;
+    min_p?: number;
+    repeat_penalty?: number;
     seed?: number;
     num_predict?: number;
     stop?: string | string[];
