@@ -174,30 +174,74 @@ static sg_status take_tokens(sg_tokenizer_vocab *v, sg_arena *arena, const sg_to
     return SG_OK;
 }
 
-/* The first surroundings that do what t does. */
-static sg_status choose(sg_tokenizer_vocab *v, const sg_tokenizer *t, bool *found, sg_error *err)
+#define MOST_CUTS 6
+
+/* The patterns by which the JSON's pre-tokenizer cuts, as far as it is made of such: how many, or -1. */
+static int cuts_of(const json_t *pre, const char *cuts[MOST_CUTS])
+{
+    const json_t *list = json_object_get(pre, "pretokenizers");
+    const size_t n = json_is_array(list) ? json_array_size(list) : 1;
+    int count = 0;
+    for (size_t i = 0; i < n; i++) {
+        const json_t *step = json_is_array(list) ? json_array_get(list, i) : pre;
+        const char *type = json_string_value(json_object_get(step, "type"));
+        const char *regex = json_string_value(json_object_get(json_object_get(step, "pattern"), "Regex"));
+        const bool level = type && strcmp(type, "ByteLevel") == 0;
+        if (level && json_is_false(json_object_get(step, "use_regex")))
+            continue;
+        if (type && strcmp(type, "Digits") == 0 && json_is_true(json_object_get(step, "individual_digits")))
+            regex = "\\p{N}";
+        if (count == MOST_CUTS || (!level && !regex))
+            return -1;
+        cuts[count++] = level ? SG_PATTERN_GPT2 : regex;
+    }
+    return count;
+}
+
+static bool same_cuts(const struct sg_pre *pre, const char *const *cuts, int n)
+{
+    int k = 0;
+    while (k < n && k < (int)SG_COUNT_OF(pre->patterns) && pre->patterns[k] && strcmp(pre->patterns[k], cuts[k]) == 0)
+        k++;
+    return k == n && (k == (int)SG_COUNT_OF(pre->patterns) || !pre->patterns[k]);
+}
+
+static sg_status fits(sg_tokenizer_vocab *v, const sg_tokenizer *t, bool *out, sg_error *err)
+{
+    sg_tokenizer *other;
+    *out = false;
+    const sg_status made = sg_tokenizer_new(&other, v, err);
+    if (made != SG_OK)
+        return made == SG_EUNSUPPORTED ? SG_OK : made;
+    const sg_status status = agrees(out, t, other, err);
+    sg_tokenizer_free(other);
+    return status;
+}
+
+/* The first surroundings that do what t does: of those with the same patterns, else of the others. */
+static sg_status choose(sg_tokenizer_vocab *v, const sg_tokenizer *t, const json_t *root, bool *found, sg_error *err)
 {
     static const char *const pres[] = {"gpt-2",  "llama-bpe", "dbrx",        "qwen2",        "stablelm2",
                                        "olmo",   "smollm",    "command-r",   "gpt-4o",       "tekken",
                                        "falcon", "default",   "deepseek-v3", "deepseek-llm", "bloom"};
-    const size_t n = v->kind == SG_TOKENIZER_BPE ? SG_COUNT_OF(pres) : 4;
+    const char *cuts[MOST_CUTS];
+    const int n_cuts = cuts_of(json_object_get(root, "pre_tokenizer"), cuts);
+
     *found = false;
-    for (size_t i = 0; i < n && !*found; i++) {
-        sg_tokenizer *other;
-        if (v->kind == SG_TOKENIZER_BPE) {
-            v->pre = pres[i];
-        } else {
-            v->add_space_prefix = i % 2 == 0;
-            v->remove_extra_whitespaces = i / 2 == 1;
-        }
-        const sg_status made = sg_tokenizer_new(&other, v, err);
-        if (made == SG_EUNSUPPORTED)
-            continue;
-        SG_TRY(made);
-        const sg_status status = agrees(found, t, other, err);
-        sg_tokenizer_free(other);
-        SG_TRY(status);
+    for (int i = 0; v->kind == SG_TOKENIZER_SPM && i < 4 && !*found; i++) {
+        v->add_space_prefix = i % 2 == 0;
+        v->remove_extra_whitespaces = i / 2 == 1;
+        SG_TRY(fits(v, t, found, err));
     }
+    for (int others = 0; v->kind == SG_TOKENIZER_BPE && others < 2; others++)
+        for (size_t i = 0; i < SG_COUNT_OF(pres) && !*found; i++) {
+            const struct sg_pre *pre;
+            SG_TRY(sg_pre_find(&pre, v->name, pres[i], err));
+            if (same_cuts(pre, cuts, n_cuts) != (others == 0))
+                continue;
+            v->pre = pres[i];
+            SG_TRY(fits(v, t, found, err));
+        }
     return SG_OK;
 }
 
@@ -236,7 +280,7 @@ static sg_status take_lists(sg_tokenizer_vocab *v, sg_arena *arena, const sg_tok
     else
         SG_TRY(score(v, arena, t, merges, err));
     SG_TRY(find_ends(v, t, err));
-    SG_TRY(choose(v, t, &found, err));
+    SG_TRY(choose(v, t, root, &found, err));
     if (!found)
         *obstacle = "its tokenizer cuts texts in no way that GGUF has a name for";
     return SG_OK;
