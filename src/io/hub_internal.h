@@ -22,6 +22,10 @@ sg_status sg_hub_repo_folder(sg_str *out, const char *repo, size_t n, sg_error *
 sg_status sg_hub_cached_commit(char commit[72], const char *repo_folder, const char *revision,
                                sg_error *err) SG_MUST_CHECK;
 
+/* Where a redirect leads: an absolute address, or a path at the same place. SG_EFORMAT: to no http or https, or from
+ * what is encrypted to what is not. */
+sg_status sg_hub_redirected(const char *from, const char *location, sg_str *to, sg_error *err) SG_MUST_CHECK;
+
 /* Makes the folders above a file, and those above them. */
 sg_status sg_hub_make_folders(const char *file, sg_error *err) SG_MUST_CHECK;
 

@@ -90,8 +90,7 @@ static bool origin_of(const char *url, sg_str *out)
     return !out->failed;
 }
 
-/* Where a redirect leads: an absolute address, or a path at the same place. */
-static sg_status redirected(const char *from, const char *location, sg_str *to, sg_error *err)
+sg_status sg_hub_redirected(const char *from, const char *location, sg_str *to, sg_error *err)
 {
     sg_str origin = {0}, target = {0};
     bool ok = origin_of(from, &origin);
@@ -148,7 +147,7 @@ static sg_status ask_once(pull *p, sg_http_ask ask, bool here, sg_http_reply *re
             break;
         status = i == MOST_REDIRECTS
                      ? sg_fail(err, SG_EFORMAT, "%.200s redirects more than %d times", ask.url, MOST_REDIRECTS)
-                     : redirected(url.text, reply->location, &next, err);
+                     : sg_hub_redirected(url.text, reply->location, &next, err);
         sg_str_free(&url);
         url = next;
     }

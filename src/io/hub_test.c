@@ -619,6 +619,29 @@ static void redirects_end_and_lead_to_hosts_alone(void **state)
     }
 }
 
+static void what_is_encrypted_stays_so(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *location, *to; /* NULL: refused */
+    } cases[] = {{"https://hub/a", "/b?c", "https://hub/b?c"},
+                 {"https://hub/a", "//cdn/b", "https://cdn/b"},
+                 {"https://hub/a", "https://cdn/b", "https://cdn/b"},
+                 {"http://hub/a", "https://cdn/b", "https://cdn/b"},
+                 {"http://hub:80/a", "//cdn/b", "http://cdn/b"},
+                 {"https://hub/a", "http://cdn/b", NULL},
+                 {"https://hub/a", "http://hub/a", NULL},
+                 {"HTTPS://hub/a", "HTTP://hub/a", NULL}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        sg_str to = {0};
+        const sg_status status = sg_hub_redirected(cases[i].from, cases[i].location, &to, &err);
+        CHECK(status == (cases[i].to ? SG_OK : SG_EFORMAT));
+        if (cases[i].to)
+            assert_string_equal(to.text, cases[i].to);
+        sg_str_free(&to);
+    }
+}
+
 /* ---- names ---- */
 
 static void hostile_names_are_refused(void **state)
@@ -769,6 +792,7 @@ int main(void)
         TEST(wrong_hashes_are_thrown_away),
         TEST(lengths_that_do_not_fit_are_refused),
         TEST(redirects_end_and_lead_to_hosts_alone),
+        TEST(what_is_encrypted_stays_so),
         TEST(hostile_names_are_refused),
         TEST(what_was_not_pulled_is_named_with_the_way_to_get_it),
         TEST(what_came_before_it_was_stopped_is_kept),

@@ -240,6 +240,9 @@ static sg_status read_all(owned *c, const char *path, const json_t *root, sg_err
                                .runs = list,
                                .holds = get_flag(&r, root, "holds"),
                                .path = sg_arena_strdup(c->arena, path)};
+    if (r.status == SG_OK && strcmp(c->face.against, "golden") != 0 && strcmp(c->face.against, "self") != 0 &&
+        strcmp(c->face.against, "model") != 0)
+        complain(&r, "against", "golden, self or model");
     for (size_t i = 0; i < n && r.status == SG_OK; i++) {
         read_run(&r, json_array_get(runs, i), &own[i]);
         list[i] = &own[i];

@@ -333,6 +333,12 @@ static void no_bytes_in_its_place_do_harm(void **state)
         const sg_status status = sg_certificate_find(&found, model, &err);
         CHECK(status == SG_EFORMAT || status == SG_EUNSUPPORTED);
     }
+    char *against = strstr(text, "\"golden\"");
+    CHECK(against != NULL);
+    memcpy(against, "\"nobody\"", 8);
+    write_file(path, text, n);
+    CHECK_STATUS(sg_certificate_find(&found, model, &err), SG_EFORMAT);
+    CHECK_TEXT(err.text, "against");
     CHECK(unlink(path) == 0);
     free(text);
     sg_file_identity_free(id);

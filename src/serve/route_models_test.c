@@ -3,6 +3,7 @@
 
 #include "serve/models.h"
 #include "serve/route_test.h"
+#include "sightglass/certificate.h"
 
 static json_int_t number(const json_t *j, const char *key)
 {
@@ -43,6 +44,80 @@ static void models_are_listed_with_their_sizes(void **state)
     CHECK_TEXT(a.body, "there are othello6, othello8");
     serve_answer_free(&a);
     sg_server_free(s);
+}
+
+/* What a verification left beside a model is told with it, as long as it can be read. */
+static void a_certificate_comes_with_its_model(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/route_models_XXXXXX", path[128], line[600], data[128];
+    static const sg_verify_row row = {.site = "logits", .n = 3, .max_abs = .5, .holds = true};
+    static const sg_verify_run run = {.backend = "reference",
+                                      .compute = "f32",
+                                      .stored = "f32",
+                                      .n_rows = 1,
+                                      .rows = &row,
+                                      .next = {.n = 3, .top1 = 1, .holds = true},
+                                      .tolerance = {.1, .1, .1, "a test"},
+                                      .holds = true};
+    static const sg_verify_run *const runs[] = {&run};
+    sg_file_identity *id;
+    sg_server_opts opts = sg_server_defaults();
+    sg_error err;
+    serve *s;
+
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(path, sizeof path, "%s/small", folder);
+    snprintf(data, sizeof data, "%s/data", folder);
+    setenv("XDG_DATA_HOME", data, 1);
+    snprintf(line, sizeof line,
+             "mkdir %s && cp %s/models/othello6/config.json %s/models/othello6/model.safetensors %s/", path,
+             SG_SOURCE_DIR, SG_SOURCE_DIR, path);
+    CHECK(system(line) == 0);
+    CHECK_OK(sg_file_identity_of(&id, path, sg_file_identity_defaults(), &err), &err);
+    const sg_certificate c = {.program = "p",
+                              .date = "2026-11-27T00:00:00Z",
+                              .cpu = "c",
+                              .model = "small",
+                              .hash = id->hash,
+                              .fingerprint = id->fingerprint,
+                              .against = "self",
+                              .reference = "r",
+                              .n_prompts = 1,
+                              .n_positions = 3,
+                              .n_runs = 1,
+                              .runs = runs,
+                              .holds = true};
+    opts.check_replies = true;
+    opts.token = "test-token";
+    opts.models = (const char *const[]){path};
+    opts.n_models = 1;
+    CHECK_OK(sg_server_new(&s, &opts, &err), &err);
+
+    serve_answer a = serve_call(s, "GET", "/api/v1/models/small", NULL);
+    CHECK(a.code == 200 && !json_object_get(a.json, "certificate"));
+    serve_answer_free(&a);
+    CHECK_OK(sg_certificate_save(&c, path, NULL, NULL, &err), &err);
+    a = serve_call(s, "GET", "/api/v1/models/small", NULL);
+    const json_t *got = json_object_get(a.json, "certificate"),
+                 *first = json_array_get(json_object_get(got, "runs"), 0);
+    CHECK(a.code == 200 && json_is_true(json_object_get(got, "holds")) && json_is_false(json_object_get(got, "stale")));
+    assert_string_equal(json_string_value(json_object_get(got, "hash")), id->hash);
+    CHECK(json_real_value(json_object_get(json_array_get(json_object_get(first, "rows"), 0), "max_abs")) == .5);
+    serve_answer_free(&a);
+    a = serve_call(s, "GET", "/api/v1/models", NULL); /* and in the list */
+    CHECK(json_object_get(json_array_get(json_object_get(a.json, "models"), 0), "certificate") != NULL);
+    serve_answer_free(&a);
+    snprintf(line, sizeof line, "echo '{' > %s/sightglass-certificate.json", path);
+    CHECK(system(line) == 0);
+    a = serve_call(s, "GET", "/api/v1/models/small", NULL);
+    CHECK(a.code == 200 && !json_object_get(a.json, "certificate"));
+    CHECK_TEXT(json_string_value(json_object_get(a.json, "certificate_error")), "line 2");
+    serve_answer_free(&a);
+    sg_server_free(s);
+    sg_file_identity_free(id);
+    snprintf(line, sizeof line, "rm -rf %s", folder);
+    CHECK(system(line) == 0);
 }
 
 static void every_value_is_named(void **state)
@@ -194,8 +269,11 @@ static void models_are_served_with_their_adapters(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(models_are_listed_with_their_sizes),    cmocka_unit_test(every_value_is_named),
-        cmocka_unit_test(text_becomes_tokens_and_back),          cmocka_unit_test(squares_are_tokens_of_othello),
+        cmocka_unit_test(models_are_listed_with_their_sizes),
+        cmocka_unit_test(a_certificate_comes_with_its_model),
+        cmocka_unit_test(every_value_is_named),
+        cmocka_unit_test(text_becomes_tokens_and_back),
+        cmocka_unit_test(squares_are_tokens_of_othello),
         cmocka_unit_test(models_are_served_with_their_adapters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
