@@ -221,7 +221,7 @@ static sg_status merge_bias(sg_model *m, const sg_added_lora *of, int k, sg_erro
 
 sg_status sg_model_merge(sg_model *m, sg_error *err)
 {
-    if (m->opts.only_sizes || !m->weights[SG_W_EMBED] || !m->weights[SG_W_EMBED][0].tensor.data)
+    if (m->opts.only_sizes || (!m->encoder && (!m->weights[SG_W_EMBED] || !m->weights[SG_W_EMBED][0].tensor.data)))
         return sg_fail(err, SG_EARG, "%s: its weights were not read, so nothing is merged into them", m->info.path);
     for (int i = 0; i < sg_model_n_loras(m); i++) {
         const sg_added_lora *of = &m->adapters->loras[i];

@@ -16,10 +16,12 @@ typedef struct lora_build {
     sg_error *err;
 } lora_build;
 
-static const char *const sites[SG_N_WEIGHTS] = {
-    [SG_W_EMBED] = "embed",   [SG_W_UNEMBED] = "unembed", [SG_W_POSITION] = "pos_embed", [SG_W_Q] = "attn.q",
-    [SG_W_K] = "attn.k",      [SG_W_V] = "attn.v",        [SG_W_QKV] = "attn.qkv",       [SG_W_O] = "attn.o",
-    [SG_W_GATE] = "mlp.gate", [SG_W_UP] = "mlp.up",       [SG_W_DOWN] = "mlp.down"};
+static const char *const sites[SG_N_WEIGHTS] = {[SG_W_EMBED] = "embed",        [SG_W_UNEMBED] = "unembed",
+                                                [SG_W_POSITION] = "pos_embed", [SG_W_Q] = "attn.q",
+                                                [SG_W_K] = "attn.k",           [SG_W_V] = "attn.v",
+                                                [SG_W_QKV] = "attn.qkv",       [SG_W_O] = "attn.o",
+                                                [SG_W_GATE] = "mlp.gate",      [SG_W_GATE_UP] = "mlp.gate_up",
+                                                [SG_W_UP] = "mlp.up",          [SG_W_DOWN] = "mlp.down"};
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -28,32 +30,42 @@ static bool ends_with(const char *text, const char *end)
     return n >= k && strcmp(text + n - k, end) == 0 && (n == k || text[n - k - 1] == '.');
 }
 
+/* Weight i of all: those of a decoder by role and layer, then those of an encoder, which have no role here. */
+static sg_weight *weight_at(const sg_model *m, int i, sg_weight_role *role, int *layer)
+{
+    for (int r = 0; r < SG_N_WEIGHTS; r++) {
+        const bool in_block = sg_weight_in_block((sg_weight_role)r);
+        const int n = m->weights[r] ? in_block ? (int)m->info.n_layers : 1 : 0;
+        *role = (sg_weight_role)r;
+        *layer = in_block ? i : -1;
+        if (i < n)
+            return &m->weights[r][i];
+        i -= n;
+    }
+    *role = SG_N_WEIGHTS;
+    *layer = -1;
+    return m->encoder && i < m->encoder->n_weights ? &m->encoder->weights[i] : NULL;
+}
+
 sg_weight *sg_adapt_weight(const sg_model *m, const char *name, sg_weight_role *role, int *layer)
 {
-    sg_weight *found = NULL;
+    sg_weight_role r;
+    sg_weight *w;
+    int at;
 
     /* By its whole name, else by the end of one or the other: an adapter of GPT2Model says "h.0.attn.c_attn". */
-    for (int pass = 0; pass < 2 && !found; pass++)
-        for (int r = 0; r < SG_N_WEIGHTS && !found; r++) {
-            const int n = m->weights[r] ? sg_weight_in_block((sg_weight_role)r) ? (int)m->info.n_layers : 1 : 0;
-            for (int i = 0; i < n && !found; i++) {
-                const char *own = m->weights[r][i].name;
-                if (!own || (pass == 0 ? strcmp(own, name) != 0 : !ends_with(own, name) && !ends_with(name, own)))
-                    continue;
-                found = &m->weights[r][i];
-                if (role)
-                    *role = (sg_weight_role)r;
-                if (layer)
-                    *layer = sg_weight_in_block((sg_weight_role)r) ? i : -1;
-            }
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; (w = weight_at(m, i, &r, &at)) != NULL; i++) {
+            if (!w->name ||
+                (pass == 0 ? strcmp(w->name, name) != 0 : !ends_with(w->name, name) && !ends_with(name, w->name)))
+                continue;
+            if (role)
+                *role = r;
+            if (layer)
+                *layer = at;
+            return w;
         }
-    for (int pass = 0; pass < 2 && !found && m->encoder; pass++) /* whose weights have no such roles */
-        for (int i = 0; i < m->encoder->n_weights && !found; i++) {
-            const char *own = m->encoder->weights[i].name;
-            if (pass == 0 ? strcmp(own, name) == 0 : ends_with(own, name) || ends_with(name, own))
-                found = &m->encoder->weights[i];
-        }
-    return found;
+    return NULL;
 }
 
 /* Marks the weight and what is only another form of it. */

@@ -5,7 +5,9 @@
 #include "base/base.h"
 #include "check.h"
 #include "sightglass/adapt.h"
+#include "sightglass/convert.h"
 #include "sightglass/ops.h"
+#include "sightglass/rng.h"
 #include "sightglass/safetensors.h"
 
 #define DATA SG_SOURCE_DIR "/test/data/adapters/"
@@ -479,6 +481,207 @@ static void a_lora_of_another_model_names_tensor_and_both_shapes(void **state)
     remove_folder(dir);
 }
 
+/* ---- any model: what is applied is what is merged ---- */
+
+/* Writes an adapter of rank 2 with random numbers for modules of these shapes [out,in]. */
+typedef struct module {
+    char name[128];
+    sg_dim n_out, n_in;
+} module;
+
+static void write_lora(char dir[64], int n, const module *modules)
+{
+    sg_named_tensor *list = calloc((size_t)n * 2, sizeof *list);
+    char path[128];
+    sg_rng r = sg_rng_new(7, 0);
+
+    for (int i = 0; i < 2 * n; i++) {
+        const module *at = &modules[i / 2];
+        const sg_dim dims[2] = {i % 2 ? at->n_out : 2, i % 2 ? 2 : at->n_in};
+        float *x = malloc((size_t)(dims[0] * dims[1]) * sizeof *x);
+        char *name = malloc(200);
+        for (sg_dim k = 0; k < dims[0] * dims[1]; k++)
+            x[k] = 0.2f * (float)sg_rng_normal(&r);
+        snprintf(name, 200, "base_model.model.%s.lora_%c.weight", at->name, i % 2 ? 'B' : 'A');
+        list[i] = (sg_named_tensor){name, sg_tensor_of(SG_F32, 2, dims, x)};
+    }
+    strcpy(dir, "/tmp/sg_adapt_XXXXXX");
+    CHECK(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/adapter_model.safetensors", dir);
+    CHECK_OK(sg_safetensors_save(path, list, 2 * n, NULL, 0, &err), &err);
+    snprintf(path, sizeof path, "%s/adapter_config.json", dir);
+    FILE *f = fopen(path, "w");
+    CHECK(f);
+    fputs("{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 4}", f);
+    fclose(f);
+    for (int i = 0; i < 2 * n; i++) {
+        union {
+            const char *in;
+            char *out;
+        } name = {list[i].name};
+        free(name.out);
+        free(list[i].tensor.data);
+    }
+    free(list);
+}
+
+/* All matrices of a model that are multiplied with. in_out: they are stored [in,out]. */
+static int modules_of(const sg_model *m, bool in_out, module *out, int most)
+{
+    sg_graph *g;
+    int n = 0;
+
+    CHECK_OK(sg_model_graph(&g, m, 0, 1, &err), &err);
+    for (int i = 0; sg_model_get_weight(m, i).name && n < most; i++) {
+        const sg_model_weight w = sg_model_get_weight(m, i);
+        const char *dot = strrchr(w.name, '.');
+        const sg_value *v = sg_graph_find(g, w.name);
+        if (!w.decays || !v || strcmp(dot, ".weight") != 0)
+            continue;
+        snprintf(out[n].name, sizeof out[n].name, "%.*s", (int)(dot - w.name), w.name);
+        out[n].n_out = sg_value_dim(v, in_out ? 1 : 0);
+        out[n++].n_in = sg_value_dim(v, in_out ? 0 : 1);
+    }
+    sg_graph_free(g);
+    return n;
+}
+
+static double *all_logits(const sg_model *m, sg_dim *n)
+{
+    sg_glass *glass = glass_of(m);
+    const sg_tensor t = run(glass, "logits");
+    double *out = malloc((size_t)sg_tensor_count(&t) * sizeof *out);
+
+    *n = sg_tensor_count(&t);
+    for (sg_dim i = 0; i < *n; i++)
+        out[i] = sg_tensor_get(&t, i);
+    sg_glass_free(glass);
+    return out;
+}
+
+/* An adapter of every matrix, applied and then merged; it changes something, and the same both ways. */
+static void check_applied_and_merged(sg_model *m, bool in_out, double near)
+{
+    static module modules[64];
+    char dir[64];
+    const int n = modules_of(m, in_out, modules, 64);
+    sg_dim count;
+    CHECK(n >= 4);
+    double *base = all_logits(m, &count), apart = 0;
+    write_lora(dir, n, modules);
+    CHECK_OK(sg_model_add_lora(m, dir, 0.5, &err), &err);
+    double *applied = all_logits(m, &count);
+    CHECK_OK(sg_model_merge(m, &err), &err);
+    double *merged = all_logits(m, &count);
+    for (sg_dim i = 0; i < count; i++) {
+        CHECK_NEAR(merged[i], applied[i], near, near);
+        apart += fabs(applied[i] - base[i]);
+    }
+    CHECK(apart / (double)count > 1e-2);
+    free(base);
+    free(applied);
+    free(merged);
+    remove_folder(dir);
+}
+
+static void every_family_takes_a_lora_at_every_matrix(void **state)
+{
+    static const char *const names[] = {"gemma", "gemma2", "gpt2",   "gpt_neox", "gpt_neox_serial",
+                                        "gptj",  "llama",  "llama3", "mistral",  "olmo",
+                                        "olmo2", "phi3",   "qwen2",  "qwen3"};
+    (void)state;
+    for (size_t i = 0; i < SG_COUNT_OF(names); i++) {
+        char path[1024];
+        sg_model *m;
+        sg_model_opts opts = sg_model_defaults();
+        opts.dtype = SG_F64;
+        snprintf(path, sizeof path, SG_SOURCE_DIR "/test/data/families/%s", names[i]);
+        CHECK_OK(sg_model_open(&m, path, opts, &err), &err);
+        check_applied_and_merged(m, strcmp(names[i], "gpt2") == 0, 1e-6);
+        sg_model_close(m);
+    }
+}
+
+/* hook_q is the product, so what it changes by is what the LoRA says it adds. */
+static void an_encoder_takes_a_lora(void **state)
+{
+    static const module query = {"bert.encoder.layer.0.attention.self.query", 8, 8};
+    static const sg_dim n = 5;
+    const int32_t ids[5] = {1, 5, 3, 2, 9};
+    const int32_t *const row = ids;
+    const sg_rows one = {.n_rows = 1, .tokens = &row, .lengths = &n};
+    char dir[64];
+    sg_value *v[2];
+    sg_tensor t[2];
+    sg_model *m;
+    float before[40];
+    (void)state;
+    CHECK_OK(sg_model_open(&m, SG_SOURCE_DIR "/test/data/encoders/bert_labels", sg_model_defaults(), &err), &err);
+    sg_glass *glass = glass_of(m);
+    v[0] = sg_graph_find(sg_glass_graph(glass), "blocks.0.attn.hook_q");
+    CHECK_OK(sg_glass_run(glass, &one, 0, NULL, 1, v, t, &err), &err);
+    CHECK(sg_tensor_count(&t[0]) == 40);
+    memcpy(before, t[0].data, sizeof before);
+    sg_glass_free(glass);
+    write_lora(dir, 1, &query);
+    CHECK_OK(sg_model_add_lora(m, dir, 0.5, &err), &err);
+    glass = glass_of(m);
+    v[0] = sg_graph_find(sg_glass_graph(glass), "blocks.0.attn.hook_q");
+    v[1] = sg_graph_find(sg_glass_graph(glass), "bert.encoder.layer.0.attention.self.query.lora.0");
+    CHECK(v[0] && v[1]);
+    CHECK_OK(sg_glass_run(glass, &one, 0, NULL, 2, v, t, &err), &err);
+    double size = 0;
+    for (int i = 0; i < 40; i++) {
+        CHECK_NEAR(sg_tensor_get(&t[0], i) - (double)before[i], 0.5 * sg_tensor_get(&t[1], i), 1e-6, 1e-5);
+        size += fabs(sg_tensor_get(&t[1], i));
+    }
+    CHECK(size > 0.1);
+    sg_glass_free(glass);
+    sg_model_close(m);
+    remove_folder(dir);
+}
+
+/* The base lies in a GGUF file in blocks of 8 bits; adapters are in f32, and gradients reach them. */
+static void the_base_may_be_quantised(void **state)
+{
+    static const char config[] =
+        "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"hidden_size\": 32, "
+        "\"num_hidden_layers\": 2, \"num_attention_heads\": 2, \"intermediate_size\": 64, \"vocab_size\": 32, "
+        "\"max_position_embeddings\": 16, \"rms_norm_eps\": 1e-5, \"hidden_act\": \"silu\", \"initializer_range\": "
+        "0.3}";
+    char dir[64] = "/tmp/sg_adapt_XXXXXX", path[128], folder[128], packed[128];
+    sg_model *m;
+    sg_graph *g;
+    sg_state *s;
+    sg_conversion *c;
+    (void)state;
+    CHECK(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/new.json", dir);
+    snprintf(folder, sizeof folder, "%s/base", dir);
+    snprintf(packed, sizeof packed, "%s/base.gguf", dir);
+    FILE *f = fopen(path, "w");
+    fputs(config, f);
+    fclose(f);
+    CHECK_OK(sg_model_new(&m, path, NULL, sg_model_defaults(), &err), &err);
+    CHECK_OK(sg_model_graph(&g, m, 0, 1, &err), &err);
+    CHECK_OK(sg_state_new(&s, g, &err), &err);
+    CHECK_OK(sg_state_init(s, 3, &err), &err);
+    CHECK_OK(sg_model_save(m, g, s, "", SG_F32, folder, &err), &err);
+    sg_state_free(s);
+    sg_graph_free(g);
+    sg_model_close(m);
+    sg_convert_opts opts = sg_convert_defaults();
+    opts.as_stored = false;
+    opts.dtype = SG_Q8_0;
+    CHECK_OK(sg_convert_model(&c, folder, packed, &opts, &err), &err);
+    sg_conversion_free(c);
+    CHECK_OK(sg_model_open(&m, packed, sg_model_defaults(), &err), &err);
+    CHECK(sg_model_get_info(m)->stored == SG_Q8_0);
+    check_applied_and_merged(m, false, 2e-2); /* products with packed matrices round what they multiply */
+    sg_model_close(m);
+    remove_folder(dir);
+}
+
 static void read_whole(const char *path, char **bytes, size_t *n)
 {
     FILE *f = fopen(path, "rb");
@@ -889,6 +1092,9 @@ int main(void)
         cmocka_unit_test(the_hash_tells_adapters_apart),
         cmocka_unit_test(what_a_lora_wants_and_is_not_done_is_refused_by_name),
         cmocka_unit_test(a_lora_of_another_model_names_tensor_and_both_shapes),
+        cmocka_unit_test(every_family_takes_a_lora_at_every_matrix),
+        cmocka_unit_test(an_encoder_takes_a_lora),
+        cmocka_unit_test(the_base_may_be_quantised),
         cmocka_unit_test(truncated_files_are_refused_at_every_length),
         cmocka_unit_test(each_kind_of_autoencoder_gives_pytorchs_values_and_leaves_the_model_alone),
         cmocka_unit_test(a_reconstruction_takes_the_values_place),

@@ -320,6 +320,8 @@ sg_status sg_model_write(const sg_model *m, sg_dtype stored, const char *dir, sg
 
     if (!m->file || m->gguf)
         return sg_fail(err, SG_EUNSUPPORTED, "%s: only a model from a folder is written as one; convert it first", m->info.path);
+    if (m->encoder)
+        return sg_fail(err, SG_EUNSUPPORTED, "%s: encoders are not something that this version writes", m->info.path);
     if (mkdir(dir, 0777) != 0 && errno != EEXIST)
         return sg_fail(err, SG_EIO, "%s: cannot be made: %s", dir, strerror(errno));
     if (stat(m->info.path, &from) == 0 && stat(dir, &to) == 0 && from.st_dev == to.st_dev && from.st_ino == to.st_ino)
