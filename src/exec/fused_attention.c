@@ -65,10 +65,23 @@ static desk desk_at(char *scratch, const attention *t)
     return d;
 }
 
-/* Keys transposed and values, each block in one piece, filled up with zeros. */
-static void pack(const attention *t, const desk *d, const float *k, const float *v)
+/* Whether any query sees any key of a block. */
+static bool is_seen(const attention *t, const uint8_t *seen_blocks, sg_dim block)
+{
+    const sg_dim n_blocks = (t->n_keys + KEYS - 1) / KEYS, n = (t->n_queries + MOST_QUERIES - 1) / MOST_QUERIES;
+
+    for (sg_dim i = 0; i < n; i++)
+        if (seen_blocks[i * n_blocks + block] != NONE)
+            return true;
+    return false;
+}
+
+/* Keys transposed and values, each block that is seen in one piece, filled up with zeros. */
+static void pack(const attention *t, const desk *d, const float *k, const float *v, const uint8_t *seen_blocks)
 {
     for (sg_dim first = 0; first < t->n_keys; first += KEYS) {
+        if (seen_blocks && !is_seen(t, seen_blocks, first / KEYS))
+            continue;
         const sg_dim n = SG_MIN((sg_dim)KEYS, t->n_keys - first);
         float *keys = d->keys + first * t->padded, *values = d->values + first * t->padded;
         lay_turned(keys, k + first * t->k.row, t->k.row, n, t->width);
@@ -132,8 +145,8 @@ static void soften(const attention *t, const desk *d, sg_dim begin, sg_dim end, 
     }
 }
 
-/* Scores, which lie KEYS apart, within +- cap. */
-static void bound(float *scores, sg_dim rows, sg_dim n, float cap)
+/* Scores, which lie KEYS apart, within +- cap. Not inlined, since it costs the products around it their registers. */
+__attribute__((noinline)) static void bound(float *scores, sg_dim rows, sg_dim n, float cap)
 {
     for (sg_dim r = 0; r < rows; r++) {
         float *x = scores + r * KEYS;
@@ -210,15 +223,15 @@ static void part(void *context, sg_dim first, sg_dim last)
             if (item >= (heads ? items * (thread + 1) / t->n_threads : items))
                 break;
             const sg_dim lead = item / t->chunks, chunk = item % t->chunks * CHUNK;
-            if (packed != lead)
-                pack(t, &d, k + begin_of(&t->k, lead), v + begin_of(&t->v, lead));
-            packed = lead;
             const uint8_t *own = mask ? mask + begin_of(&t->mask, lead) : NULL;
             const bool small = own && mask_is_small(t->n_queries, wide);
             if (small)
                 lay_mask(&d.open, own, t->mask.row, t->n_queries, t->n_keys, wide);
             if (own)
                 look_at_all(&d.table, own, t->mask.row, t->n_queries, t->n_keys);
+            if (packed != lead)
+                pack(t, &d, k + begin_of(&t->k, lead), v + begin_of(&t->v, lead), own ? d.table.seen : NULL);
+            packed = lead;
             const sg_dim stop = SG_MIN(chunk + CHUNK, t->n_queries);
             for (sg_dim row = chunk; row < stop; row += MOST_QUERIES)
                 attend(t, &d, q + begin_of(&t->q, lead) + row * t->q.row,
