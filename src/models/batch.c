@@ -68,16 +68,20 @@ static bool slides(const sg_batch *b)
 static sg_status check(const sg_model *m, const sg_batch_opts *o, sg_dim *capacity, sg_error *err)
 {
     const sg_model_info *in = sg_model_get_info(m);
+    const sg_rope_scaling *rope = &m->arch.rope;
+    /* Where longer texts have other angles, what was read by those of short ones cannot be gone on with. */
+    const bool turns = rope->kind == SG_ROPE_LONGROPE && rope->original < in->n_context;
+    const sg_dim context = turns ? rope->original : in->n_context;
 
-    *capacity = o->window ? o->sinks + o->window : o->capacity ? o->capacity : in->n_context;
+    *capacity = o->window ? o->sinks + o->window : o->capacity ? o->capacity : context;
     if (o->n_rows < 1 || o->n_rows > SG_BATCH_ROWS)
         return sg_fail(err, SG_EARG, "%lld rows, wanted 1 to %d", (long long)o->n_rows, SG_BATCH_ROWS);
     if (o->sinks < 0 || o->window < 0 || (o->sinks && !o->window))
         return sg_fail(err, SG_EARG, "a bounded cache of %lld first and %lld last tokens", (long long)o->sinks,
                        (long long)o->window);
-    if (*capacity < 1 || *capacity > in->n_context)
-        return sg_fail(err, SG_EARG, "a cache of %lld tokens, the model's context is %lld", (long long)*capacity,
-                       (long long)in->n_context);
+    if (*capacity < 1 || *capacity > context)
+        return sg_fail(err, SG_EARG, "a cache of %lld tokens, the model's context is %lld%s", (long long)*capacity,
+                       (long long)context, turns ? "; longer texts have other rotary angles, and are read at once" : "");
     if (o->window && m->arch.learned_positions)
         return sg_fail(err, SG_EUNSUPPORTED,
                        "a bounded cache moves keys to other positions, which %s learned and does not turn", in->family);

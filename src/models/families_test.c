@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "check.h"
 #include "models/arch.h"
+#include "sightglass/generate.h"
 #include "sightglass/model.h"
 #include "sightglass/ops.h"
 #include "sightglass/safetensors.h"
@@ -482,6 +483,12 @@ static void a_cache_does_not_grow_past_a_change_of_angles(void **state)
     CHECK_STATUS(sg_glass_extend(glass, &rows, 1, &logits, &out, &err), SG_EUNSUPPORTED);
     CHECK_TEXT(err.text, "past 5 tokens");
     CHECK(sg_glass_past(glass) == 5);
+    /* Nor do the rows of a batch, whose texts are read in pieces. */
+    sg_batch_opts opts = sg_batch_defaults();
+    sg_batch *batch;
+    opts.capacity = 6;
+    CHECK_STATUS(sg_batch_new(&batch, f.m, opts, &err), SG_EARG);
+    CHECK_TEXT(err.text, "context is 5; longer texts have other rotary angles");
     sg_glass_free(glass);
     end(&f);
 }
