@@ -13,9 +13,9 @@ void sg_arch_defaults(sg_arch *arch)
     *arch = (sg_arch){.rope_layout = SG_ROPE_HALF,
                       .rope = {.kind = SG_ROPE_PLAIN, .factor = 1, .scale = 1},
                       .embed_scale = 1,
-                      .attention_cap = INFINITY,
-                      .logit_cap = INFINITY,
-                      .qkv_cap = INFINITY,
+                      .attention_cap = (double)INFINITY,
+                      .logit_cap = (double)INFINITY,
+                      .qkv_cap = (double)INFINITY,
                       .prefix = ""};
 }
 
