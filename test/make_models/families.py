@@ -233,13 +233,13 @@ def make_llama3():
 
 def make_llama_yarn():
     c = llama_config("LlamaForCausalLM", head_dim=12, num_key_value_heads=4,
-                     rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 40, "beta_fast": 8.0,
+                     rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 400, "beta_fast": 8.0,
                                    "beta_slow": 1.0})
     m = Model(3, torch.float16)
     llama_weights(m, c)
 
     def place(turns):
-        return 12 * math.log(40 / (turns * 2 * math.pi)) / (2 * math.log(10000))
+        return 12 * math.log(400 / (turns * 2 * math.pi)) / (2 * math.log(10000))
     low, high = max(math.floor(place(8)), 0), min(math.ceil(place(1)), 11)
     new = []
     for k, f in enumerate(plain_frequencies(12, 10000).tolist()):
