@@ -357,6 +357,9 @@ static void what_has_no_place_is_refused_by_name(void **state)
         "\"num_attention_heads\": 2, \"intermediate_size\": 12, \"vocab_size\": 17, \"max_position_embeddings\": 7, "
         "\"id2label\": {\"0\": \"a\", \"1\": \"b\"}}",
         NULL, "classifier.weight has 3 labels, id2label of config.json 2");
+    /* Nested configs leave out what clip has by itself. */
+    refused("clip_both", "{\"architectures\": [\"CLIPModel\"], \"text_config\": {}, \"vision_config\": {}}", NULL,
+            "token_embedding.weight is [17,6], the config says [49408,512]");
     refused("bert_labels", "{\"architectures\": [\"BertGenerationEncoder\"]}", NULL, "BertGenerationEncoder");
     refused("bert_labels", "{\"architectures\": [\"BertModel\"], \"hidden_size\": 8}", NULL,
             "num_hidden_layers is missing");
