@@ -5,6 +5,7 @@
 
 #include "base/base.h"
 #include "check.h"
+#include "faults.h"
 #include "sightglass/safetensors.h"
 
 #define PICTURES SG_SOURCE_DIR "/test/data/encoders/pictures/"
@@ -129,6 +130,28 @@ static void claims_beyond_bounds_are_refused(void **state)
     CHECK_TEXT(err.text, "large.png");
 }
 
+static void each_failed_allocation_is_reported(void **state)
+{
+    (void)state;
+    static const char *const some[] = {PICTURES "clear.png", PICTURES "inks.jpg"};
+
+    for (size_t i = 0; i < SG_COUNT_OF(some); i++)
+        for (long n = 0;; n++) {
+            sg_bitmap *b = NULL, *small = NULL;
+            sg_error err;
+            sg_faults_begin(n, SG_FAULT_ONCE);
+            sg_status status = sg_bitmap_open(&b, some[i], &err);
+            if (status == SG_OK)
+                status = sg_bitmap_resize(&small, b, 5, 6, SG_FILTER_LANCZOS, &err);
+            const bool fired = sg_faults_end();
+            CHECK(status == (fired ? SG_ENOMEM : SG_OK));
+            sg_bitmap_free(small);
+            sg_bitmap_free(b);
+            if (!fired)
+                break;
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +159,7 @@ int main(void)
         cmocka_unit_test(each_filter_resizes_to_the_byte),
         cmocka_unit_test(damaged_files_are_refused),
         cmocka_unit_test(claims_beyond_bounds_are_refused),
+        cmocka_unit_test(each_failed_allocation_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,8 +11,12 @@ sg_status sg_encoder_bert(sg_encoder *e, const json_t *config, const char *archi
 {
     /* Masked positions of old files; what a decoder of the family would bring is not here and so has no place. */
     static const char *const unused[] = {"position_ids", "cls.predictions.decoder.bias", NULL};
-    static const sg_size_keys keys = {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
-                                      "hidden_act"};
+    static const sg_size_keys keys = {.width = "hidden_size",
+                                      .layers = "num_hidden_layers",
+                                      .heads = "num_attention_heads",
+                                      .hidden = "intermediate_size",
+                                      .act = "hidden_act",
+                                      .fallback_act = SG_ACT_GELU};
     const bool each = strstr(architecture, "TokenClassification") || strstr(architecture, "QuestionAnswering");
     const char *const labels = strstr(architecture, "QuestionAnswering") ? "qa_outputs" : "classifier";
     sg_tower *t = &e->towers[0];

@@ -7,8 +7,14 @@
 #define BLOCK "encoder.layers.%d."
 
 static const char *const unused[] = {"embeddings.position_ids", NULL};
-static const sg_size_keys keys = {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
-                                  "hidden_act"};
+/* What equals these is left out of the nested configs that are written today. */
+#define KEYS(...)                                                                                                      \
+    {                                                                                                                  \
+        .width = "hidden_size", .layers = "num_hidden_layers", .heads = "num_attention_heads",                         \
+        .hidden = "intermediate_size", .act = "hidden_act", .fallback = {__VA_ARGS__},                                 \
+        .fallback_act = SG_ACT_GELU_QUICK                                                                              \
+    }
+static const sg_size_keys text_keys = KEYS(512, 12, 8, 2048), vision_keys = KEYS(768, 12, 12, 3072);
 
 static void blocks(sg_tower *t)
 {
@@ -37,7 +43,7 @@ static sg_status text(sg_tower *t, const char *scope, const json_t *config, cons
                   [SG_P_NORM_FINAL_BIAS] = {"final_layer_norm.bias", "D"}},
     };
     blocks(t);
-    SG_TRY(sg_tower_sizes(t, config, path, &keys, err));
+    SG_TRY(sg_tower_sizes(t, config, path, &text_keys, err));
     SG_TRY(sg_config_int_or(config, path, "vocab_size", 49408, 1, 1 << 24, &t->n_vocab, err));
     SG_TRY(sg_config_int_or(config, path, "max_position_embeddings", 77, 1, 1 << 26, &t->n_places, err));
     SG_TRY(sg_config_int_or(config, path, "projection_dim", 512, 1, 1 << 20, &t->d_projection, err));
@@ -65,8 +71,8 @@ static sg_status vision(sg_tower *t, const char *scope, const json_t *config, co
                   [SG_P_NORM_FINAL_BIAS] = {"post_layernorm.bias", "D"}},
     };
     blocks(t);
-    SG_TRY(sg_tower_sizes(t, config, path, &keys, err));
-    SG_TRY(sg_tower_image(t, config, path, err));
+    SG_TRY(sg_tower_sizes(t, config, path, &vision_keys, err));
+    SG_TRY(sg_tower_image(t, config, path, 32, err));
     SG_TRY(sg_config_int_or(config, path, "projection_dim", 512, 1, 1 << 20, &t->d_projection, err));
     return sg_config_real(config, path, "layer_norm_eps", 1e-5, &t->eps, err);
 }

@@ -7,7 +7,11 @@
 static sg_status fill(sg_encoder *e, const json_t *config, const char *path, const char *prefix, sg_error *err)
 {
     static const char *const unused[] = {"embeddings.mask_token", NULL};
-    static const sg_size_keys keys = {"hidden_size", "num_hidden_layers", "num_attention_heads", NULL, "hidden_act"};
+    static const sg_size_keys keys = {.width = "hidden_size",
+                                      .layers = "num_hidden_layers",
+                                      .heads = "num_attention_heads",
+                                      .act = "hidden_act",
+                                      .fallback_act = SG_ACT_GELU};
     sg_tower *t = &e->towers[0];
     double ratio;
 
@@ -48,7 +52,7 @@ static sg_status fill(sg_encoder *e, const json_t *config, const char *path, con
     e->n_towers = 1;
     e->unused = unused;
     SG_TRY(sg_tower_sizes(t, config, path, &keys, err));
-    SG_TRY(sg_tower_image(t, config, path, err));
+    SG_TRY(sg_tower_image(t, config, path, 16, err));
     SG_TRY(sg_config_real(config, path, "mlp_ratio", 4, &ratio, err));
     if (ratio > 1024 || ratio * (double)t->d_model < 1)
         return sg_fail(err, SG_EFORMAT, "%s: mlp_ratio is %g", path, ratio);

@@ -9,7 +9,12 @@ sg_status sg_encoder_distilbert(sg_encoder *e, const json_t *config, const char 
                                 sg_error *err)
 {
     static const char *const unused[] = {"position_ids", NULL};
-    static const sg_size_keys keys = {"dim", "n_layers", "n_heads", "hidden_dim", "activation"};
+    static const sg_size_keys keys = {.width = "dim",
+                                      .layers = "n_layers",
+                                      .heads = "n_heads",
+                                      .hidden = "hidden_dim",
+                                      .act = "activation",
+                                      .fallback_act = SG_ACT_GELU};
     const bool asks = strstr(architecture, "QuestionAnswering") != NULL;
     sg_tower *t = &e->towers[0];
 

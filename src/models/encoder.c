@@ -8,13 +8,20 @@
 
 sg_status sg_tower_sizes(sg_tower *t, const json_t *config, const char *path, const sg_size_keys *k, sg_error *err)
 {
-    sg_arch arch = {.act = SG_ACT_GELU};
+    const struct {
+        const char *key;
+        sg_dim most, *to;
+    } sizes[] = {{k->width, 1 << 20, &t->d_model},
+                 {k->layers, 1 << 12, &t->n_layers},
+                 {k->heads, 1 << 12, &t->n_heads},
+                 {k->hidden, 1 << 22, &t->d_mlp}};
+    sg_arch arch = {.act = k->fallback_act};
 
-    SG_TRY(sg_config_int(config, path, k->width, 1, 1 << 20, &t->d_model, err));
-    SG_TRY(sg_config_int(config, path, k->layers, 1, 1 << 12, &t->n_layers, err));
-    SG_TRY(sg_config_int(config, path, k->heads, 1, 1 << 12, &t->n_heads, err));
-    if (k->hidden)
-        SG_TRY(sg_config_int(config, path, k->hidden, 1, 1 << 22, &t->d_mlp, err));
+    for (size_t i = 0; i < SG_COUNT_OF(sizes); i++)
+        if (sizes[i].key && (!k->fallback[i] || sg_config_has(config, sizes[i].key)))
+            SG_TRY(sg_config_int(config, path, sizes[i].key, 1, sizes[i].most, sizes[i].to, err));
+        else if (sizes[i].key)
+            *sizes[i].to = k->fallback[i];
     if (t->d_model % t->n_heads)
         return sg_fail(err, SG_EFORMAT, "%s: %s %lld is no multiple of %s %lld", path, k->width, (long long)t->d_model,
                        k->heads, (long long)t->n_heads);
@@ -25,10 +32,10 @@ sg_status sg_tower_sizes(sg_tower *t, const json_t *config, const char *path, co
     return SG_OK;
 }
 
-sg_status sg_tower_image(sg_tower *t, const json_t *config, const char *path, sg_error *err)
+sg_status sg_tower_image(sg_tower *t, const json_t *config, const char *path, sg_dim patch, sg_error *err)
 {
     SG_TRY(sg_config_int_or(config, path, "image_size", 224, 1, 1 << 14, &t->stored, err));
-    SG_TRY(sg_config_int_or(config, path, "patch_size", 16, 1, t->stored, &t->patch, err));
+    SG_TRY(sg_config_int_or(config, path, "patch_size", SG_MIN(patch, t->stored), 1, t->stored, &t->patch, err));
     SG_TRY(sg_config_int_or(config, path, "num_channels", 3, 1, 1 << 10, &t->channels, err));
     const sg_dim along = t->stored / t->patch;
     t->side = t->stored;

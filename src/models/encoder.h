@@ -145,14 +145,17 @@ sg_dim sg_tower_places(const sg_tower *t);
 /* Sets the slot of a matrix and that of its bias. */
 void sg_tower_linear(sg_tower *t, sg_part part, const char *weight, const char *bias, const char *shape);
 
-/* Width, layers, heads, hidden width under these keys; activation. */
+/* Width, layers, heads, hidden width under these keys; activation. A fallback of 0: the key has to be there. */
 typedef struct sg_size_keys {
     const char *width, *layers, *heads, *hidden; /* hidden NULL: the family sets it */
     const char *act;
+    sg_dim fallback[4];
+    sg_activation fallback_act;
 } sg_size_keys;
 sg_status sg_tower_sizes(sg_tower *t, const json_t *config, const char *path, const sg_size_keys *keys,
                          sg_error *err) SG_MUST_CHECK;
-/* image_size, patch_size, num_channels: positions are of that size. */
-sg_status sg_tower_image(sg_tower *t, const json_t *config, const char *path, sg_error *err) SG_MUST_CHECK;
+/* image_size, patch_size (with a fallback), num_channels: positions are of that size. */
+sg_status sg_tower_image(sg_tower *t, const json_t *config, const char *path, sg_dim patch,
+                         sg_error *err) SG_MUST_CHECK;
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/base.h"
 #include "check.h"
+#include "faults.h"
 #include "sightglass/model.h"
 #include "sightglass/ops.h"
 #include "sightglass/safetensors.h"
@@ -356,6 +357,9 @@ static void what_has_no_place_is_refused_by_name(void **state)
         "\"num_attention_heads\": 2, \"intermediate_size\": 12, \"vocab_size\": 17, \"max_position_embeddings\": 7, "
         "\"id2label\": {\"0\": \"a\", \"1\": \"b\"}}",
         NULL, "classifier.weight has 3 labels, id2label of config.json 2");
+    /* Nested configs leave out what clip has by itself. */
+    refused("clip_both", "{\"architectures\": [\"CLIPModel\"], \"text_config\": {}, \"vision_config\": {}}", NULL,
+            "token_embedding.weight is [17,6], the config says [49408,512]");
     refused("bert_labels", "{\"architectures\": [\"BertGenerationEncoder\"]}", NULL, "BertGenerationEncoder");
     refused("bert_labels", "{\"architectures\": [\"BertModel\"], \"hidden_size\": 8}", NULL,
             "num_hidden_layers is missing");
@@ -428,6 +432,38 @@ static void pictures_become_the_pixels_of_the_directory(void **state)
     sg_bitmap_free(picture);
 }
 
+/* Opened, built, given a picture: whatever is out of memory says so, and leaves nothing behind. */
+static void each_failed_allocation_is_reported(void **state)
+{
+    (void)state;
+    static const char *const models[] = {DATA "dinov2_plain", DATA "bert_labels"};
+    uint8_t grey[5 * 7 * 3] = {0};
+    const sg_bitmap picture = {5, 7, grey}, *pictures = &picture;
+
+    for (size_t i = 0; i < SG_COUNT_OF(models); i++)
+        for (long n = 0;; n++) {
+            sg_model *m = NULL;
+            sg_graph *g = NULL;
+            sg_tensor pixels = {.data = NULL};
+            sg_error err;
+            sg_faults_begin(n, SG_FAULT_ONCE);
+            sg_status status = sg_model_open(&m, models[i], sg_model_defaults(), &err);
+            if (status == SG_OK)
+                status = sg_model_graph(&g, m, 0, 1, &err);
+            if (status == SG_OK && i == 0)
+                status = sg_model_pixels(m, 1, &pictures, &pixels, &err);
+            const bool fired = sg_faults_end();
+            if (status != (fired ? SG_ENOMEM : SG_OK))
+                print_error("allocation %ld of %s: %s\n", n, models[i], status ? err.text : "no error");
+            CHECK(status == (fired ? SG_ENOMEM : SG_OK));
+            free(pixels.data);
+            sg_graph_free(g);
+            sg_model_close(m);
+            if (!fired)
+                break;
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -439,6 +475,7 @@ int main(void)
         cmocka_unit_test(what_has_no_place_is_refused_by_name),
         cmocka_unit_test(wrong_inputs_are_told),
         cmocka_unit_test(pictures_become_the_pixels_of_the_directory),
+        cmocka_unit_test(each_failed_allocation_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,18 +69,21 @@ static sg_status triple(const json_t *config, const char *path, const char *key,
     return SG_OK;
 }
 
-static sg_status fill(sg_preprocess *p, const json_t *config, const sg_tower *t, bool number_is_short, sg_error *err)
+/* What a file does not say is as its family has it: vit alone is stretched to its square, bilinearly. */
+static sg_status fill(sg_preprocess *p, const json_t *config, const sg_tower *t, const char *family,
+                      bool number_is_short, sg_error *err)
 {
     const char *path = p->path;
     const json_t *resample = json_object_get(config, "resample");
+    const bool stretched = strcmp(family, "vit") == 0;
     int short_crop = 0;
 
     SG_TRY(flag(config, path, "do_resize", true, &p->resize, err));
-    SG_TRY(flag(config, path, "do_center_crop", false, &p->crop, err));
+    SG_TRY(flag(config, path, "do_center_crop", !stretched, &p->crop, err));
     SG_TRY(flag(config, path, "do_rescale", true, &p->rescale, err));
     SG_TRY(flag(config, path, "do_normalize", true, &p->normalize, err));
     SG_TRY(sg_config_real(config, path, "rescale_factor", 1.0 / 255, &p->factor, err));
-    p->filter = SG_FILTER_BILINEAR;
+    p->filter = stretched ? SG_FILTER_BILINEAR : SG_FILTER_BICUBIC;
     if (resample && !json_is_null(resample)) {
         const json_int_t code = json_integer_value(resample);
         if (!json_is_integer(resample) || code < 0 || code >= SG_N_FILTERS)
@@ -88,6 +91,7 @@ static sg_status fill(sg_preprocess *p, const json_t *config, const sg_tower *t,
         p->filter = (sg_filter)code;
     }
     p->height = p->width = p->crop_height = p->crop_width = (int)t->stored;
+    p->shortest = stretched ? 0 : (int)t->stored;
     if (p->resize && sg_config_has(config, "size"))
         SG_TRY(size(json_object_get(config, "size"), path, "size", number_is_short, &p->height, &p->width, &p->shortest,
                     err));
@@ -133,7 +137,7 @@ sg_status sg_preprocess_open(sg_model *m, const char *dir, sg_error *err)
         type = type ? type : json_string_value(json_object_get(config, "feature_extractor_type"));
         const bool by_type = type && (strncmp(type, "CLIP", 4) == 0 || strncmp(type, "Bit", 3) == 0);
         p->path = path;
-        status = fill(p, config, t, type ? by_type : strncmp(m->info.family, "clip", 4) == 0, err);
+        status = fill(p, config, t, m->info.family, type ? by_type : strncmp(m->info.family, "clip", 4) == 0, err);
     }
     json_decref(config);
     if (status != SG_OK)

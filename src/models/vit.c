@@ -10,8 +10,12 @@ static sg_status fill(sg_encoder *e, const json_t *config, const char *path, con
                       sg_error *err)
 {
     static const char *const unused[] = {"embeddings.mask_token", NULL}; /* for training on hidden patches */
-    static const sg_size_keys keys = {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
-                                      "hidden_act"};
+    static const sg_size_keys keys = {.width = "hidden_size",
+                                      .layers = "num_hidden_layers",
+                                      .heads = "num_attention_heads",
+                                      .hidden = "intermediate_size",
+                                      .act = "hidden_act",
+                                      .fallback_act = SG_ACT_GELU};
     sg_tower *t = &e->towers[0];
 
     *t = (sg_tower){
@@ -54,7 +58,7 @@ static sg_status fill(sg_encoder *e, const json_t *config, const char *path, con
     if (act && strcmp(act, "tanh") != 0)
         return sg_fail(err, SG_EUNSUPPORTED, "%s: pooler_act is \"%.40s\", this version knows tanh", path, act);
     SG_TRY(sg_tower_sizes(t, config, path, &keys, err));
-    SG_TRY(sg_tower_image(t, config, path, err));
+    SG_TRY(sg_tower_image(t, config, path, 16, err));
     return sg_config_real(config, path, "layer_norm_eps", 1e-12, &t->eps, err);
 }
 
