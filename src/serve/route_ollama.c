@@ -108,16 +108,17 @@ static sg_status read_prompt(hatch *h, sg_error *err)
     if (h->chat && !sg_model_tokenizer(h->model)) {
         status = sg_fail(err, SG_EARG, "messages: %s has no tokenizer, so it reads no text", h->id);
     } else if (h->chat) {
-        status = transcript_read(field(h, "messages"), &text, where, err);
-        for (int i = 0; i < TRANSCRIPT_STOPS; i++)
+        bool plain = true;
+        status = transcript_tokens(h->model, field(h, "messages"), &h->prompt, &plain, where, err);
+        for (int i = 0; i < TRANSCRIPT_STOPS && plain; i++)
             h->ask.write.stops[h->ask.write.n_stops++] = transcript_stops[i];
-        h->ask.write.trim = true;
+        h->ask.write.trim = plain;
     } else {
         sg_str_printf(&text, "%s%s%s", system ? system : "", system && *system ? "\n" : "", prompt ? prompt : "");
     }
     if (status == SG_OK && text.failed)
         status = sg_fail(err, SG_ENOMEM, "out of memory for a prompt");
-    if (status == SG_OK)
+    if (status == SG_OK && !h->chat)
         status = prompt_read(h->model, text.text, &h->prompt, err);
     if (status != SG_OK)
         serve_reply_param(h->reply, "%s", where);

@@ -263,8 +263,8 @@ static sg_status read_prompts(door *d, const char *name, sg_error *err)
 
 static sg_status read_messages(door *d, sg_error *err)
 {
-    sg_str text = {0};
     char where[64] = "messages";
+    bool plain = true;
 
     if (!sg_model_tokenizer(d->model))
         return wrong(d, err, "messages", "%s has no tokenizer, so it reads no text; /v1/completions takes tokens",
@@ -273,21 +273,18 @@ static sg_status read_messages(door *d, sg_error *err)
     if (!d->prompts)
         return sg_fail(err, SG_ENOMEM, "out of memory for messages");
     d->n_prompts = 1;
-    sg_status status = transcript_read(field(d, "messages"), &text, where, err);
+    const sg_status status = transcript_tokens(d->model, field(d, "messages"), &d->prompts[0], &plain, where, err);
     if (status != SG_OK)
         serve_reply_param(d->reply, "%s", where);
-    else
-        status = prompt_read(d->model, text.text, &d->prompts[0], err);
-    sg_str_free(&text);
     SG_TRY(status);
     d->n_prompt_tokens = d->prompts[0].n;
     const sg_dim n_context = sg_model_get_info(d->model)->n_context;
     if (d->prompts[0].n > n_context)
         return wrong(d, err, "messages", "%lld tokens, the model's context is %lld", (long long)d->prompts[0].n,
                      (long long)n_context);
-    for (int i = 0; i < TRANSCRIPT_STOPS; i++)
+    for (int i = 0; i < TRANSCRIPT_STOPS && plain; i++)
         d->ask.write.stops[d->ask.write.n_stops++] = transcript_stops[i];
-    d->ask.write.trim = true;
+    d->ask.write.trim = plain;
     if (d->ask.write.most < 0)
         d->ask.write.most = CHAT_TOKENS;
     return SG_OK;

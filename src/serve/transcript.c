@@ -1,6 +1,10 @@
 #include "serve/transcript.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "serve/prompt.h"
+#include "sightglass/template.h"
 
 const char *const transcript_stops[TRANSCRIPT_STOPS] = {"\nUser:", "\nSystem:"};
 
@@ -55,4 +59,36 @@ sg_status transcript_read(const json_t *messages, sg_str *out, char where[64], s
     }
     sg_str_puts(out, "Assistant:");
     return out->failed ? sg_fail(err, SG_ENOMEM, "out of memory for messages") : SG_OK;
+}
+
+static sg_status render(const sg_tokenizer *t, const json_t *messages, sg_tokens *out, sg_error *err)
+{
+    char *list = json_dumps(messages, JSON_COMPACT), *text = NULL;
+
+    if (!list)
+        return sg_fail(err, SG_ENOMEM, "out of memory for messages");
+    sg_status status = sg_chat_render_json(&text, t, list, sg_chat_defaults(), err);
+    free(list);
+    if (status == SG_OK) /* the template writes special tokens out, the first one too */
+        status = sg_tokenizer_encode(t, text, (sg_encode_opts){.parse_special = true}, out, err);
+    else if (status != SG_ENOMEM) /* of the model that was found */
+        status = err ? (err->status = SG_EARG) : SG_EARG;
+    free(text);
+    return status;
+}
+
+sg_status transcript_tokens(const sg_model *m, const json_t *messages, sg_tokens *out, bool *plain, char where[64],
+                            sg_error *err)
+{
+    const sg_tokenizer *t = sg_model_tokenizer(m);
+    sg_str text = {0};
+    sg_status status = transcript_read(messages, &text, where, err);
+
+    *plain = !t || !sg_tokenizer_chat_template(t);
+    if (status == SG_OK && *plain)
+        status = prompt_read(m, text.text, out, err);
+    else if (status == SG_OK)
+        status = render(t, messages, out, err);
+    sg_str_free(&text);
+    return status;
 }
