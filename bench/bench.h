@@ -39,9 +39,10 @@ struct bench_row {
     const float *(*numbers)(void *self, sg_dim *n);
 };
 
-extern const bench_row bench_model_rows[], bench_training_rows[], bench_small_rows[], bench_server_rows[], bench_harvest_rows[];
+extern const bench_row bench_model_rows[], bench_training_rows[], bench_small_rows[], bench_server_rows[], bench_harvest_rows[],
+    bench_tokenizer_rows[];
 extern const int bench_n_model_rows, bench_n_training_rows, bench_n_small_rows, bench_n_server_rows,
-    bench_n_harvest_rows;
+    bench_n_harvest_rows, bench_n_tokenizer_rows;
 
 /* ---- the machine ---- */
 

@@ -274,7 +274,7 @@ static bool sentence_parts(json_t *root, const sg_tokenizer_vocab *in)
     if (in->remove_extra_whitespaces) {
         add_step(norms, &failed,
                  json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "Regex",
-                           "^(?<![\\s\\S]) +| +(?![\\s\\S])", "content", ""));
+                           "\\A +| +\\z", "content", ""));
         add_step(norms, &failed,
                  json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "Regex", " {2,}", "content", " "));
     }

@@ -1,6 +1,7 @@
 /* Tokenizers from lists of tokens: real vocabularies against known ids, and lists that do not fit together. */
 #include <jansson.h>
 
+#include "faults.h"
 #include "io/tokenizer_test.h"
 
 static const sg_encode_opts plain = {.add_special = false, .parse_special = true};
@@ -271,6 +272,64 @@ static void every_pattern_with_a_name_is_sound(void **state)
     }
 }
 
+/* Of each kind: opens, encodes, decodes; frees all whatever happens. */
+static sg_status use_kind(sg_tokenizer_kind kind, sg_error *err)
+{
+    static const char *const pieces[] = {"<unk>", "<s>", "</s>", "a", "b", "ab", MARK, MARK "ab"};
+    static const char *const words[] = {"[UNK]", "[CLS]", "[SEP]", "a", "##b", "ab", "b", "."};
+    static const char *const merges[] = {"a b"};
+    static const float scores[] = {0, 0, 0, -5, -6, -2, -3, -1};
+    static const int32_t types[] = {2, 3, 3, 1, 1, 1, 1, 1};
+    sg_tokenizer_vocab in = sg_tokenizer_vocab_defaults();
+    sg_tokenizer *t;
+    sg_tokens ids = {0};
+    char *text = NULL;
+    in.kind = kind;
+    in.n = 8;
+    in.tokens = kind == SG_TOKENIZER_WORDPIECE ? words : pieces;
+    in.scores = scores;
+    in.types = types;
+    in.merges = merges;
+    in.n_merges = 1;
+    in.unk = 0;
+    in.bos = in.cls = 1;
+    in.eos = in.sep = 2;
+    in.add_bos = in.add_eos = in.remove_extra_whitespaces = true;
+    in.chat_template = "{{ bos_token }}";
+    sg_status status = sg_tokenizer_new(&t, &in, err);
+    if (status == SG_OK)
+        status = sg_tokenizer_encode(t, " ab  zab<s>.", sg_encode_defaults(), &ids, err);
+    if (status == SG_OK)
+        status = sg_tokenizer_decode(t, ids.ids, ids.n, true, &text, err);
+    free(text);
+    sg_tokens_free(&ids);
+    sg_tokenizer_free(t);
+    return status;
+}
+
+/* jansson keeps its own allocator, see tokenizer_test.c. */
+static void each_failed_allocation_is_reported(void **state)
+{
+    (void)state;
+    for (int kind = SG_TOKENIZER_BPE; kind <= SG_TOKENIZER_UNIGRAM; kind++) {
+        for (int fault = SG_FAULT_ONCE; fault <= SG_FAULT_ONWARD; fault++) {
+            long n_faults = 0;
+            for (;; n_faults++) {
+                sg_error err = {.text = ""};
+                sg_faults_begin(n_faults, (sg_fault_kind)fault);
+                const sg_status status = use_kind((sg_tokenizer_kind)kind, &err);
+                if (!sg_faults_end()) {
+                    CHECK_OK(status, &err);
+                    break;
+                }
+                /* Machine code for a pattern is an extra, so doing without is no failure. */
+                CHECK(status == SG_ENOMEM || (status == SG_OK && fault == SG_FAULT_ONCE));
+            }
+            CHECK(n_faults > 10);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +340,7 @@ int main(void)
         cmocka_unit_test(types_say_what_text_may_give),
         cmocka_unit_test(lists_that_do_not_fit_are_refused),
         cmocka_unit_test(every_pattern_with_a_name_is_sound),
+        cmocka_unit_test(each_failed_allocation_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,6 +30,36 @@ static void normalizers_rewrite_the_text(void **state)
                 "\xC3\x89t\xC3\xA9", "ete|");
 }
 
+static void berts_normalizer_cleans(void **state)
+{
+    (void)state;
+    CHECK_SHOWN(NORMALIZER("{\"type\": \"BertNormalizer\"}"),
+                "\x01"
+                "A\tb\xC2\xAD\xC3\x89\xEF\xBF\xBD\xE2\x80\x83"
+                "c\xCC\x81",
+                "a be c|");
+    CHECK_SHOWN(NORMALIZER("{\"type\": \"BertNormalizer\"}"),
+                "a\xE4\xB8\xAD"
+                "b",
+                "a ~ b|"); /* an ideograph stands alone */
+    CHECK_SHOWN(NORMALIZER("{\"type\": \"BertNormalizer\", \"handle_chinese_chars\": false}"),
+                "a\xE4\xB8\xAD"
+                "b",
+                "a~b|");
+    CHECK_SHOWN(NORMALIZER("{\"type\": \"BertNormalizer\", \"lowercase\": false}"), "A\xC3\x89", "A\xC3\x89|");
+    CHECK_SHOWN(NORMALIZER("{\"type\": \"BertNormalizer\", \"lowercase\": false, \"strip_accents\": true}"),
+                "A\xC3\x89", "AE|");
+    CHECK_SHOWN(NORMALIZER("{\"type\": \"BertNormalizer\", \"strip_accents\": false}"), "A\xC3\x89", "a\xC3\xA9|");
+    CHECK_SHOWN(NORMALIZER("{\"type\": \"BertNormalizer\", \"clean_text\": false}"), "A\t", "a\t|");
+    CHECK_SHOWN(NORMALIZER("{\"type\": \"Nmt\"}"),
+                "a\x01"
+                "b\tc\xE2\x80\x8B"
+                "d\xE2\x96\x81",
+                "ab c d |");
+    CHECK_SHOWN(PRETOKENIZER("{\"type\": \"BertPreTokenizer\"}"), " Hi,  a_b$ c\xC3\xA9", "Hi|,|a|_|b|$|c\xC3\xA9|");
+    CHECK_SHOWN(PRETOKENIZER("{\"type\": \"CharDelimiterSplit\", \"delimiter\": \"-\"}"), "a-b--c d", "a|b|c d|");
+}
+
 static void normal_forms_compose_and_decompose(void **state)
 {
     (void)state;
@@ -222,6 +252,24 @@ static void decoders_give_text_back(void **state)
     DECODE(ends, "", 11);
 }
 
+static void word_pieces_become_words(void **state)
+{
+    (void)state;
+    static const char vocab[] = "{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 0, \"##b\": 1, \".\": 2, "
+                                "\"n't\": 3, \"do\": 4, \"'s\": 5, "
+                                "\"##\": 6}}, \"decoder\": {\"type\": \"WordPiece\"";
+    const int32_t ids[] = {1, 0, 1, 1, 2, 4, 3, 0, 5, 6};
+    for (int cleanup = 0; cleanup < 2; cleanup++) {
+        sg_str json = {0};
+        sg_str_puts(&json, vocab);
+        sg_str_puts(&json, cleanup ? "}}" : ", \"cleanup\": false}}");
+        sg_tokenizer *t = tokenizer_of(json.text);
+        check_decoded(t, ids, 10, cleanup ? "##b abb. don't a's" : "##b abb . do n't a 's");
+        sg_tokenizer_free(t);
+        sg_str_free(&json);
+    }
+}
+
 static void ids_without_a_token_are_left_out(void **state)
 {
     (void)state;
@@ -263,6 +311,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(normalizers_rewrite_the_text),
+        cmocka_unit_test(berts_normalizer_cleans),
+        cmocka_unit_test(word_pieces_become_words),
         cmocka_unit_test(normal_forms_compose_and_decompose),
         cmocka_unit_test(a_split_treats_matches_as_told),
         cmocka_unit_test(patterns_mean_what_their_writers_meant),
