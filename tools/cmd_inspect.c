@@ -4,14 +4,15 @@
 
 #include "adapted.h"
 #include "cli.h"
+#include "gguf_shown.h"
 #include "io/names.h"
 #include "sightglass/playground.h"
 #include "verified.h"
 
 static const char help[] = "usage: sightglass inspect MODEL [--lora DIR] [--sae DIR] [--json]\n\n"
                            "Shows a model's sizes and the name, type and shape of every value in it.\n"
-                           "MODEL is a folder with config.json, model.safetensors and tokenizer.json, or one that\n"
-                           "`sightglass net run --save` wrote.\n\n"
+                           "MODEL is a folder with config.json, model.safetensors and tokenizer.json, a GGUF file, of which the\n"
+                           "metadata are shown too, or a folder that `sightglass net run --save` wrote.\n\n"
                            ADAPTED_HELP
                            "  --json                for machines\n";
 
@@ -46,6 +47,11 @@ static int as_json(const sg_model *m, const sg_graph *g)
                   sg_dtype_name(in->stored), "tied", (int)in->tied, "task", tasks[in->task], "n_labels",
                   (json_int_t)in->n_labels, "image_side", (json_int_t)in->image_side, "tokenizer",
                   sg_model_tokenizer(m) != NULL, "values", values, "warnings", warnings, "certificate", certificate);
+    sg_gguf *file;
+    if (sg_gguf_is(in->path) && sg_gguf_open(&file, in->path, &err) == SG_OK) {
+        json_object_set_new(root, "gguf", gguf_json(file));
+        sg_gguf_close(file);
+    }
     json_t *added = adapted_json(m);
     json_object_update(root, added);
     json_decref(added);
@@ -90,6 +96,17 @@ static void print_values(const sg_graph *g)
     }
 }
 
+/* A GGUF file whose model is not known here still says what it holds. */
+static bool show_file(const char *path)
+{
+    sg_gguf *g;
+    if (!sg_gguf_is(path) || sg_gguf_open(&g, path, NULL) != SG_OK)
+        return false;
+    gguf_print(g);
+    sg_gguf_close(g);
+    return true;
+}
+
 static int for_people(const sg_model *m, const sg_graph *g)
 {
     const sg_model_info *in = sg_model_get_info(m);
@@ -120,6 +137,7 @@ static int for_people(const sg_model *m, const sg_graph *g)
     adapted_print(m);
     print_certificate(in->path);
     printf("\n");
+    (void)show_file(in->path);
     print_values(g);
     return 0;
 }
@@ -194,8 +212,11 @@ int cmd_inspect(int argc, char **argv)
         return cli_usage("inspect", "wanted one MODEL, got %d", argc - optind);
     if (is_play(argv[optind]))
         return inspect_play(argv[optind], json);
-    if (adapted_open(&m, argv[optind], sg_model_defaults(), &added, false, &err) != SG_OK)
+    if (adapted_open(&m, argv[optind], sg_model_defaults(), &added, false, &err) != SG_OK) {
+        if (!json && show_file(argv[optind]))
+            printf("This file is no model that can be run here:\n");
         return cli_fail(&err);
+    }
     int status;
     if (sg_model_graph(&g, m, 0, 1, &err) != SG_OK) {
         status = cli_fail(&err);

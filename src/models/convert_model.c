@@ -133,7 +133,7 @@ static sg_status choose_types(work *w, sg_error *err)
         it->told.from = it->from.dtype;
         it->told.to = type_of(w, it, used);
         if (!w->to_gguf && is_packed(it->told.to))
-            return sg_fail(err, SG_EARG, "%s: folders hold f32, f16 and bf16; %s are for GGUF files", w->to,
+            return sg_fail(err, SG_EARG, "%s: folders hold f32, f16 and bf16; %s is for GGUF files", w->to,
                            sg_dtype_name(it->told.to));
         w->targets[i] =
             (sg_named_tensor){it->told.name, sg_tensor_of(it->told.to, it->told.n_dims, it->told.dims, NULL)};
@@ -679,6 +679,8 @@ static sg_status check(const work *w, sg_error *err)
     const sg_dtype t = w->opts->dtype;
     if (!w->opts->as_stored && t != SG_F32 && t != SG_F16 && t != SG_BF16 && !is_packed(t))
         return sg_fail(err, SG_EARG, "weights are not stored as %s", sg_dtype_name(t));
+    if (!w->opts->as_stored && !w->to_gguf && is_packed(t))
+        return sg_fail(err, SG_EARG, "%s: folders hold f32, f16 and bf16; %s is for GGUF files", w->to, sg_dtype_name(t));
     for (int i = 0; i < w->opts->n_rules; i++)
         if (!sg_dtype_is_float(w->opts->rules[i].dtype) && !is_packed(w->opts->rules[i].dtype))
             return sg_fail(err, SG_EARG, "weights are not stored as %s", sg_dtype_name(w->opts->rules[i].dtype));
