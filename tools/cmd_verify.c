@@ -265,7 +265,7 @@ static void print_rows(const colours *c, const sg_verify_run *r, bool all)
 
 static void print_run(const colours *c, const sg_verify_run *r, bool all)
 {
-    printf("\n%s%s, %s, weights %s%s  %s%s%s  %s%.2f s; a site holds within %.0e, variation %.0e (%s)%s\n", c->bold,
+    printf("\n%s%s, %s, weights %s%s  %s%s%s  %s%.2f s; a site holds within %.2g, variation %.2g (%s)%s\n", c->bold,
            r->backend, r->compute, r->stored, c->off, r->holds ? c->good : c->bad, r->holds ? "holds" : "FAILS", c->off,
            c->dim, r->seconds, r->tolerance.relative, r->tolerance.variation, r->tolerance.why, c->off);
     if (r->note)
@@ -275,13 +275,16 @@ static void print_run(const colours *c, const sg_verify_run *r, bool all)
     printf("  %s%-34s %9s %9s %9s %9s%s\n", c->dim, all ? "site" : "site (of each kind the worst layer)", "max abs",
            "mean abs", "max rel", "mean rel", c->off);
     print_rows(c, r, all);
+    char clear[80] = "clear nowhere";
+    if (r->next.n_clear)
+        snprintf(clear, sizeof clear, "%.4g %% of the %lld where it is clear", 100 * r->next.top1_clear,
+                 (long long)r->next.n_clear);
     if (r->next.n)
-        printf("  predictions: %.4g %% the same first choice (%.4g %% of the %lld where it is clear), total variation "
-               "mean %.1e "
-               "max %.1e, KL mean %.1e max %.1e nats  %s%s%s\n",
-               100 * r->next.top1, 100 * r->next.top1_clear, (long long)r->next.n_clear, r->next.tv_mean,
-               r->next.tv_max, r->next.kl_mean, r->next.kl_max, r->next.holds ? c->good : c->bad,
-               r->next.holds ? "holds" : "FAILS", c->off);
+        printf("  predictions: %.4g %% the same first choice (%s), total variation mean %.1e max %.1e, KL mean %.1e "
+               "max %.1e nats  "
+               "%s%s%s\n",
+               100 * r->next.top1, clear, r->next.tv_mean, r->next.tv_max, r->next.kl_mean, r->next.kl_max,
+               r->next.holds ? c->good : c->bad, r->next.holds ? "holds" : "FAILS", c->off);
     else
         printf("  %sno predictions to compare%s\n", c->dim, c->off);
 }

@@ -55,7 +55,7 @@ typedef struct sg_model_info {
     sg_dim n_parameters;
     size_t weight_bytes;    /* as stored in the file, which is mapped: in memory once they were read, as opening does */
     size_t converted_bytes; /* of their copies in what is computed in, where the file has another type */
-    sg_dtype stored;        /* of the largest weight */
+    sg_dtype stored;        /* of most of the weights' numbers */
     bool tied;              /* the unembedding is the embedding */
     int32_t bos;            /* -1: none */
     int n_eos;

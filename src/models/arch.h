@@ -203,6 +203,7 @@ struct sg_model {
     struct sg_gguf_model *gguf; /* owner of file and tokenizer, or NULL */
     sg_file *config, *tokenizer_file;
     sg_tokenizer *tokenizer;
+    sg_dim n_stored[SG_N_DTYPES]; /* how many numbers of a decoder's weights are stored as what */
     sg_weight *weights[SG_N_WEIGHTS]; /* by layer (one entry for those outside the blocks); NULL: none */
     const char **warnings;
     int n_warnings;

@@ -320,7 +320,8 @@ static sg_status load_weight(sg_model *m, sg_weight_role role, int layer, sg_wei
     for (int i = 0; i < sg_safetensors_count(m->file); i++)
         if (sg_safetensors_at(m->file, i) == t)
             used[i] = true;
-    if (role == SG_W_EMBED)
+    m->n_stored[t->dtype] += sg_tensor_count(t);
+    if (m->n_stored[t->dtype] > m->n_stored[m->info.stored])
         m->info.stored = t->dtype;
     const int n = sg_weight_shape(m, role, dims);
     return sg_weight_load(m, t, n, dims, w, err);
