@@ -35,6 +35,7 @@ static const struct {
     const bench_row *rows;
     const int *n;
 } themes[] = {{bench_model_rows, &bench_n_model_rows},
+              {bench_packed_rows, &bench_n_packed_rows},
               {bench_harvest_rows, &bench_n_harvest_rows},
               {bench_training_rows, &bench_n_training_rows},
               {bench_small_rows, &bench_n_small_rows},

@@ -377,7 +377,10 @@ static sg_status prepare(work *w, const request *r, sg_error *err)
     SG_TRY(check_dealt(r, err));
     /* Planning needs sizes alone; an edit may take its value from another run, which needs the numbers. */
     const bool only_sizes = r->dry_run && !r->edits && !r->added.n_vectors;
-    SG_TRY(adapted_open(&w->model, r->model, (sg_model_opts){r->dtype, .only_sizes = only_sizes}, &r->added, r->n_grad > 0, err));
+    sg_model_opts model_opts = sg_model_defaults();
+    model_opts.dtype = r->dtype;
+    model_opts.only_sizes = only_sizes;
+    SG_TRY(adapted_open(&w->model, r->model, model_opts, &r->added, r->n_grad > 0, err));
     for (int i = 0; i < r->n_text; i++)
         SG_TRY(cli_rows_text(&w->rows, w->model, r->text[i], err));
     if (r->tokens)
@@ -570,8 +573,8 @@ static int for_people(const work *w, const request *r)
  * printed. */
 enum { REPORT_TOKEN_BYTES = 40, REPORT_PLACE_BYTES = 160, REPORT_GUESS_BYTES = 455 };
 
-/* Weights count once as they lie in the file, since opening reads them all, although the system may drop them again
- * when memory is short; and once more as converted, where they are computed in another type. */
+/* Weights count once as they lie in the file, those that opening or the run reads, although the system may drop them
+ * again when memory is short; and once more as converted, where they are computed in another type. */
 static int dry_run(const work *w, const request *r)
 {
     sg_error err = {SG_OK, ""};
@@ -589,7 +592,8 @@ static int dry_run(const work *w, const request *r)
 
     const sg_model_info *info = sg_model_get_info(w->model);
     const size_t here = cli_resident(), fetched = sg_plan_fetched_bytes(plan);
-    const size_t weights = r->edits ? info->weight_bytes + info->converted_bytes : 0; /* of these, in memory already */
+    const size_t in_file = info->weight_bytes - info->unread_bytes + SG_MIN(info->unread_bytes, sg_plan_read_bytes(plan));
+    const size_t weights = r->edits ? in_file + info->converted_bytes : 0; /* of these, in memory already */
     size_t fed = 0,
            tokens = (size_t)(rows.n_rows * w->time) * (2 * sizeof(int32_t) + (r->out ? sizeof(int32_t) : 0) + 1);
     for (int i = 0; i < w->n_feeds; i++)
@@ -605,7 +609,7 @@ static int dry_run(const work *w, const request *r)
     const struct {
         const char *key, *text;
         size_t bytes;
-    } parts[] = {{"weights", "weights, in the mapped file", info->weight_bytes},
+    } parts[] = {{"weights", "weights, in the mapped file", in_file},
                  {"converted", "weights, converted", info->converted_bytes},
                  {"block", "values between, as planned", sg_plan_bytes(plan) - fetched},
                  {"packed", "weights in another layout", sg_plan_packed_bytes(plan)},

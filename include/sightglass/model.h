@@ -27,6 +27,10 @@ typedef struct sg_model sg_model;
 typedef struct sg_model_opts {
     sg_dtype dtype;  /* what is computed in: SG_F32, or SG_F64 to check it against */
     bool only_sizes; /* weights are not read: what a run takes can be planned, and nothing be run (false) */
+    /* Matrices and embeddings of bf16, f16 or a block type stay mapped as they lie, and products read them so; what else is
+     * there is converted. Only beside SG_F32: an f64 model is converted whole, as is one without this, whose weights then
+     * have gradients, and where SIGHTGLASS_BACKEND names a device (else true). */
+    bool as_stored;
 } sg_model_opts;
 sg_model_opts sg_model_defaults(void);
 
@@ -53,7 +57,8 @@ typedef struct sg_model_info {
     sg_dim n_layers, d_model, n_heads, n_kv_heads, d_head, d_mlp, n_vocab, n_context; /* of clip's text; n_vocab 0: it reads
                                                                                         * images alone, in n_context places */
     sg_dim n_parameters;
-    size_t weight_bytes;    /* as stored in the file, which is mapped: in memory once they were read, as opening does */
+    size_t weight_bytes;    /* as stored in the file, which is mapped: in memory once they were read */
+    size_t unread_bytes;    /* of that, matrices that opening has left alone, since it reads a large model's only to convert them */
     size_t converted_bytes; /* of their copies in what is computed in, where the file has another type */
     sg_dtype stored;        /* of most of the weights' numbers */
     bool tied;              /* the unembedding is the embedding */
@@ -78,7 +83,8 @@ const char *sg_model_label(const sg_model *m, sg_dim i); /* as config.json names
 sg_status sg_model_pixels(const sg_model *m, int n, const sg_bitmap *const *pictures, sg_tensor *out,
                           sg_error *err) SG_MUST_CHECK;
 
-/* What was odd about the model, one line each: NaN weights, tensors that nothing uses. NULL past the last. */
+/* What was odd about the model, one line each: NaN weights, tensors that nothing uses. NULL past the last. Matrices that stay
+ * mapped are searched for NaN up to 64 MB of weights; in a larger model sg_session_guard finds where one shows first. */
 const char *sg_model_warning(const sg_model *m, int i);
 
 /* A new graph of the model, owned by the caller, with inputs

@@ -60,7 +60,8 @@ typedef struct sg_exec_opts {
     const char *keep;
 } sg_exec_opts;
 /* The best backends for the processor that this build has, and all threads. Environment: SIGHTGLASS_BACKEND names
- * another choice, as below; OMP_NUM_THREADS bounds the threads. */
+ * another choice, as below; OMP_NUM_THREADS bounds the threads; SIGHTGLASS_ISA, avx2 or reference, what kernels over packed
+ * weights may use of the processor. */
 sg_exec_opts sg_exec_defaults(void);
 /* Chooses backends by name: "cpu", "reference" (no others than the reference kernels), or "cuda" (an NVIDIA GPU).
  * SG_EARG: no such name; SG_EUNSUPPORTED: not in this build, or there is no such device. */
@@ -88,6 +89,8 @@ const char *sg_plan_step_op(const sg_plan *plan, int i);
 const char *sg_plan_step_backend(const sg_plan *plan, int i); /* "reference", "onednn" */
 size_t sg_plan_bytes(const sg_plan *plan); /* of the block that each run owns */
 size_t sg_plan_packed_bytes(const sg_plan *plan); /* that copies of bound variables in other layouts take once it has run */
+/* Of matrices that are variables, as steps read them: whole, or the parts about the rows that are gathered. */
+size_t sg_plan_read_bytes(const sg_plan *plan);
 size_t sg_plan_hidden_bytes(const sg_plan *plan); /* that libraries take beside it while a kernel of theirs runs, roughly */
 size_t sg_plan_fetched_bytes(const sg_plan *plan); /* of that, what holds fetched values until the next execution */
 

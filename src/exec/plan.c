@@ -1011,6 +1011,31 @@ size_t sg_plan_packed_bytes(const sg_plan *plan)
     return sum;
 }
 
+/* A file's page that is touched comes with those about it: 64 KB, as Linux has it. */
+#define BYTES_ABOUT ((size_t)64 << 10)
+
+size_t sg_plan_read_bytes(const sg_plan *plan)
+{
+    size_t sum = 0;
+
+    for (int a = 0; a < plan->n_values; a++) {
+        const sg_plan_value *x = &plan->values[a];
+        size_t read = 0;
+        if (x->home != SG_HOME_VARIABLE || x->v->n_dims != 2)
+            continue;
+        for (int s = 0; s < plan->n_steps && read < x->bytes; s++)
+            for (int i = 0; i < plan->steps[s].n_in; i++) {
+                const sg_plan_step *step = &plan->steps[s];
+                if (plan->values[step->in[i]].root != a)
+                    continue;
+                const bool gathers = strcmp(step->op, "embed") == 0;
+                read += gathers ? BYTES_ABOUT * (size_t)sg_view_count(&plan->values[step->in[1]].view) : x->bytes;
+            }
+        sum += SG_MIN(read, x->bytes);
+    }
+    return sum;
+}
+
 /* The largest, and the largest below it: when the buffers of a smaller product are given back, the C library keeps them
  * for the next of that size. */
 size_t sg_plan_hidden_bytes(const sg_plan *plan)

@@ -363,12 +363,12 @@ static double cosine(const float *a, const float *b, sg_dim n)
 static void weights_of(const sg_model *m, const sg_neuron *u, float *in, float *out)
 {
     const sg_dim d = m->info.d_model, f = m->info.d_mlp;
-    const float *up = m->weights[SG_W_UP][u->layer].tensor.data, *down = m->weights[SG_W_DOWN][u->layer].tensor.data;
+    const sg_tensor *up = &m->weights[SG_W_UP][u->layer].tensor, *down = &m->weights[SG_W_DOWN][u->layer].tensor;
     const float *gain = m->weights[SG_W_NORM2] ? m->weights[SG_W_NORM2][u->layer].tensor.data : NULL;
     double mean = 0;
     for (sg_dim j = 0; j < d; j++) {
-        in[j] = (m->arch.in_out ? up[j * f + u->index] : up[u->index * d + j]) * (gain ? gain[j] : 1.0f);
-        out[j] = m->arch.in_out ? down[u->index * d + j] : down[j * f + u->index];
+        in[j] = (float)sg_tensor_get(up, m->arch.in_out ? j * f + u->index : u->index * d + j) * (gain ? gain[j] : 1.0f);
+        out[j] = (float)sg_tensor_get(down, m->arch.in_out ? u->index * d + j : j * f + u->index);
         mean += (double)in[j] / (double)d;
     }
     for (sg_dim j = 0; j < d && m->arch.layer_norm; j++)

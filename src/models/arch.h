@@ -188,7 +188,7 @@ double sg_rope_frequency(const sg_arch *arch, sg_dim k, bool longer);
 /* A bound weight. */
 typedef struct sg_weight {
     char *name; /* in the file */
-    sg_tensor tensor; /* in the compute type, as stored ([in,out] stays so); without data in a new model */
+    sg_tensor tensor; /* in the compute type or packed, as stored ([in,out] stays so); without data in a new model */
 } sg_weight;
 
 typedef struct sg_encoder sg_encoder;
@@ -204,6 +204,7 @@ struct sg_model {
     sg_file *config, *tokenizer_file;
     sg_tokenizer *tokenizer;
     sg_dim n_stored[SG_N_DTYPES]; /* how many numbers of a decoder's weights are stored as what */
+    size_t file_bytes; /* of all tensors: whether opening reads them, in search of NaN */
     sg_weight *weights[SG_N_WEIGHTS]; /* by layer (one entry for those outside the blocks); NULL: none */
     const char **warnings;
     int n_warnings;
@@ -239,7 +240,7 @@ sg_init sg_weight_init(const sg_model *m, sg_weight_role role);
 
 /* Takes a tensor of the file as a weight that has a name: its shape is checked, its numbers are converted where need be, its
  * size is counted. */
-sg_status sg_weight_load(sg_model *m, const sg_tensor *t, int n_dims, const sg_dim *dims, sg_weight *w,
+sg_status sg_weight_load(sg_model *m, const sg_tensor *t, int n_dims, const sg_dim *dims, bool may_stay, sg_weight *w,
                          sg_error *err) SG_MUST_CHECK;
 
 /* Shape of a weight: rank and extents. */

@@ -246,7 +246,7 @@ static sg_status load_part(sg_model *m, sg_tower *t, sg_part part, int layer, sg
         dims[k] = extent(t, shape[k]);
     if (part == SG_P_TOKEN || part == SG_P_PATCH)
         m->info.stored = stored->dtype;
-    return sg_weight_load(m, stored, n_dims, dims, w, err);
+    return sg_weight_load(m, stored, n_dims, dims, false, w, err);
 }
 
 /* Whether a part is to be loaded: those that are optional where the file has them. */

@@ -1,17 +1,24 @@
 /* Opening a model: its config chooses the family, the family names the weights, every weight's shape is checked. Weights in
- * the compute type stay in the mapped file; others are converted once. */
+ * the compute type, and matrices of packed types, stay in the mapped file; others are converted once. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "exec/backend.h"
 #include "models/adapt.h"
 #include "models/encoder.h"
 #include "models/gguf_model.h"
 #include "sightglass/hub.h"
+#include "ops/packed.h"
+
+#define SEARCHED ((size_t)64 << 20) /* bytes of weights up to which opening reads all of them, in search of NaN */
 
 sg_model_opts sg_model_defaults(void)
 {
-    return (sg_model_opts){.dtype = SG_F32};
+    const sg_exec_opts exec = sg_exec_defaults();
+    const bool on_device = exec.n_backends && exec.backends[0]->device; /* none of which reads packed weights yet */
+
+    return (sg_model_opts){.dtype = SG_F32, .as_stored = !on_device};
 }
 
 bool sg_weight_in_block(sg_weight_role role)
@@ -260,37 +267,75 @@ char *sg_weight_name(const sg_model *m, sg_weight_role role, int layer)
     return sg_arena_printf(m->arena, "%s%.*s%d%s", prefix, (int)(percent - pattern), pattern, layer, percent + 2);
 }
 
-/* Converted numbers, aligned as kernels like them. */
-static sg_status take(sg_model *m, const char *name, const sg_tensor *stored, sg_tensor *out, sg_error *err)
+/* The first NaN among a weight's numbers; -1: none. */
+static sg_dim first_nan(const sg_tensor *t)
+{
+    const sg_dim n = sg_tensor_count(t);
+    float part[256]; /* whole blocks of any type */
+
+    if (t->dtype == SG_F64) {
+        const double *x = t->data;
+        for (sg_dim i = 0; i < n; i++)
+            if (x[i] != x[i])
+                return i;
+        return -1;
+    }
+    for (sg_dim i = 0; i < n; i += (sg_dim)SG_COUNT_OF(part)) {
+        const sg_dim here = SG_MIN((sg_dim)SG_COUNT_OF(part), n - i);
+        const float *x = part;
+        if (t->dtype == SG_F32)
+            x = (const float *)t->data + i;
+        else
+            sg_convert(part, SG_F32, (const char *)t->data + (size_t)(i / sg_dtype_block(t->dtype)) * sg_dtype_block_bytes(t->dtype),
+                       t->dtype, here);
+        for (sg_dim k = 0; k < here; k++)
+            if (x[k] != x[k])
+                return i + k;
+    }
+    return -1;
+}
+
+/* Whether a weight that needs no conversion stays where it is, unread, until somebody computes with it. */
+static bool is_left_alone(const sg_model *m, const sg_tensor *stored)
+{
+    return m->file_bytes > SEARCHED && stored->n_dims > 1;
+}
+
+/* The weight in a type: in the file where it has that type, else converted, aligned as kernels like it. */
+static sg_status take(sg_model *m, const char *name, const sg_tensor *stored, sg_dtype type, sg_tensor *out, sg_error *err)
 {
     const sg_dim n = sg_tensor_count(stored);
-    sg_dim bad = -1;
 
     *out = *stored;
-    if (stored->dtype != m->opts.dtype) {
+    if (stored->dtype != type) {
         size_t bytes;
-        out->dtype = m->opts.dtype;
-        if (sg_bytes(n, sg_dtype_bytes(out->dtype), &bytes) != SG_OK || !(out->data = sg_arena_alloc(m->arena, SG_MAX(bytes, 1))))
+        out->dtype = type;
+        if (sg_bytes(n, sg_dtype_bytes(type), &bytes) != SG_OK || !(out->data = sg_arena_alloc(m->arena, SG_MAX(bytes, 1))))
             return sg_fail(err, SG_ENOMEM, "out of memory for %s (%lld numbers)", name, (long long)n);
-        sg_convert(out->data, out->dtype, stored->data, stored->dtype, n);
+        sg_convert(out->data, type, stored->data, stored->dtype, n);
+    } else if (is_left_alone(m, stored)) {
+        return SG_OK;
     }
-    if (out->dtype == SG_F32) {
-        const float *x = out->data;
-        for (sg_dim i = 0; i < n && bad < 0; i++)
-            bad = x[i] == x[i] ? -1 : i;
-    } else {
-        for (sg_dim i = 0; i < n && bad < 0; i++)
-            bad = isnan(sg_tensor_get(out, i)) ? i : -1;
-    }
+    const sg_dim bad = first_nan(out);
     if (bad >= 0)
         return warn(m, sg_arena_printf(m->arena, "%s has NaN, first at element %lld", name, (long long)bad), err);
     return SG_OK;
 }
 
-sg_status sg_weight_load(sg_model *m, const sg_tensor *t, int n_dims, const sg_dim *dims, sg_weight *w, sg_error *err)
+/* The type in which a weight is computed with. */
+static sg_dtype type_of(const sg_model *m, const sg_tensor *stored)
+{
+    const bool stays = m->opts.as_stored && m->opts.dtype == SG_F32 && stored->n_dims == 2 && sg_is_packed(stored->dtype);
+    return stays ? stored->dtype : m->opts.dtype;
+}
+
+sg_status sg_weight_load(sg_model *m, const sg_tensor *t, int n_dims, const sg_dim *dims, bool may_stay, sg_weight *w,
+                         sg_error *err)
 {
     char found[SG_SHAPE_TEXT], wanted[SG_SHAPE_TEXT];
 
+    for (int i = 0; m->info.weight_bytes == 0 && i < sg_safetensors_count(m->file); i++)
+        m->file_bytes += sg_tensor_bytes(sg_safetensors_at(m->file, i)); /* at the first weight */
     if (t->n_dims != n_dims || (n_dims && memcmp(t->dims, dims, (size_t)n_dims * sizeof dims[0]) != 0))
         return sg_fail(err, SG_EFORMAT, "%s: %s is %s, the config says %s", m->info.path, w->name,
                        sg_shape_text(found, t->n_dims, t->dims), sg_shape_text(wanted, n_dims, dims));
@@ -298,11 +343,14 @@ sg_status sg_weight_load(sg_model *m, const sg_tensor *t, int n_dims, const sg_d
         return sg_fail(err, SG_EFORMAT, "%s: %s is %s, floats were wanted", m->info.path, w->name, sg_dtype_name(t->dtype));
     m->info.n_parameters += sg_tensor_count(t);
     m->info.weight_bytes += sg_tensor_bytes(t);
-    if (t->dtype != m->opts.dtype)
-        m->info.converted_bytes += (size_t)sg_tensor_count(t) * sg_dtype_bytes(m->opts.dtype);
+    const sg_dtype type = may_stay ? type_of(m, t) : m->opts.dtype;
+    if (t->dtype != type)
+        m->info.converted_bytes += (size_t)sg_tensor_count(t) * sg_dtype_bytes(type);
+    else if (is_left_alone(m, t))
+        m->info.unread_bytes += sg_tensor_bytes(t);
     if (!m->opts.only_sizes)
-        return take(m, w->name, t, &w->tensor, err);
-    w->tensor = sg_tensor_of(m->opts.dtype, t->n_dims, t->dims, NULL);
+        return take(m, w->name, t, type, &w->tensor, err);
+    w->tensor = sg_tensor_of(type, t->n_dims, t->dims, NULL);
     return SG_OK;
 }
 
@@ -324,7 +372,7 @@ static sg_status load_weight(sg_model *m, sg_weight_role role, int layer, sg_wei
     if (m->n_stored[t->dtype] > m->n_stored[m->info.stored])
         m->info.stored = t->dtype;
     const int n = sg_weight_shape(m, role, dims);
-    return sg_weight_load(m, t, n, dims, w, err);
+    return sg_weight_load(m, t, n, dims, true, w, err);
 }
 
 static bool in_file(const sg_model *m, const char *pattern)
@@ -483,6 +531,22 @@ const sg_model_info *sg_model_get_info(const sg_model *m)
     return &m->info;
 }
 
+/* Of the numbers in a type, whatever the type that they lie in. */
+static uint64_t hash_of(const sg_tensor *t, sg_dtype type, uint64_t hash)
+{
+    const size_t bytes = (size_t)sg_tensor_count(t) * sg_dtype_bytes(type);
+    void *numbers = t->dtype == type ? t->data : malloc(SG_MAX(bytes, 1));
+
+    if (!numbers) /* no such model is meant */
+        return sg_hash(t->data, sg_tensor_bytes(t), ~hash);
+    if (t->dtype != type)
+        sg_convert(numbers, type, t->data, t->dtype, sg_tensor_count(t));
+    hash = sg_hash(numbers, bytes, hash);
+    if (t->dtype != type)
+        free(numbers);
+    return hash;
+}
+
 uint64_t sg_model_hash(const sg_model *m)
 {
     uint64_t hash = 0;
@@ -494,7 +558,7 @@ uint64_t sg_model_hash(const sg_model *m)
         const int n = sg_weight_in_block((sg_weight_role)role) ? (int)m->info.n_layers : 1;
         for (int i = 0; m->weights[role] && i < n; i++)
             if (m->weights[role][i].tensor.data)
-                hash = sg_hash(m->weights[role][i].tensor.data, sg_tensor_bytes(&m->weights[role][i].tensor), hash);
+                hash = hash_of(&m->weights[role][i].tensor, m->opts.dtype, hash);
     }
     return sg_adapt_hash(m, hash);
 }

@@ -46,8 +46,8 @@ static void declare(build *b, int layer)
         if (!b->m->weights[role])
             continue;
         const int n = sg_weight_shape(b->m, (sg_weight_role)role, dims);
-        const char *name = b->m->weights[role][layer < 0 ? 0 : layer].name;
-        b->variables[role] = sg_variable(b->g, name, b->m->opts.dtype, n, dims, sg_weight_init(b->m, (sg_weight_role)role));
+        const sg_weight *w = &b->m->weights[role][layer < 0 ? 0 : layer];
+        b->variables[role] = sg_variable(b->g, w->name, w->tensor.dtype, n, dims, sg_weight_init(b->m, (sg_weight_role)role));
     }
 }
 
@@ -415,10 +415,10 @@ sg_status sg_model_cached_graph(sg_graph **out, const sg_model *m, sg_cache_opts
     if (!m->arch.learned_positions)
         rotary(&b);
 
-    sg_value *x = scale_and_cap(g, sg_embed(g, b.variables[SG_W_EMBED], b.tokens), m->arch.embed_scale, (double)INFINITY);
+    sg_value *x = scale_and_cap(g, sg_embed_as(g, b.variables[SG_W_EMBED], b.tokens, m->opts.dtype), m->arch.embed_scale, (double)INFINITY);
     x = sg_name(g, x, "hook_embed", "btd");
     if (m->arch.learned_positions)
-        x = sg_add(g, x, sg_name(g, sg_embed(g, b.variables[SG_W_POSITION], b.positions), "hook_pos_embed", "btd"));
+        x = sg_add(g, x, sg_name(g, sg_embed_as(g, b.variables[SG_W_POSITION], b.positions, m->opts.dtype), "hook_pos_embed", "btd"));
     for (int layer = 0; layer < (int)m->info.n_layers; layer++)
         x = block(&b, x, layer);
     sg_scope(g, "final");

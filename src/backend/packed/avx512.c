@@ -127,8 +127,9 @@ static bool fix(const float *x, sg_dim n, sg_packed_fixed *to)
                              _mm_xor_si128(_mm512_cvtepi32_epi8(_mm512_srai_epi32(u, 8)), flip));
             _mm_storeu_si128((__m128i *)(void *)(to->l[2] + at), _mm_xor_si128(_mm512_cvtepi32_epi8(u), flip));
         }
+        v_store(to->sum, v_zero());
         for (int g = 0; g < 8; g++)
-            to->sum[g] = v_sum(v_add(v_load(x + 32 * g), v_load(x + 32 * g + 16)));
+            to->sum[8 + g] = -v_sum(v_add(v_load(x + 32 * g), v_load(x + 32 * g + 16)));
     }
     return true;
 }
@@ -147,6 +148,22 @@ INLINE __m512i meet(__m512i q, const sg_packed_fixed *x, int at)
     return _mm512_dpbusd_epi32(_mm512_slli_epi32(t, 8), q, load_bytes(x->l[2] + at));
 }
 
+/* The eight scales of a block times its d, then its eight lows times its least: the twelve bytes hold scales 0..3 and
+ * lows 0..3 in six bits, with two more bits of scales and lows 4..7 above them, and four bits each of those last. */
+INLINE vec scales_and_lows(const unsigned char *w)
+{
+    const __m128i u = _mm_loadu_si128((const __m128i *)(const void *)w);
+    const __m128i low = _mm_shuffle_epi8(u, _mm_setr_epi8(4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));
+    const __m128i top = _mm_shuffle_epi8(u, _mm_setr_epi8(-1, -1, -1, -1, 4, 5, 6, 7, -1, -1, -1, -1, 8, 9, 10, 11));
+    const __m128i kept = _mm_and_si128(_mm_mask_blend_epi32(8, low, _mm_srli_epi16(low, 4)),
+                                       _mm_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f));
+    const __m128i both = _mm_or_si128(kept, _mm_and_si128(_mm_srli_epi16(top, 2), _mm_set1_epi8(0x30)));
+    const __m512i d_or_least = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+
+    return v_mul(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(both)),
+                 _mm512_permutexvar_ps(d_or_least, _mm512_castps128_ps512(_mm_cvtph_ps(u))));
+}
+
 static float q4_k_fixed(const unsigned char *w, const sg_packed_fixed *x, sg_dim n_blocks)
 {
     const __m512i four = _mm512_set1_epi8(15);
@@ -154,22 +171,15 @@ static float q4_k_fixed(const unsigned char *w, const sg_packed_fixed *x, sg_dim
     const __m512i at1 = _mm512_add_epi32(pair, _mm512_set1_epi32(1)),
                   at4 = _mm512_add_epi32(pair, _mm512_set1_epi32(4)),
                   at5 = _mm512_add_epi32(pair, _mm512_set1_epi32(5));
-    vec even = v_zero(), odd = v_zero();
-    __m256 lows = _mm256_setzero_ps();
+    vec even = v_zero(), odd = v_zero(), lows = v_zero();
 
     for (sg_dim b = 0; b < n_blocks; b++, w += sizeof(sg_block_q4_k), x++) {
-        uint8_t s[8], l[8];
         __builtin_prefetch(w + AHEAD);
         __builtin_prefetch(w + AHEAD + 64);
         __builtin_prefetch(w + AHEAD + 128);
-        k_scales(w + 4, s, l);
-        const __m256 steps =
-            _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)s)));
-        const __m256 least =
-            _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)l)));
-        lows = _mm256_fmadd_ps(_mm256_mul_ps(least, _mm256_set1_ps(half(w + 2))), _mm256_loadu_ps(x->sum), lows);
-        const vec scales = _mm512_castps256_ps512(_mm256_mul_ps(steps, _mm256_set1_ps(half(w) * x->d)));
+        const vec all = scales_and_lows(w), scales = v_mul(all, v_set(x->d));
         const __m512i q0 = load_bytes(w + 16), q1 = load_bytes(w + 80);
+        lows = v_fma(all, v_load(x->sum), lows);
         even = v_fma(_mm512_cvtepi32_ps(meet(_mm512_and_si512(q0, four), x, 0)), _mm512_permutexvar_ps(pair, scales),
                      even);
         odd = v_fma(_mm512_cvtepi32_ps(meet(_mm512_and_si512(_mm512_srli_epi16(q0, 4), four), x, 64)),
@@ -179,9 +189,7 @@ static float q4_k_fixed(const unsigned char *w, const sg_packed_fixed *x, sg_dim
         odd = v_fma(_mm512_cvtepi32_ps(meet(_mm512_and_si512(_mm512_srli_epi16(q1, 4), four), x, 192)),
                     _mm512_permutexvar_ps(at5, scales), odd);
     }
-    const vec sum = v_add(even, odd);
-    const __m256 halves_of = _mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps(sum, 1));
-    return v_sum(_mm512_zextps256_ps512(_mm256_sub_ps(halves_of, lows)));
+    return v_sum(v_add(v_add(even, odd), lows));
 }
 
 /* ---- products in bf16, pairs of them summed in f32 ---- */

@@ -21,11 +21,12 @@ typedef struct sg_packed_weights {
 #define SG_PACKED_FIXED 3                 /* rows up to which Q4_K is multiplied in integers */
 
 /* A block of 256 activations in fixed point: x = d (l[0] 2^16 + l[1] 2^8 + l[2]), so to 24 bits of the largest, in the
- * order in which the halves of Q4_K's bytes come; and sums of each 32, as they are. */
+ * order in which the halves of Q4_K's bytes come; and eight zeros, then sums of each 32 as they are, turned negative.
+ */
 typedef struct sg_packed_fixed {
     int8_t l[3][256];
-    float sum[8];
-    float d, unused[7];
+    float sum[16];
+    float d, unused[15];
 } sg_packed_fixed;
 
 typedef struct sg_packed_kernels {

@@ -139,7 +139,8 @@ static double error_of(const product *p, const float *y)
     return worst;
 }
 
-/* Sums of up to 768 terms in f32, whatever their order, and a rounding or two of each weight: some ten units of 2^-24. */
+/* Sums of up to 768 terms in f32, whatever their order, and a rounding or two of each weight: some ten units of 2^-24.
+ */
 #define CLOSE 2e-6
 
 static bool has_packed(int way)
@@ -147,7 +148,7 @@ static bool has_packed(int way)
 #ifdef SG_HAVE_PACKED
     const char *isa = getenv("SIGHTGLASS_ISA");
     return way > 0 && !(isa && strcmp(isa, "reference") == 0) && __builtin_cpu_supports("avx2") &&
-           __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+           __builtin_cpu_supports("fma");
 #else
     return false;
 #endif
