@@ -548,6 +548,6 @@ sg_status sg_glass_run_apart(sg_glass *glass, const sg_apart *rows, int n_fetche
         SG_TRY(sg_edits_feeds(glass->edits, &w, glass->feeds + n_feeds, err));
     n_feeds += sg_edits_n_feeds(glass->edits);
     SG_TRY(sg_session_extent(glass->session, "keys", rows->keys, rows->most_keys, err));
-    SG_TRY(sg_session_extent(glass->session, "first", rows->first, SG_MAX(glass->opts.n_rows - 1, 1), err));
+    SG_TRY(sg_session_extent(glass->session, "first", rows->first, glass->opts.n_rows - n, err));
     return sg_session_run(glass->session, n_feeds, glass->feeds, n_fetches, fetches, out, err);
 }

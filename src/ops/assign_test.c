@@ -120,6 +120,41 @@ static void a_cache_fills_step_by_step(void **state)
     sg_graph_free(g);
 }
 
+/* Rows go to places of their own, the variable's other rows stay, and f32 is rounded to what the variable holds. */
+static void rows_are_stored_each_in_its_place(void **state)
+{
+    (void)state;
+    sg_graph *g = sg_graph_new();
+    const sg_dim first = sg_extent(g, "first"), batch = sg_extent(g, "batch");
+    sg_value *v = sg_variable(g, "v", SG_BF16, DIMS(3, 4, 1), sg_init_constant(0));
+    sg_value *x = sg_input(g, "x", SG_F32, DIMS(batch, 2, 1)), *places = sg_input(g, "places", SG_I32, 1, &batch);
+    sg_value *after = sg_assign_rows(g, v, x, places, first);
+    sg_value *seen = sg_cast(g, sg_slice(g, after, 0, first, sg_dim_add(g, first, batch), 1), SG_F32);
+    float numbers[4] = {1, 2, 3, 1.00390625f}; /* the last lies halfway between two of bf16 */
+    int32_t at[2] = {2, 0};
+    sg_state *kept;
+    sg_session *s;
+    sg_tensor t;
+    sg_error err;
+
+    CHECK_OK(sg_state_new(&kept, g, &err), &err);
+    CHECK_OK(sg_state_init(kept, 1, &err), &err);
+    CHECK_OK(sg_session_new(&s, g, kept, values_opts(1), &err), &err);
+    CHECK_OK(sg_session_extent(s, "first", 1, 1, &err), &err);
+    const sg_feed feeds[2] = {{x, sg_tensor_of(SG_F32, DIMS(2, 2, 1), numbers)}, {places, sg_tensor_of(SG_I32, DIMS(2), at)}};
+    CHECK_OK(sg_session_run(s, 2, feeds, 1, &seen, &t, &err), &err);
+    const double want[12] = {0, 0, 0, 0, 0, 0, 1, 2, 3, 1, 0, 0};
+    for (int i = 0; i < 12; i++)
+        CHECK_NEAR(sg_tensor_get(sg_state_tensor(kept, v), i), want[i], 0, 0);
+    CHECK(t.dims[0] == 2 && sg_tensor_get(&t, 2) == 1);
+    at[0] = 3;
+    CHECK_STATUS(sg_session_run(s, 2, feeds, 1, &seen, &t, &err), SG_ESHAPE);
+    CHECK_TEXT(err.text, "assign_rows: row 0: 2 elements at 3 do not fit the 4 of axis 1");
+    sg_session_free(s);
+    sg_state_free(kept);
+    sg_graph_free(g);
+}
+
 /* Shifting a variable along itself: what is stored is read from where it is stored. */
 static void a_variable_moves_along_itself(void **state)
 {
@@ -198,7 +233,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_variable_is_stored_whole), cmocka_unit_test(slices_are_stored_in_their_place),
-        cmocka_unit_test(a_cache_fills_step_by_step), cmocka_unit_test(a_variable_moves_along_itself),
+        cmocka_unit_test(a_cache_fills_step_by_step), cmocka_unit_test(rows_are_stored_each_in_its_place), cmocka_unit_test(a_variable_moves_along_itself),
         cmocka_unit_test(wrong_stores_say_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,44 +104,82 @@ static void along_inner(const job *j, sg_dim first, sg_dim last)
         dots_of(j, column, 1);
 }
 
-/* Rows of B lie in one piece: SIDE rows of A share them while they are near. */
-static void along_columns(const job *j, sg_dim first, sg_dim last)
+/* Four rows of A by 64 columns in registers, in the order of sums_of_few. */
+static void sums_of_four(const job *j, sg_dim row, sg_dim first)
 {
-    float acc[SIDE][STRIPE];
-    const sg_dim n = last - first;
+    const float *a = j->a + row * j->a_row, *b = j->b + first;
+    lanes acc[SIDE][SIDE];
 
-    for (sg_dim row = 0; row < j->m; row += SIDE) {
-        const sg_dim rows = SG_MIN((sg_dim)SIDE, j->m - row);
-        memset(acc, 0, sizeof acc);
-        for (sg_dim p = 0; p < j->inner; p += DEEP) {
-            const sg_dim deep = SG_MIN((sg_dim)DEEP, j->inner - p);
-            const float *b = j->b + p * j->b_in + first;
-            for (sg_dim r = 0; r < rows; r++) {
-                const float *s = j->a + (row + r) * j->a_row + p;
-                float *y = acc[r];
-                if (deep == DEEP) {
-                    const float *b1 = b + j->b_in, *b2 = b1 + j->b_in, *b3 = b2 + j->b_in;
-                    const float s0 = s[0], s1 = s[1], s2 = s[2], s3 = s[3];
-                    SG_SIMD
-                    for (sg_dim x = 0; x < n; x++)
-                        y[x] = y[x] + s0 * b[x] + s1 * b1[x] + s2 * b2[x] + s3 * b3[x];
-                    continue;
-                }
-                for (sg_dim d = 0; d < deep; d++) {
-                    const float *bd = b + d * j->b_in;
-                    const float sd = s[d];
-                    SG_SIMD
-                    for (sg_dim x = 0; x < n; x++)
-                        y[x] += sd * bd[x];
-                }
-            }
-        }
-        for (sg_dim r = 0; r < rows; r++) {
-            float *c = j->c + (row + r) * j->n + first;
-            for (sg_dim x = 0; x < n; x++)
-                c[x] = j->bias ? acc[r][x] + j->bias[first + x] : acc[r][x];
+    for (int r = 0; r < SIDE; r++)
+        for (int x = 0; x < SIDE; x++)
+            acc[r][x] = (lanes){0};
+    for (sg_dim p = 0; p < j->inner; p++, b += j->b_in) {
+        lanes y[SIDE];
+        memcpy(y, b, sizeof y);
+        for (int r = 0; r < SIDE; r++) {
+            const float s = a[r * j->a_row + p];
+            for (int x = 0; x < SIDE; x++)
+                acc[r][x] += s * y[x];
         }
     }
+    for (int r = 0; r < SIDE; r++) {
+        float *c = j->c + (row + r) * j->n + first;
+        memcpy(c, acc[r], sizeof acc[r]);
+        for (int x = 0; x < SIDE * LANES && j->bias; x++)
+            c[x] += j->bias[first + x];
+    }
+}
+
+/* Rows of A one by one, onto a stripe of columns, which is read as it lies. */
+static void sums_of_few(const job *j, sg_dim row, sg_dim rows, sg_dim first, sg_dim n)
+{
+    float acc[SIDE][STRIPE];
+
+    memset(acc, 0, sizeof acc);
+    for (sg_dim p = 0; p < j->inner; p += DEEP) {
+        const sg_dim deep = SG_MIN((sg_dim)DEEP, j->inner - p);
+        const float *b = j->b + p * j->b_in + first;
+        for (sg_dim r = 0; r < rows; r++) {
+            const float *s = j->a + (row + r) * j->a_row + p;
+            float *y = acc[r];
+            if (deep == DEEP) {
+                const float *b1 = b + j->b_in, *b2 = b1 + j->b_in, *b3 = b2 + j->b_in;
+                const float s0 = s[0], s1 = s[1], s2 = s[2], s3 = s[3];
+                SG_SIMD
+                for (sg_dim x = 0; x < n; x++)
+                    y[x] = y[x] + s0 * b[x] + s1 * b1[x] + s2 * b2[x] + s3 * b3[x];
+                continue;
+            }
+            for (sg_dim d = 0; d < deep; d++) {
+                const float *bd = b + d * j->b_in;
+                const float sd = s[d];
+                SG_SIMD
+                for (sg_dim x = 0; x < n; x++)
+                    y[x] += sd * bd[x];
+            }
+        }
+    }
+    for (sg_dim r = 0; r < rows; r++) {
+        float *c = j->c + (row + r) * j->n + first;
+        for (sg_dim x = 0; x < n; x++)
+            c[x] = j->bias ? acc[r][x] + j->bias[first + x] : acc[r][x];
+    }
+}
+
+/* Rows of B lie in one piece. */
+static void along_columns(const job *j, sg_dim first, sg_dim last)
+{
+    enum { WIDE = SIDE * LANES };
+    const sg_dim fours = j->m / SIDE * SIDE, whole = first + (last - first) / WIDE * WIDE;
+
+    for (sg_dim column = first; column < whole; column += WIDE)
+        for (sg_dim row = 0; row < fours; row += SIDE)
+            sums_of_four(j, row, column);
+    if (fours && whole < last)
+        for (sg_dim row = 0; row < fours; row += SIDE)
+            sums_of_few(j, row, SIDE, whole, last - whole);
+    if (fours < j->m)
+        sums_of_few(j, fours, j->m - fours, first, last - first);
 }
 
 static void part(void *context, sg_dim first, sg_dim last)

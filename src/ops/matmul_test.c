@@ -190,6 +190,69 @@ static void a_nan_stays_in_its_row(void **state)
     sg_graph_free(g);
 }
 
+/* Products of few rows, m at once, into y [m,n]: with what backends are there and the option that asks for same rows. */
+static void few_rows(const float *a, const float *b, const float *bias, sg_dim m, sg_dim n, sg_dim inner, bool turned, float *y)
+{
+    sg_graph *g = sg_graph_new();
+    sg_value *x = sg_input(g, "x", SG_F32, DIMS(m, inner));
+    sg_value *w = sg_input(g, "w", SG_F32, DIMS(turned ? n : inner, turned ? inner : n));
+    sg_value *product = sg_matmul(g, x, w, false, turned), *c = bias ? sg_input(g, "c", SG_F32, 1, &n) : NULL;
+    sg_value *out = bias ? sg_add(g, product, c) : product;
+    sg_exec_opts opts = sg_exec_defaults();
+    sg_session *s;
+    sg_tensor t;
+    sg_error err;
+
+    opts.n_threads = 1;
+    opts.same_rows = true;
+    const sg_feed feeds[3] = {{x, sg_tensor_of(SG_F32, DIMS(m, inner), (void *)(uintptr_t)a)},
+                              {w, sg_tensor_of(SG_F32, 2, sg_value_dims(w), (void *)(uintptr_t)b)},
+                              {c, sg_tensor_of(SG_F32, 1, &n, (void *)(uintptr_t)bias)}};
+    CHECK_OK(sg_session_new(&s, g, NULL, opts, &err), &err);
+    CHECK_OK(sg_session_run(s, bias ? 3 : 2, feeds, 1, &out, &t, &err), &err);
+    memcpy(y, t.data, (size_t)(m * n) * sizeof *y);
+    sg_session_free(s);
+    sg_graph_free(g);
+}
+
+static void a_row_does_not_depend_on_the_rows_beside_it(void **state)
+{
+    (void)state;
+    enum { M = SG_MATMUL_FEW_ROWS, MOST = 300 };
+    static float a[M * MOST], b[MOST * MOST], bias[MOST], together[M * MOST], alone[MOST];
+    static const sg_dim shapes[][2] = {{64, 48}, {300, 67}, {5, 300}, {129, 16}, {1, 7}, {256, 3}}; /* n, inner */
+    sg_rng r = sg_rng_new(4, 0);
+
+    for (int i = 0; i < M * MOST; i++)
+        a[i] = (float)sg_rng_normal(&r);
+    for (int i = 0; i < MOST * MOST; i++)
+        b[i] = (float)sg_rng_normal(&r);
+    for (int i = 0; i < MOST; i++)
+        bias[i] = (float)sg_rng_normal(&r);
+    for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++)
+        for (int form = 0; form < 4; form++) {
+            const sg_dim n = shapes[k][0], inner = shapes[k][1];
+            const bool turned = form & 1;
+            const float *c = form & 2 ? bias : NULL;
+            for (sg_dim m = 1; m <= M; m += m < 6 ? 1 : 5) {
+                few_rows(a, b, c, m, n, inner, turned, together);
+                for (sg_dim i = 0; i < m; i++) {
+                    few_rows(a + i * inner, b, c, 1, n, inner, turned, alone);
+                    CHECK(memcmp(alone, together + i * n, (size_t)n * sizeof *alone) == 0);
+                    for (sg_dim x = 0; x < n; x++) {
+                        double sum = c ? (double)c[x] : 0, size = 1;
+                        for (sg_dim p = 0; p < inner; p++) {
+                            const double one = (double)a[i * inner + p] * (double)b[turned ? x * inner + p : p * n + x];
+                            sum += one;
+                            size += fabs(one);
+                        }
+                        CHECK_NEAR(alone[x], sum, 1e-6 * size, 0);
+                    }
+                }
+            }
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +262,7 @@ int main(void)
         cmocka_unit_test(wrong_shapes_say_so),
         cmocka_unit_test(every_path_agrees_with_plain_sums),
         cmocka_unit_test(a_nan_stays_in_its_row),
+        cmocka_unit_test(a_row_does_not_depend_on_the_rows_beside_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
