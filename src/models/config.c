@@ -179,53 +179,14 @@ static const struct {
 };
 
 /* Keys that say where a model is from, how it is trained or how text is drawn from it. */
-static const char *const harmless[] = {"architectures",
-                                       "model_type",
-                                       "torch_dtype",
-                                       "dtype",
-                                       "transformers_version",
-                                       "use_cache",
-                                       "initializer_range",
-                                       "pretraining_tp",
-                                       "auto_map",
-                                       "task_specific_params",
-                                       "gradient_checkpointing",
-                                       "id2label",
-                                       "label2id",
-                                       "n_ctx",
-                                       "reorder_and_upcast_attn",
-                                       "cache_implementation",
-                                       "attn_implementation",
-                                       "classifier_dropout",
-                                       "is_decoder",
-                                       "tokenizer_class",
-                                       "return_dict",
-                                       "use_return_dict",
-                                       "max_length",
-                                       "min_length",
-                                       "do_sample",
-                                       "temperature",
-                                       "top_k",
-                                       "top_p",
-                                       "problem_type",
-                                       "finetuning_task",
-                                       "chunk_size_feed_forward",
-                                       "use_bfloat16",
-                                       "torchscript",
-                                       "mup_scale",
-                                       "tie_word_embeddings",
-                                       "unsloth_version",
-                                       "unsloth_fixed",
-                                       "vocab_size",
-                                       "max_position_embeddings",
-                                       "name_or_path",
-                                       "layer_norm_eps",
-                                       "layer_norm_epsilon",
-                                       "use_flash_attention",
-                                       "sliding_window_size",
-                                       "original_max_position_embeddings",
-                                       "is_llama_config",
-                                       "transformers.js_config"};
+static const char harmless[] =
+    "architectures attn_implementation auto_map cache_implementation chunk_size_feed_forward classifier_dropout "
+    "do_sample dtype finetuning_task gradient_checkpointing id2label initializer_range is_decoder is_llama_config "
+    "label2id layer_norm_eps layer_norm_epsilon max_length max_position_embeddings min_length model_type "
+    "mup_scale n_ctx name_or_path original_max_position_embeddings pretraining_tp problem_type "
+    "reorder_and_upcast_attn return_dict sliding_window_size task_specific_params temperature tie_word_embeddings "
+    "tokenizer_class top_k top_p torch_dtype torchscript transformers.js_config transformers_version "
+    "unsloth_fixed unsloth_version use_bfloat16 use_cache use_flash_attention use_return_dict vocab_size ";
 
 static bool ends_in(const char *key, const char *end)
 {
@@ -236,8 +197,10 @@ static bool ends_in(const char *key, const char *end)
 
 static bool is_harmless(const char *key)
 {
-    for (size_t i = 0; i < SG_COUNT_OF(harmless); i++)
-        if (strcmp(harmless[i], key) == 0)
+    const size_t n = strlen(key);
+
+    for (const char *at = harmless; *at; at += strcspn(at, " ") + 1)
+        if (strncmp(at, key, n) == 0 && at[n] == ' ')
             return true;
     return key[0] == '_' || strncmp(key, "summary_", 8) == 0 || strncmp(key, "output_", 7) == 0 ||
            ends_in(key, "dropout") || ends_in(key, "pdrop") || ends_in(key, "_token_id") ||
