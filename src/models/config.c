@@ -1,5 +1,5 @@
-/* Reading config.json: each key checked, each error with path, key and what was found. Which keys were read is kept in the
- * config itself, under the empty key, so that what nobody read can be looked at when the family is done. */
+/* Reading config.json: each key checked, each error with path, key and what was found. Which keys were read is kept in
+ * the config itself, under the empty key, so that what nobody read can be looked at when the family is done. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,8 +30,8 @@ bool sg_config_bool(const json_t *config, const char *key, bool fallback)
     return json_is_boolean(v) ? json_is_true(v) : fallback;
 }
 
-sg_status sg_config_int_or(const json_t *config, const char *path, const char *key, sg_dim fallback, sg_dim least, sg_dim most,
-                           sg_dim *out, sg_error *err)
+sg_status sg_config_int_or(const json_t *config, const char *path, const char *key, sg_dim fallback, sg_dim least,
+                           sg_dim most, sg_dim *out, sg_error *err)
 {
     *out = fallback;
     return sg_config_has(config, key) ? sg_config_int(config, path, key, least, most, out, err) : SG_OK;
@@ -48,13 +48,14 @@ sg_status sg_config_int(const json_t *config, const char *path, const char *key,
         return sg_fail(err, SG_EFORMAT, "%s: %s is not a whole number", path, key);
     const json_int_t n = json_integer_value(v);
     if (n < least || n > most)
-        return sg_fail(err, SG_EFORMAT, "%s: %s is %lld, wanted %lld to %lld", path, key, (long long)n, (long long)least,
-                       (long long)most);
+        return sg_fail(err, SG_EFORMAT, "%s: %s is %lld, wanted %lld to %lld", path, key, (long long)n,
+                       (long long)least, (long long)most);
     *out = n;
     return SG_OK;
 }
 
-sg_status sg_config_real(const json_t *config, const char *path, const char *key, double fallback, double *out, sg_error *err)
+sg_status sg_config_real(const json_t *config, const char *path, const char *key, double fallback, double *out,
+                         sg_error *err)
 {
     const json_t *v = get(config, key);
 
@@ -72,8 +73,12 @@ sg_status sg_config_act(const json_t *config, const char *path, const char *key,
     static const struct {
         const char *name;
         sg_activation act;
-    } acts[] = {{"silu", SG_ACT_SILU}, {"swish", SG_ACT_SILU}, {"gelu", SG_ACT_GELU}, {"gelu_new", SG_ACT_GELU_TANH},
-                {"gelu_pytorch_tanh", SG_ACT_GELU_TANH}, {"relu", SG_ACT_RELU},
+    } acts[] = {{"silu", SG_ACT_SILU},
+                {"swish", SG_ACT_SILU},
+                {"gelu", SG_ACT_GELU},
+                {"gelu_new", SG_ACT_GELU_TANH},
+                {"gelu_pytorch_tanh", SG_ACT_GELU_TANH},
+                {"relu", SG_ACT_RELU},
                 {"quick_gelu", SG_ACT_GELU_QUICK}};
     const char *name = json_string_value(get(config, key));
 
@@ -87,7 +92,8 @@ sg_status sg_config_act(const json_t *config, const char *path, const char *key,
     return sg_fail(err, SG_EUNSUPPORTED, "%s: %s is \"%.40s\", which this version does not know", path, key, name);
 }
 
-sg_status sg_config_layers(const json_t *config, const char *path, sg_dim n_layers, sg_arch *arch, bool *found, sg_error *err)
+sg_status sg_config_layers(const json_t *config, const char *path, sg_dim n_layers, sg_arch *arch, bool *found,
+                           sg_error *err)
 {
     const json_t *types = get(config, "layer_types"), *type;
     size_t i;
@@ -102,14 +108,15 @@ sg_status sg_config_layers(const json_t *config, const char *path, sg_dim n_laye
         const char *name = json_is_string(type) ? json_string_value(type) : "";
         const bool slides = strcmp(name, "sliding_attention") == 0;
         if (!slides && strcmp(name, "full_attention") != 0)
-            return sg_fail(err, SG_EUNSUPPORTED, "%s: layer_types has \"%.40s\", which this version does not know", path, name);
+            return sg_fail(err, SG_EUNSUPPORTED, "%s: layer_types has \"%.40s\", which this version does not know",
+                           path, name);
         sg_arch_set_window(arch, (int)i, slides);
     }
     return SG_OK;
 }
 
-sg_status sg_config_window(const json_t *config, const char *path, sg_dim fallback, sg_arch *arch, const sg_model_info *info,
-                           sg_error *err)
+sg_status sg_config_window(const json_t *config, const char *path, sg_dim fallback, sg_arch *arch,
+                           const sg_model_info *info, sg_error *err)
 {
     const json_t *v = get(config, "sliding_window");
 
@@ -153,8 +160,10 @@ static const struct {
     {"quantization_config", "null"},
     {"query_pre_attn_scalar", "null"},
     {"residual_multiplier", "1"},
+    {"rope_interleaved", "false"},
     {"rope_parameters", "null"},
     {"rope_scaling", "null"},
+    {"rotary", "true"},
     {"rotary_pct", "1"},
     {"scale_attn_by_inverse_layer_idx", "false"},
     {"scale_attn_weights", "true"},
@@ -170,15 +179,14 @@ static const struct {
 };
 
 /* Keys that say where a model is from, how it is trained or how text is drawn from it. */
-static const char *const harmless[] = {
-    "architectures", "model_type", "torch_dtype", "dtype", "transformers_version", "use_cache", "initializer_range",
-    "pretraining_tp", "auto_map", "task_specific_params", "gradient_checkpointing", "id2label", "label2id", "n_ctx",
-    "reorder_and_upcast_attn", "cache_implementation", "attn_implementation", "classifier_dropout", "is_decoder",
-    "tokenizer_class", "return_dict", "use_return_dict", "max_length", "min_length", "do_sample", "temperature", "top_k",
-    "top_p", "problem_type", "finetuning_task", "chunk_size_feed_forward", "use_bfloat16", "torchscript", "mup_scale",
-    "tie_word_embeddings", "unsloth_version", "unsloth_fixed", "vocab_size", "max_position_embeddings", "name_or_path",
-    "layer_norm_eps", "layer_norm_epsilon", "use_flash_attention", "embd_layer_norm", "sliding_window_pattern",
-};
+static const char harmless[] =
+    "architectures attn_implementation auto_map cache_implementation chunk_size_feed_forward classifier_dropout "
+    "do_sample dtype finetuning_task gradient_checkpointing id2label initializer_range is_decoder is_llama_config "
+    "label2id layer_norm_eps layer_norm_epsilon max_length max_position_embeddings min_length model_type "
+    "mup_scale n_ctx name_or_path original_max_position_embeddings pretraining_tp problem_type "
+    "reorder_and_upcast_attn return_dict sliding_window_size task_specific_params temperature tie_word_embeddings "
+    "tokenizer_class top_k top_p torch_dtype torchscript transformers.js_config transformers_version "
+    "unsloth_fixed unsloth_version use_bfloat16 use_cache use_flash_attention use_return_dict vocab_size ";
 
 static bool ends_in(const char *key, const char *end)
 {
@@ -189,19 +197,22 @@ static bool ends_in(const char *key, const char *end)
 
 static bool is_harmless(const char *key)
 {
-    for (size_t i = 0; i < SG_COUNT_OF(harmless); i++)
-        if (strcmp(harmless[i], key) == 0)
+    const size_t n = strlen(key);
+
+    for (const char *at = harmless; *at; at += strcspn(at, " ") + 1)
+        if (strncmp(at, key, n) == 0 && at[n] == ' ')
             return true;
-    return key[0] == '_' || strncmp(key, "summary_", 8) == 0 || strncmp(key, "output_", 7) == 0 || ends_in(key, "dropout") ||
-           ends_in(key, "pdrop") || ends_in(key, "_token_id") || ends_in(key, "_token_index");
+    return key[0] == '_' || strncmp(key, "summary_", 8) == 0 || strncmp(key, "output_", 7) == 0 ||
+           ends_in(key, "dropout") || ends_in(key, "pdrop") || ends_in(key, "_token_id") ||
+           ends_in(key, "_token_index");
 }
 
 static bool is_neutral(const json_t *v, const char *text)
 {
     json_t *neutral = json_loads(text, JSON_DECODE_ANY, NULL);
-    const bool same = json_is_null(v) || (json_is_number(v) && json_is_number(neutral)
-                                              ? json_number_value(v) == json_number_value(neutral)
-                                              : json_equal(v, neutral) != 0);
+    const bool same = json_is_null(v) ||
+                      (json_is_number(v) && json_is_number(neutral) ? json_number_value(v) == json_number_value(neutral)
+                                                                    : json_equal(v, neutral) != 0);
 
     json_decref(neutral);
     return same;
@@ -224,8 +235,8 @@ sg_status sg_config_rest(const json_t *config, const char *path, const char *fam
             known = true;
             if (!is_neutral(v, changing[i].neutral)) {
                 sg_str_free(&list);
-                return sg_fail(err, SG_EUNSUPPORTED, "%s: %s is something that this version cannot do in the family %s", path,
-                               key, family);
+                return sg_fail(err, SG_EUNSUPPORTED, "%s: %s is something that this version cannot do in the family %s",
+                               path, key, family);
             }
         }
         if (!known && n++ < 8)
