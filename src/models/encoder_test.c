@@ -316,21 +316,28 @@ static void altered(char dir[64], const char *name, const char *config, const sg
     write_file(path, text);
 }
 
+static void remove_altered(const char *dir)
+{
+    static const char *const files[] = {"model.safetensors", "config.json", "preprocessor_config.json"};
+
+    for (size_t i = 0; i < SG_COUNT_OF(files); i++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/%s", dir, files[i]);
+        unlink(path);
+    }
+    rmdir(dir);
+}
+
 static void refused(const char *name, const char *config, const sg_named_tensor *extra, const char *words)
 {
-    char dir[64], path[512];
+    char dir[64];
     sg_model *m;
     sg_error err;
 
     altered(dir, name, config, extra);
     CHECK(sg_model_open(&m, dir, sg_model_defaults(), &err) != SG_OK);
     CHECK_TEXT(err.text, words);
-    const char *files[] = {"model.safetensors", "config.json"};
-    for (int i = 0; i < 2; i++) {
-        snprintf(path, sizeof path, "%s/%s", dir, files[i]);
-        unlink(path);
-    }
-    rmdir(dir);
+    remove_altered(dir);
 }
 
 static void what_has_no_place_is_refused_by_name(void **state)
@@ -432,6 +439,41 @@ static void pictures_become_the_pixels_of_the_directory(void **state)
     sg_bitmap_free(picture);
 }
 
+/* A picture smaller than what is cut from it lies in the middle, a pixel lower and to the right where that is not
+ * exact, with black around. */
+static void small_pictures_lie_in_the_middle(void **state)
+{
+    (void)state;
+    uint8_t rgb[2 * 3 * 3];
+    const sg_bitmap picture = {2, 3, rgb}, *pictures = &picture;
+    char dir[64], path[512];
+    sg_model *m;
+    sg_tensor pixels;
+    sg_error err;
+
+    for (int i = 0; i < 18; i++)
+        rgb[i] = (uint8_t)(i + 1);
+    altered(dir, "dinov2_plain", NULL, NULL);
+    snprintf(path, sizeof path, "%s/preprocessor_config.json", dir);
+    write_file(path, "{\"do_resize\": false, \"do_center_crop\": true, \"crop_size\": {\"height\": 4, \"width\": 4}, "
+                     "\"do_rescale\": false, \"do_normalize\": false}");
+    CHECK_OK(sg_model_open(&m, dir, sg_model_defaults(), &err), &err);
+    CHECK_OK(sg_model_pixels(m, 1, &pictures, &pixels, &err), &err);
+    for (int c = 0; c < 3; c++)
+        for (int y = 0; y < 4; y++)
+            for (int x = 0; x < 4; x++) {
+                const bool inside = y >= 1 && y < 3 && x >= 1;
+                CHECK(sg_tensor_get(&pixels, (c * 4 + y) * 4 + x) == (inside ? ((y - 1) * 3 + x - 1) * 3 + c + 1 : 0));
+            }
+    free(pixels.data);
+    sg_model_close(m);
+    write_file(path, "{\"do_resize\": true, \"size\": {\"shortest_edge\": 4}, \"do_center_crop\": false, "
+                     "\"do_normalize\": false}");
+    CHECK(sg_model_open(&m, dir, sg_model_defaults(), &err) == SG_EUNSUPPORTED);
+    CHECK_TEXT(err.text, "keep a shape of their own");
+    remove_altered(dir);
+}
+
 /* Opened, built, given a picture: whatever is out of memory says so, and leaves nothing behind. */
 static void each_failed_allocation_is_reported(void **state)
 {
@@ -475,6 +517,7 @@ int main(void)
         cmocka_unit_test(what_has_no_place_is_refused_by_name),
         cmocka_unit_test(wrong_inputs_are_told),
         cmocka_unit_test(pictures_become_the_pixels_of_the_directory),
+        cmocka_unit_test(small_pictures_lie_in_the_middle),
         cmocka_unit_test(each_failed_allocation_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -391,7 +391,7 @@ def dinov2_config(architecture, kind, stored, **more):
 
 def preprocessor(folder, side):
     with open(os.path.join(folder, "preprocessor_config.json"), "w") as f:
-        json.dump({"image_processor_type": "BitImageProcessor", "do_resize": True, "size": {"shortest_edge": side + 2},
+        json.dump({"image_processor_type": "BitImageProcessor", "do_resize": True, "size": {"shortest_edge": side + 3},
                    "resample": 3, "do_center_crop": True, "crop_size": {"height": side, "width": side},
                    "do_convert_rgb": True, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True,
                    "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}, f)
@@ -528,7 +528,7 @@ def pictures(folder):
         for h, w in ((6, 9), (23, 8)):
             golden[f"{name} {h} {w}"] = np.asarray(rgb.resize((w, h), how)).astype(np.int32)
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    small = rgb.resize((int(6 * 20 / 15), 6), 3)  # the shorter edge to 6, then the middle 4 by 4
+    small = rgb.resize((int(7 * 20 / 15), 7), 3)  # the shorter edge to 7, then the middle 4 by 4
     a = np.asarray(small)[1:5, 2:6]
     golden["dinov2 pixels"] = ((a / 255 - mean) / std).transpose(2, 0, 1)
     golden["vit pixels"] = ((np.asarray(rgb.resize((SIDE, SIDE), 2)) / 255 - 0.5) / 0.5).transpose(2, 0, 1)
