@@ -291,9 +291,12 @@ static sg_status take_weights(sg_gguf_model *m, const char *path, bool only_size
         list[count].name = known ? sg_arena_strdup(m->arena, name) : own;
         if (!list[count].name)
             return no_memory(path, err);
-        if (!only_sizes && (move == SG_MOVE_QUERY || move == SG_MOVE_KEY || move == SG_MOVE_QKV))
+        const bool rows = move == SG_MOVE_QUERY || move == SG_MOVE_KEY || move == SG_MOVE_QKV;
+        if (only_sizes && (rows || move == SG_MOVE_ONE)) /* what the copies will take */
+            m->moved_bytes += rows ? sg_tensor_bytes(t) : (size_t)sg_tensor_count(t) * sizeof(float);
+        else if (rows)
             SG_TRY(move_rows(m, move, &heads, path, own, &list[count].tensor, err));
-        else if (!only_sizes && move == SG_MOVE_ONE)
+        else if (move == SG_MOVE_ONE)
             SG_TRY(less_one(m, path, &list[count].tensor, err));
         count++;
     }

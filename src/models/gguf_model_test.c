@@ -35,6 +35,13 @@ static void the_tokenizer_is_that_of_the_folder(void **state)
     CHECK(x->bos == y->bos && x->n_eos == y->n_eos && x->eos[0] == y->eos[0]);
     assert_string_equal(x->architecture, y->architecture);
     CHECK(!sg_model_warning(m, 0));
+    sg_model *planned;
+    sg_model_opts opts = sg_model_defaults();
+    opts.only_sizes = true;
+    CHECK_OK(sg_model_open(&planned, path, opts, &err), &err);
+    CHECK(x->converted_bytes == 5 * (64 + 32) * 64 * 4); /* the rows that were put back */
+    CHECK(sg_model_get_info(planned)->converted_bytes == x->converted_bytes);
+    sg_model_close(planned);
     CHECK(sg_model_hash(m) == sg_model_hash(same)); /* all weights, rows of queries and keys put back */
     sg_model_close(m);
     sg_model_close(same);
