@@ -165,7 +165,7 @@ static void inspect_lists_adapters_and_their_values(void **state)
 static void generation_goes_through_adapters(void **state)
 {
     static char plain[sizeof said];
-    char tokens[300];
+    char tokens[300], edits[300];
     (void)state;
     snprintf(tokens, sizeof tokens, "%s/prompt.txt", folder);
     FILE *f = fopen(tokens, "w");
@@ -177,6 +177,17 @@ static void generation_goes_through_adapters(void **state)
     DONE("generate " DATA "llama --tokens '%s' -n 8 --lora " DATA "lora-plain=2", tokens);
     CHECK(strcmp(said, plain) == 0);
     DONE("generate " DATA "llama --tokens '%s' -n 8", tokens);
+    CHECK(strcmp(said, plain) != 0);
+    memcpy(plain, said, sizeof plain);
+    DONE("generate " DATA "llama --tokens '%s' -n 8 --control-vector " DATA "control/one.gguf=8", tokens);
+    CHECK(strcmp(said, plain) != 0);
+    DONE("generate " DATA "llama --tokens '%s' -n 8 --sae " DATA "sae-standard=keep", tokens);
+    CHECK(strcmp(said, plain) == 0);
+    snprintf(edits, sizeof edits, "%s/set.json", folder);
+    f = fopen(edits, "w");
+    fputs("[{\"site\": \"blocks.1.hook_resid_post.hook_sae_acts_post\", \"op\": \"set\", \"value\": 40, \"features\": [3]}]", f);
+    fclose(f);
+    DONE("generate " DATA "llama --tokens '%s' -n 8 --sae " DATA "sae-standard --edits '%s'", tokens, edits);
     CHECK(strcmp(said, plain) != 0);
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapted.h"
 #include "cli.h"
 #include "sightglass/generate.h"
 #include "sightglass/safetensors.h"
@@ -34,7 +35,7 @@ static const char help[] =
     "  --cache f32|bf16      how keys and values are kept (f32)\n"
     "  --sinks S --window W  keep keys and values of the first S and the last W tokens alone: a text without end\n"
     "  --dtype f32|bf16      what the prompt's large products are computed in (f32)\n"
-    "  --edits FILE.json     splice edits into values while it writes\n"
+    "  --edits FILE.json     splice edits into values while it writes\n" ADAPTED_HELP ADAPTED_VECTOR_HELP
     "  --fetch PATTERN       collect values over all positions, with --out; may be repeated\n"
     "  --out FILE.safetensors\n"
     "  --dry-run             only say what memory it takes\n"
@@ -65,6 +66,7 @@ typedef struct asked {
     sg_batch_opts batch;
     long long samples, beams;
     double length_penalty;
+    adapted added;
     bool json, dry;
 } asked;
 
@@ -326,9 +328,9 @@ static sg_status read_edits(work *w, sg_batch_opts *opts, sg_generate_opts *writ
     sg_glass *plain = NULL;
     bool any = false;
 
-    if (!w->ask->edits)
+    SG_TRY(adapted_edits(&w->edits, w->ask->edits, &w->ask->added, err));
+    if (!w->edits)
         return SG_OK;
-    SG_TRY(sg_edit_list_open(&w->edits, w->ask->edits, err));
     const int n = sg_edit_list_count(w->edits);
     for (int i = 0; i < n; i++)
         any |= sg_edit_list_source(w->edits, i) != NULL;
@@ -460,7 +462,7 @@ static sg_status write_all(work *w, sg_error *err)
     sg_model_opts model = sg_model_defaults();
 
     model.only_sizes = a->dry;
-    SG_TRY(sg_model_open(&w->model, a->model, model, err));
+    SG_TRY(adapted_open(&w->model, a->model, model, &a->added, false, err));
     SG_TRY(read_prompts(w, err));
     if (a->beams && w->n_prompts > 1)
         return sg_fail(err, SG_EARG, "beams are of one text, %d were given", w->n_prompts);
@@ -566,6 +568,7 @@ static const struct option options[] = {{"text", required_argument, NULL, 't'},
                                         {"window", required_argument, NULL, WINDOW},
                                         {"dtype", required_argument, NULL, 'd'},
                                         {"edits", required_argument, NULL, 'e'},
+                                        ADAPTED_OPTIONS,
                                         {"fetch", required_argument, NULL, 'f'},
                                         {"out", required_argument, NULL, 'o'},
                                         {"dry-run", no_argument, NULL, DRY},
@@ -659,8 +662,11 @@ static sg_status read_option(asked *a, int o, const char *text, sg_error *err)
     case DRY:
         a->dry = true;
         return SG_OK;
-    default:
+    case 'j':
         a->json = true;
+        return SG_OK;
+    default:
+        (void)adapted_option(&a->added, o, text); /* what is left */
         return SG_OK;
     }
 }

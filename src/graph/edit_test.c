@@ -821,6 +821,49 @@ static void scores_stay_causal(void **state)
     }
 }
 
+/* Component 3 and components 0 to 1 of the last axis, of heads too; the rest keeps its bits, and other numbers need no plan. */
+static void features_are_components_of_the_last_axis(void **state)
+{
+    desk d;
+    double got[N];
+    (void)state;
+    open_desk(&d);
+    sg_edit e = edit_of("site", SG_EDIT_SET, 1, SCALAR(7)), other;
+    e.features = SPANS({3, 3}, {0, 1});
+    splice(&d, 1, &e);
+    fetch(&d, "site", N, got);
+    for (int i = 0; i < N; i++)
+        CHECK_NEAR(got[i], i % D == 2 ? given(i / (T * D), i / D % T, 2) : 7, 0, 0);
+    other = e;
+    other.features = SPANS({2, 2});
+    CHECK_OK(sg_edits_replace(d.edits, 1, &other, &d.err), &d.err);
+    fetch(&d, "site", N, got);
+    for (int i = 0; i < N; i++)
+        CHECK_NEAR(got[i], i % D == 2 ? 7 : given(i / (T * D), i / D % T, i % D), 0, 0);
+    other.features = SPANS({2, 4});
+    CHECK_STATUS(sg_edits_replace(d.edits, 1, &other, &d.err), SG_EARG);
+    CHECK_TEXT(d.err.text, "features 2 to 4, there are 4 (from 0)");
+    close_desk(&d);
+
+    open_desk(&d);
+    e = edit_of("z", SG_EDIT_SCALE, 0, NONE);
+    e.features = SPANS({1, 1});
+    e.heads = SPANS({0, 0});
+    splice(&d, 1, &e);
+    fetch(&d, "z", N, got);
+    for (int i = 0; i < N; i++)
+        CHECK_NEAR(got[i], i % D == 1 ? 0 : given(i / (T * D), i / D % T, i % D), 0, 0);
+    close_desk(&d);
+
+    open_desk(&d);
+    e = edit_of("flat", SG_EDIT_SCALE, 0, NONE);
+    e.features = SPANS({0, 0});
+    CHECK_STATUS(sg_edits_splice(&d.edits, d.g, 1, &e, &d.err), SG_EARG);
+    CHECK_TEXT(d.err.text, "no axis of them");
+    d.edits = NULL;
+    close_desk(&d);
+}
+
 /* Key positions count tokens, not places: row 0 is padded by one on the left. */
 static void keys_are_masked_by_position(void **state)
 {
@@ -1111,6 +1154,7 @@ int main(void)
         cmocka_unit_test(circles_are_refused),
         cmocka_unit_test(setting_what_is_there_changes_no_bit),
         cmocka_unit_test(scores_stay_causal),
+        cmocka_unit_test(features_are_components_of_the_last_axis),
         cmocka_unit_test(keys_are_masked_by_position),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(other_numbers_need_no_new_plan),

@@ -82,6 +82,13 @@ static void mark_forms(const sg_graph *g, const sg_value *w, bool *form)
     }
 }
 
+/* Whether v is among the first `size` values, over which marks were made, and marked: readers may read later ones
+ * since. */
+static bool is_form(const bool *form, int size, const sg_value *v)
+{
+    return v->id < size && form[v->id];
+}
+
 /* strength [batch] or [batch,time] as [batch,time,1..] of y's rank. */
 static sg_value *strength_like(const lora_build *b, const sg_value *y)
 {
@@ -191,8 +198,8 @@ static sg_status add_part(const lora_build *b, int k, bool *form)
     mark_forms(b->g, w, form);
     for (int i = 0; i < size; i++) {
         sg_value *y = sg_graph_at(b->g, i);
-        const bool product = y->n_in >= 2 && strncmp(y->op->name, "matmul", 6) == 0 && form[y->in[1]->id];
-        const bool rows = y->n_in >= 2 && strncmp(y->op->name, "embed", 5) == 0 && form[y->in[0]->id];
+        const bool product = y->n_in >= 2 && strncmp(y->op->name, "matmul", 6) == 0 && is_form(form, size, y->in[1]);
+        const bool rows = y->n_in >= 2 && strncmp(y->op->name, "embed", 5) == 0 && is_form(form, size, y->in[0]);
         if (!(p->embedding ? rows : product))
             continue;
         sg_value *x = y->in[p->embedding ? 1 : 0];
@@ -223,10 +230,10 @@ static sg_status add_bias(const lora_build *b, int k, bool *form)
         sg_value *y = sg_graph_at(g, i);
         const char *op = y->op->name;
         const bool adds =
-            strcmp(op, "add") == 0 || (strcmp(op, "layer_norm") == 0 && y->n_in == 3 && form[y->in[2]->id]);
+            strcmp(op, "add") == 0 || (strcmp(op, "layer_norm") == 0 && y->n_in == 3 && is_form(form, size, y->in[2]));
         bool reads = false;
         for (int q = 0; q < y->n_in; q++)
-            reads |= form[y->in[q]->id] && !form[i];
+            reads |= is_form(form, size, y->in[q]) && !form[i];
         if (!reads)
             continue;
         if (!adds)

@@ -501,6 +501,7 @@ sg_status sg_glass_edit_apart(sg_glass *glass, int n, const sg_edit *edits, sg_e
 {
     if (glass->edits || glass->session || glass->planning)
         return sg_fail(err, SG_EARG, "a glass is edited once, before it is run");
+    SG_TRY(sg_adapt_edits(glass->m, glass->g, n, edits, err));
     return sg_edits_splice_rows(&glass->edits, glass->g, glass->opts.n_rows, n, edits, err);
 }
 
