@@ -369,6 +369,7 @@ static int run(const request *r)
                                .holds = true};
         status = certify(&w, &cert, &where, &err);
         asked_hide(&w.shown);
+        w.shown.last = 0;
         /* What was measured is told even where it could not be kept. */
         code = tell(&w, &cert, where);
     }

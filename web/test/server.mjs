@@ -28,7 +28,7 @@ export async function serve(folders = models(), { args = [], workspace } = {}) {
     const child = spawn(join(build, 'sightglass'), ['serve', ...folders, '--port', '0', '--workspace', workspace ?? own, ...args], {
         cwd: root,
         stdio: ['ignore', 'pipe', 'pipe'],
-        env: { OMP_NUM_THREADS: '1', ...process.env, OMP_WAIT_POLICY: 'passive' },
+        env: { OMP_NUM_THREADS: '1', ...process.env, OMP_WAIT_POLICY: 'passive', XDG_DATA_HOME: workspace ?? own },
     });
     let said = '';
     const ended = new Promise((resolve) => child.on('close', (code, signal) => resolve(code ?? signal)));
