@@ -64,7 +64,6 @@ typedef struct asked {
     sg_generate_opts write;
     sg_bias biases[MOST_BIASES];
     sg_batch_opts batch;
-    adapted added;
     long long samples, beams;
     double length_penalty;
     adapted added;
@@ -528,7 +527,7 @@ static sg_status read_dtype(const char *option, const char *text, sg_dtype *out,
 }
 
 enum {
-    REPETITION = 2000, /* beyond those of adapters */
+    REPETITION = 256,
     PRESENCE,
     FREQUENCY,
     BIAS,
@@ -723,7 +722,7 @@ int cmd_generate(int argc, char **argv)
     for (int o; status == SG_OK && !asks_help && !wrong && (o = getopt_long(argc, argv, "hn:", options, NULL)) != -1;) {
         asks_help = o == 'h';
         wrong = o == '?';
-        if (!asks_help && !wrong && !adapted_option(&a->added, o, optarg))
+        if (!asks_help && !wrong)
             status = read_option(a, o, optarg, &err);
     }
     a->write.echo = !a->chat;
