@@ -408,7 +408,7 @@ static json_t *text_json(const work *w, int i)
     const asked *a = w->ask;
     const sg_generation *g = &w->texts[i];
     const sg_prompt *p = &w->prompts[a->beams ? 0 : i / (int)a->samples];
-    const int from = a->write.echo && !a->beams ? (int)p->n : 0;
+    const int from = a->write.echo && !a->beams && sg_model_tokenizer(w->model) ? (int)p->n : 0;
     json_t *ids = json_array(), *text = json_string(sg_model_tokenizer(w->model) && g->text ? g->text : "");
 
     for (sg_dim k = 0; k < p->n; k++)

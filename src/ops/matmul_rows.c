@@ -10,7 +10,7 @@
 
 typedef float lanes __attribute__((vector_size(64)));
 
-enum { LANES = 16, SIDE = 4, STRIPE = 256, DEEP = 4 };
+enum { LANES = 16, SIDE = 4, STRIPE = 256, DEEP = 4, NEAR = 24 };
 
 typedef struct job {
     const float *a, *b;
@@ -104,16 +104,19 @@ static void along_inner(const job *j, sg_dim first, sg_dim last)
         dots_of(j, column, 1);
 }
 
-/* Four rows of A by 64 columns in registers, in the order of sums_of_few. */
-static void sums_of_four(const job *j, sg_dim row, sg_dim first)
+/* Four rows of A by 64 columns in registers, in the order of sums_of_few: what elements [from, to) of K add. */
+static void sums_of_four(const job *j, sg_dim row, sg_dim first, sg_dim from, sg_dim to)
 {
-    const float *a = j->a + row * j->a_row, *b = j->b + first;
+    const float *a = j->a + row * j->a_row, *b = j->b + from * j->b_in + first;
     lanes acc[SIDE][SIDE];
 
     for (int r = 0; r < SIDE; r++)
-        for (int x = 0; x < SIDE; x++)
-            acc[r][x] = (lanes){0};
-    for (sg_dim p = 0; p < j->inner; p++, b += j->b_in) {
+        if (from > 0)
+            memcpy(acc[r], j->c + (row + r) * j->n + first, sizeof acc[r]);
+        else
+            for (int x = 0; x < SIDE; x++)
+                acc[r][x] = (lanes){0};
+    for (sg_dim p = from; p < to; p++, b += j->b_in) {
         lanes y[SIDE];
         memcpy(y, b, sizeof y);
         for (int r = 0; r < SIDE; r++) {
@@ -125,7 +128,7 @@ static void sums_of_four(const job *j, sg_dim row, sg_dim first)
     for (int r = 0; r < SIDE; r++) {
         float *c = j->c + (row + r) * j->n + first;
         memcpy(c, acc[r], sizeof acc[r]);
-        for (int x = 0; x < SIDE * LANES && j->bias; x++)
+        for (int x = 0; x < SIDE * LANES && j->bias && to == j->inner; x++)
             c[x] += j->bias[first + x];
     }
 }
@@ -172,9 +175,15 @@ static void along_columns(const job *j, sg_dim first, sg_dim last)
     enum { WIDE = SIDE * LANES };
     const sg_dim fours = j->m / SIDE * SIDE, whole = first + (last - first) / WIDE * WIDE;
 
-    for (sg_dim column = first; column < whole; column += WIDE)
-        for (sg_dim row = 0; row < fours; row += SIDE)
-            sums_of_four(j, row, column);
+    /* A stripe is read a few rows at a time, each in one piece, and then used from near memory. */
+    for (sg_dim p = 0; fours && p < j->inner; p += NEAR) {
+        for (sg_dim d = p + NEAR; d < SG_MIN(p + 2 * NEAR, j->inner); d++)
+            for (sg_dim x = first; x < last; x += LANES)
+                __builtin_prefetch(j->b + d * j->b_in + x);
+        for (sg_dim column = first; column < whole; column += WIDE)
+            for (sg_dim row = 0; row < fours; row += SIDE)
+                sums_of_four(j, row, column, p, SG_MIN(p + NEAR, j->inner));
+    }
     if (fours && whole < last)
         for (sg_dim row = 0; row < fours; row += SIDE)
             sums_of_few(j, row, SIDE, whole, last - whole);
