@@ -23,8 +23,8 @@ static const char *const samples[] = {
     "  two  spaces, \t a tab and\n\n  lines\r\n ",
     "I'm sure they'LL say we've DON'T it's",
     "1 22 333 4444 55555, 3.14159 and 0x1F",
-    "na\xC3\xAFve caf\xC3\xA9 \xE4\xBD\xA0\xE5\xA5\xBD\xE4\xB8\x96\xE7\x95\x8C "
-    "\xD0\x9F\xD1\x80\xD0\xB8\xD0\xB2\xD0\xB5\xD1\x82 \xF0\x9F\x99\x82",
+    ("na\xC3\xAFve caf\xC3\xA9 \xE4\xBD\xA0\xE5\xA5\xBD\xE4\xB8\x96\xE7\x95\x8C "
+     "\xD0\x9F\xD1\x80\xD0\xB8\xD0\xB2\xD0\xB5\xD1\x82 \xF0\x9F\x99\x82"),
     "e\xCC\x81 is two characters or one",
     "for (int i = 0; i < n; i++) { x[i] += y_2->z; } // #!",
     "CamelCase HTTPServer snake_case ALLCAPS iPhone15",
