@@ -72,7 +72,8 @@ static void sizes_alone_are_planned(void **state)
             CHECK(sg_plan_bytes(sg_session_plan(sg_glass_session(glass[k]))) == sg_plan_bytes(plans[k]));
     }
     CHECK(sg_plan_bytes(plans[0]) == sg_plan_bytes(plans[1]) && sg_plan_n_steps(plans[0]) == sg_plan_n_steps(plans[1]));
-    CHECK(sg_model_get_info(m[0])->converted_bytes == 260032 * 8 && sg_model_get_info(m[1])->weight_bytes == 260032 * 4);
+    CHECK(sg_model_get_info(m[0])->converted_bytes == 260032 * 8 &&
+          sg_model_get_info(m[1])->weight_bytes == 260032 * 4);
     for (int k = 0; k < 2; k++) {
         sg_glass_free(glass[k]);
         sg_model_close(m[k]);
@@ -254,6 +255,97 @@ static void the_gradient_of_the_loss_agrees_with_differences(void **state)
     sg_model_close(m);
 }
 
+/* Writes stories260K with its matrices in another type, as people store models. */
+static void save_as(const char *dir, sg_dtype type)
+{
+    char path[1100], from[1024];
+    sg_error err;
+    sg_safetensors *st;
+
+    CHECK(sg_test_shared(from, "models/stories260K/model.safetensors"));
+    CHECK_OK(sg_safetensors_open(&st, from, &err), &err);
+    const int n = sg_safetensors_count(st);
+    sg_named_tensor *list = calloc((size_t)n, sizeof *list);
+    CHECK(list != NULL);
+    int n_list = 0;
+    for (int vectors = 1; vectors >= 0; vectors--) /* wider types first, so that all are aligned */
+        for (int i = 0; i < n; i++) {
+            sg_tensor t = *sg_safetensors_at(st, i);
+            if ((t.n_dims == 1) != (vectors == 1))
+                continue;
+            if (t.n_dims == 2) {
+                void *low = malloc((size_t)sg_tensor_count(&t) * 2);
+                CHECK(low != NULL);
+                sg_convert(low, type, t.data, t.dtype, sg_tensor_count(&t));
+                t = sg_tensor_of(type, 2, t.dims, low);
+            }
+            list[n_list++] = (sg_named_tensor){sg_safetensors_name(st, i), t};
+        }
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    CHECK_OK(sg_safetensors_save(path, list, n_list, NULL, 0, &err), &err);
+    for (int i = 0; i < n_list; i++)
+        if (list[i].tensor.n_dims == 2)
+            free(list[i].tensor.data);
+    free(list);
+    sg_safetensors_close(st);
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    CHECK(sg_test_shared(from, "models/stories260K/config.json"));
+    sg_file *config;
+    CHECK_OK(sg_file_open(&config, from, &err), &err);
+    FILE *f = fopen(path, "wb");
+    CHECK(f && fwrite(sg_file_data(config), 1, sg_file_bytes(config), f) == sg_file_bytes(config) && fclose(f) == 0);
+    sg_file_close(config);
+}
+
+/* Read as they lie the weights are the same numbers as their f32 copies: sums differ in their order alone. */
+static void weights_as_they_are_stored_give_what_their_copies_give(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/sightglass-stories-XXXXXX", path[64];
+    const int32_t ids[6] = {1, 403, 407, 261, 378, 432}, *row = ids;
+    const sg_dim n = 6;
+    const sg_rows rows = {.n_rows = 1, .tokens = &row, .lengths = &n};
+    sg_error err;
+
+    char there[1024];
+    SKIP_WITHOUT(sg_test_shared(there, "models/stories260K"), "models/stories260K");
+    CHECK(mkdtemp(dir) != NULL);
+    for (int half = 0; half < 2; half++) {
+        sg_model *m[2];
+        sg_glass *glass[2];
+        sg_tensor out[2][2];
+        save_as(dir, half ? SG_F16 : SG_BF16);
+        for (int k = 0; k < 2; k++) {
+            sg_model_opts opts = sg_model_defaults();
+            sg_value *fetches[2];
+            opts.as_stored = k == 0;
+            CHECK_OK(sg_model_open(&m[k], dir, opts, &err), &err);
+            CHECK_OK(sg_glass_new(&glass[k], m[k], sg_glass_defaults(), &err), &err);
+            CHECK_OK(sg_glass_find(glass[k], "logits", &fetches[0], &err), &err);
+            CHECK_OK(sg_glass_find(glass[k], "blocks.0.hook_resid_pre", &fetches[1], &err), &err);
+            sg_value *loss;
+            CHECK_OK(sg_glass_find(glass[k], "loss", &loss, &err), &err);
+            fetches[1] = sg_grad(sg_glass_graph(glass[k]), loss, fetches[1]);
+            CHECK_OK(sg_glass_run(glass[k], &rows, 0, NULL, 2, fetches, out[k], &err), &err);
+        }
+        CHECK(sg_model_hash(m[0]) == sg_model_hash(m[1]));
+        CHECK(sg_model_get_info(m[0])->converted_bytes == 0);
+        CHECK(sg_model_get_info(m[1])->converted_bytes > sg_model_get_info(m[1])->weight_bytes);
+        for (int f = 0; f < 2; f++)
+            for (sg_dim i = 0; i < sg_tensor_count(&out[0][f]); i++)
+                CHECK_NEAR(((float *)out[0][f].data)[i], ((float *)out[1][f].data)[i], f ? 1e-6 : 1e-4, 1e-4);
+        for (int k = 0; k < 2; k++) {
+            sg_glass_free(glass[k]);
+            sg_model_close(m[k]);
+        }
+    }
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    unlink(path);
+    rmdir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +353,7 @@ int main(void)
         cmocka_unit_test(greedy_tokens_through_the_cache_are_the_published_ones),
         cmocka_unit_test(a_fed_value_cuts_off_what_is_behind_it),
         cmocka_unit_test(sizes_alone_are_planned),
+        cmocka_unit_test(weights_as_they_are_stored_give_what_their_copies_give),
         cmocka_unit_test(the_gradient_of_the_loss_agrees_with_differences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
