@@ -225,7 +225,7 @@ static void parts_are_what_they_wrote(subject *s, int32_t versus)
     }
     CHECK_NEAR(found[0], by_hand[0], 1e-3, 0);
     CHECK_NEAR(found[1], by_hand[1], 1e-3, 0);
-    CHECK(heads == info->n_heads);
+    CHECK(heads == (double)info->n_heads);
 
     char down[80];
     snprintf(down, sizeof down,

@@ -21,19 +21,18 @@ typedef struct job {
     sg_dim width;              /* of a piece of work */
 } job;
 
-static inline lanes load(const float *x, sg_dim n)
+/* By address: wide vectors as arguments would make the call's convention depend on the processor. */
+static inline void load(lanes *v, const float *x, sg_dim n)
 {
-    lanes v = {0};
-
-    memcpy(&v, x, (size_t)(n < LANES ? n : LANES) * sizeof *x);
-    return v;
+    *v = (lanes){0};
+    memcpy(v, x, (size_t)(n < LANES ? n : LANES) * sizeof *x);
 }
 
-static inline float total(lanes v)
+static inline float total(const lanes *v)
 {
     float x[LANES];
 
-    memcpy(x, &v, sizeof x);
+    memcpy(x, v, sizeof x);
     for (int half = LANES / 2; half > 0; half /= 2)
         for (int l = 0; l < half; l++)
             x[l] += x[l + half];
@@ -64,11 +63,15 @@ static inline __attribute__((always_inline)) void dots(const job *j, sg_dim row,
     }
     if (p < j->inner)
         for (int r = 0; r < rows; r++)
-            for (int x = 0; x < columns; x++)
-                acc[r][x] += load(a + r * j->a_row + p, j->inner - p) * load(b + x * j->b_out + p, j->inner - p);
+            for (int x = 0; x < columns; x++) {
+                lanes v, y;
+                load(&v, a + r * j->a_row + p, j->inner - p);
+                load(&y, b + x * j->b_out + p, j->inner - p);
+                acc[r][x] += v * y;
+            }
     for (int r = 0; r < rows; r++)
         for (int x = 0; x < columns; x++) {
-            const float y = total(acc[r][x]);
+            const float y = total(&acc[r][x]);
             j->c[(row + r) * j->n + column + x] = j->bias ? y + j->bias[column + x] : y;
         }
 }
