@@ -11,6 +11,11 @@ static void check_sizes(const sg_model *m)
     const sg_model_info *in = &m->info;
 
     SG_ASSERT(in->family && in->architecture);
+    if (m->encoder) { /* whose weights are not told by roles */
+        SG_ASSERT(in->d_model > 0 && in->n_layers > 0 && in->n_heads > 0 && in->d_head > 0 && in->n_context > 0);
+        SG_ASSERT(in->n_vocab > 0 || in->image_side > 0);
+        return;
+    }
     SG_ASSERT(in->d_model > 0 && in->n_layers > 0 && in->n_heads > 0 && in->n_kv_heads > 0 && in->d_head > 0);
     SG_ASSERT(in->d_mlp > 0 && in->n_vocab > 0 && in->n_context > 0 && in->n_heads % in->n_kv_heads == 0);
     SG_ASSERT(m->arch.eps > 0 && (m->arch.learned_positions || m->arch.rope_theta > 0));

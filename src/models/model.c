@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "exec/backend.h"
 #include "models/adapt.h"
@@ -148,9 +149,11 @@ static bool is_among(const char *names, const char *name)
 {
     const size_t n = strlen(name);
 
+    if (!n || strchr(name, ' '))
+        return false;
     for (const char *at = strstr(names, name); at; at = strstr(at + 1, name))
         if ((at == names || at[-1] == ' ') && (at[n] == ' ' || !at[n]))
-            return n > 0;
+            return true;
     return false;
 }
 
@@ -471,8 +474,12 @@ static sg_status open_tokenizer(sg_model *m, const char *dir, sg_error *err)
 
 static sg_status open_in(sg_model *m, const char *dir, sg_error *err)
 {
+    struct stat there;
     if (sg_gguf_is(dir))
         return open_gguf(m, dir, err);
+    if (stat(dir, &there) == 0 && S_ISREG(there.st_mode))
+        return sg_fail(err, SG_EFORMAT, "%s: %s, wanted a GGUF file or a folder with config.json", dir,
+                       there.st_size ? "is a file that does not begin with GGUF" : "is empty");
     const char *config = join(m, dir, "config.json"), *weights = join(m, dir, "model.safetensors");
     const char *index = join(m, dir, "model.safetensors.index.json");
 

@@ -468,9 +468,9 @@ void serve_row_give(serve_row *r)
         serve_batches *all = e->all;
         if (r->row >= 0) {
             pthread_mutex_lock(&e->lock);
+            e->n_writing -= r->writing; /* nobody waits for it any more: end_run tells them */
             begin_run(e);
             sg_batch_close(e->b, r->row);
-            e->n_writing -= r->writing; /* nobody waits for it any more: end_run tells them */
             end_run(e);
             pthread_mutex_unlock(&e->lock);
         }
