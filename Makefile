@@ -60,7 +60,7 @@ asan: ## the tests under the address and undefined-behaviour sanitizers, in buil
 tsan: ## the tests of threads under the thread sanitizer, in build-tsan/
 	@scripts/test tsan
 
-fuzz: ## every parser over its corpus, FUZZ_SECONDS each (8), in build-fuzz/
+fuzz: ## every parser over its corpus, FUZZ_SECONDS each (5), in build-fuzz/
 	@scripts/test fuzz
 
 format: ## lay out our C files with clang-format
