@@ -195,9 +195,12 @@ static sg_status next_line(sg_texts *t, sg_text *out, sg_error *err)
             blank++;
         if (blank == n)
             continue;
-        SG_TRY(parse_line(t, line, n, offset, out, err));
-        if (out->n)
+        sg_text text;
+        SG_TRY(parse_line(t, line, n, offset, &text, err));
+        if (text.n) {
+            *out = text;
             return SG_OK;
+        }
     }
 }
 

@@ -144,6 +144,12 @@ static void damaged_files_are_refused(void **state)
     CHECK(sg_texts_next(t, &text, &err) == SG_EFORMAT && strstr(err.text, "end too early"));
     sg_texts_close(t);
     unlink(path);
+    write_file(path, "last.jsonl", "{\"text\": \"\"}\n", 13); /* an empty text at the end is none either */
+    CHECK_OK(sg_texts_open(&t, path, "text", &err), &err);
+    CHECK_OK(sg_texts_next(t, &text, &err), &err);
+    CHECK(!text.bytes && text.n == 0);
+    sg_texts_close(t);
+    unlink(path);
     write_file(path, "empty.txt", "", 0);
     CHECK_OK(sg_texts_open(&t, path, "text", &err), &err);
     CHECK_OK(sg_texts_next(t, &text, &err), &err);
