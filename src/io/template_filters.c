@@ -179,23 +179,25 @@ static sg_status f_tojson(sg_tpl *t, const sg_tpl_value *in, const sg_tpl_args *
 
 /* ---- numbers ---- */
 
+/* A number, or text that is one from end to end. */
+static bool number_in(const sg_tpl_value *in, double *x)
+{
+    char digits[64], *end = digits;
+    if (in->kind != SG_TPL_STRING || in->s.n == 0 || in->s.n >= sizeof digits)
+        return sg_tpl_number(in, x);
+    memcpy(digits, in->s.text, in->s.n);
+    digits[in->s.n] = '\0';
+    *x = strtod(digits, &end);
+    return end > digits && *end == '\0';
+}
+
 static sg_status f_int(sg_tpl *t, const sg_tpl_value *in, const sg_tpl_args *args, sg_tpl_value *out)
 {
     const sg_tpl_value *fallback = sg_tpl_arg(args, 0, "default");
-    char digits[64], *end = digits;
     double x;
     (void)t;
     *out = fallback ? *fallback : sg_tpl_int(0);
-    if (in->kind == SG_TPL_STRING && in->s.n > 0 && in->s.n < sizeof digits) {
-        memcpy(digits, in->s.text, in->s.n);
-        digits[in->s.n] = '\0';
-        x = strtod(digits, &end);
-        if (end == digits || *end != '\0')
-            return SG_OK;
-    } else if (!sg_tpl_number(in, &x)) {
-        return SG_OK;
-    }
-    if (x > -9e18 && x < 9e18)
+    if (number_in(in, &x) && x > -9e18 && x < 9e18)
         *out = in->kind == SG_TPL_INT ? *in : sg_tpl_int((int64_t)x);
     return SG_OK;
 }
@@ -203,19 +205,11 @@ static sg_status f_int(sg_tpl *t, const sg_tpl_value *in, const sg_tpl_args *arg
 static sg_status f_float(sg_tpl *t, const sg_tpl_value *in, const sg_tpl_args *args, sg_tpl_value *out)
 {
     const sg_tpl_value *fallback = sg_tpl_arg(args, 0, "default");
-    char digits[64], *end = digits;
     double x;
     (void)t;
     *out = fallback ? *fallback : sg_tpl_float(0);
-    if (in->kind == SG_TPL_STRING && in->s.n > 0 && in->s.n < sizeof digits) {
-        memcpy(digits, in->s.text, in->s.n);
-        digits[in->s.n] = '\0';
-        x = strtod(digits, &end);
-        if (end > digits && *end == '\0')
-            *out = sg_tpl_float(x);
-    } else if (sg_tpl_number(in, &x)) {
+    if (number_in(in, &x))
         *out = sg_tpl_float(x);
-    }
     return SG_OK;
 }
 

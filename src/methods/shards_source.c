@@ -3,9 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/token_file.h"
 #include "methods/shards_internal.h"
-#include "sightglass/npy.h"
-#include "sightglass/safetensors.h"
 #include "sightglass/texts.h"
 
 struct shards_source {
@@ -19,8 +18,7 @@ struct shards_source {
 
     int file; /* that is open, of which texts or rows remain */
     sg_texts *texts;
-    sg_npy *npy;
-    sg_safetensors *safetensors;
+    sg_token_file tokens;
     const sg_tensor *rows; /* a file of tokens */
 
     bool has;     /* a text is at hand */
@@ -32,17 +30,6 @@ struct shards_source {
     sg_dim room;
     int32_t *sequence, *places; /* [context] what is handed out */
 };
-
-static bool ends_with(const char *text, const char *end)
-{
-    const size_t n = strlen(text), m = strlen(end);
-    return n > m && strcmp(text + n - m, end) == 0;
-}
-
-static bool is_tokens(const char *path)
-{
-    return ends_with(path, ".npy") || ends_with(path, ".safetensors") || strstr(path, ".safetensors:");
-}
 
 static sg_status size_of(const char *path, size_t *out, sg_error *err)
 {
@@ -82,7 +69,7 @@ sg_status shards_source_new(shards_source **out, const sg_model *m, int n_files,
         s->files[s->n_files] = strdup(path);
         status = s->files[s->n_files] ? size_of(path, &s->sizes[s->n_files], err)
                                       : sg_fail(err, SG_ENOMEM, "harvest: out of memory");
-        if (status == SG_OK && !is_tokens(path) && !s->tokenizer)
+        if (status == SG_OK && !sg_token_file_is(path) && !s->tokenizer)
             status = sg_fail(err, SG_EARG,
                              "%s: text, but the model has no tokenizer (tokens come as .npy or .safetensors)", path);
     }
@@ -97,11 +84,8 @@ sg_status shards_source_new(shards_source **out, const sg_model *m, int n_files,
 static void close_file(shards_source *s)
 {
     sg_texts_close(s->texts);
-    sg_npy_close(s->npy);
-    sg_safetensors_close(s->safetensors);
+    sg_token_file_close(&s->tokens);
     s->texts = NULL;
-    s->npy = NULL;
-    s->safetensors = NULL;
     s->rows = NULL;
     s->has = false;
 }
@@ -127,27 +111,8 @@ void shards_source_free(shards_source *s)
 
 static sg_status open_tokens(shards_source *s, const char *path, sg_error *err)
 {
-    char shape[SG_SHAPE_TEXT];
-    if (ends_with(path, ".npy")) {
-        SG_TRY(sg_npy_open(&s->npy, path, err));
-        s->rows = sg_npy_tensor(s->npy);
-    } else {
-        const char *colon = strstr(path, ".safetensors:");
-        char *file = colon ? strndup(path, (size_t)(colon - path) + strlen(".safetensors")) : strdup(path);
-        if (!file)
-            return sg_fail(err, SG_ENOMEM, "%s: out of memory", path);
-        const sg_status status = sg_safetensors_open(&s->safetensors, file, err);
-        free(file);
-        SG_TRY(status);
-        if (!colon && sg_safetensors_count(s->safetensors) == 1)
-            s->rows = sg_safetensors_at(s->safetensors, 0);
-        else
-            SG_TRY(
-                sg_safetensors_get(&s->rows, s->safetensors, colon ? colon + strlen(".safetensors:") : "tokens", err));
-    }
-    if (s->rows->dtype != SG_I32 || s->rows->n_dims < 1 || s->rows->n_dims > 2)
-        return sg_fail(err, SG_EFORMAT, "%s: is %s %s, tokens are i32, [time] or [rows,time]", path,
-                       sg_dtype_name(s->rows->dtype), sg_shape_text(shape, s->rows->n_dims, s->rows->dims));
+    SG_TRY(sg_token_file_open(&s->tokens, path, err));
+    s->rows = s->tokens.tensor;
     const int32_t *ids = s->rows->data;
     const sg_dim n = sg_tensor_count(s->rows), vocabulary = sg_model_get_info(s->m)->n_vocab;
     for (sg_dim i = 0; i < n; i++)
@@ -162,7 +127,7 @@ static sg_status open_file(shards_source *s, sg_error *err)
 {
     const char *path = s->files[s->file];
     close_file(s);
-    return is_tokens(path) ? open_tokens(s, path, err) : sg_texts_open(&s->texts, path, s->field, err);
+    return sg_token_file_is(path) ? open_tokens(s, path, err) : sg_texts_open(&s->texts, path, s->field, err);
 }
 
 /* ---- texts ---- */

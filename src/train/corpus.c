@@ -8,17 +8,15 @@
 
 #include "base/base.h"
 #include "base/shuffle.h"
-#include "sightglass/npy.h"
+#include "io/token_file.h"
 #include "sightglass/rng.h"
-#include "sightglass/safetensors.h"
 
 enum { STREAM_OF_OFFSET = 0x6f666673 };
 
 typedef struct piece {
     const int32_t *ids; /* in a mapped file or in tokens */
     sg_dim n, time;     /* time: of each row, or n in a stream */
-    sg_npy *npy;
-    sg_safetensors *safetensors;
+    sg_token_file file;
     sg_tokens tokens;
 } piece;
 
@@ -37,8 +35,7 @@ sg_status sg_corpus_new(sg_corpus **out, sg_error *err)
 
 static void release(piece *p)
 {
-    sg_npy_close(p->npy);
-    sg_safetensors_close(p->safetensors);
+    sg_token_file_close(&p->file);
     sg_tokens_free(&p->tokens);
 }
 
@@ -58,30 +55,6 @@ sg_corpus_info sg_corpus_get_info(const sg_corpus *c)
 }
 
 /* ---- reading ---- */
-
-static bool ends_with(const char *text, const char *end)
-{
-    const size_t n = strlen(text), m = strlen(end);
-    return n > m && strcmp(text + n - m, end) == 0;
-}
-
-static sg_status open_safetensors(piece *p, const char *path, const sg_tensor **t, sg_error *err)
-{
-    const char *colon = strstr(path, ".safetensors:");
-    char *file = strdup(path);
-    if (!file)
-        return sg_fail(err, SG_ENOMEM, "%s: out of memory", path);
-    if (colon)
-        file[colon - path + (ptrdiff_t)strlen(".safetensors")] = 0;
-    sg_status status = sg_safetensors_open(&p->safetensors, file, err);
-    free(file);
-    SG_TRY(status);
-    if (!colon && sg_safetensors_count(p->safetensors) == 1) {
-        *t = sg_safetensors_at(p->safetensors, 0);
-        return SG_OK;
-    }
-    return sg_safetensors_get(t, p->safetensors, colon ? colon + strlen(".safetensors:") : "tokens", err);
-}
 
 static sg_status encode(piece *p, const char *path, const sg_tokenizer *tokenizer, sg_error *err)
 {
@@ -112,20 +85,11 @@ static sg_status encode(piece *p, const char *path, const sg_tokenizer *tokenize
 
 static sg_status read_tokens(piece *p, const char *path, const sg_tokenizer *tokenizer, bool *rows, sg_error *err)
 {
-    const sg_tensor *t = NULL;
-    char shape[SG_SHAPE_TEXT];
     *rows = false;
-    if (ends_with(path, ".npy")) {
-        SG_TRY(sg_npy_open(&p->npy, path, err));
-        t = sg_npy_tensor(p->npy);
-    } else if (ends_with(path, ".safetensors") || strstr(path, ".safetensors:")) {
-        SG_TRY(open_safetensors(p, path, &t, err));
-    } else {
+    if (!sg_token_file_is(path))
         return encode(p, path, tokenizer, err);
-    }
-    if (t->dtype != SG_I32 || t->n_dims < 1 || t->n_dims > 2)
-        return sg_fail(err, SG_EFORMAT, "%s: is %s %s, tokens are i32, [time] or [rows,time]", path,
-                       sg_dtype_name(t->dtype), sg_shape_text(shape, t->n_dims, t->dims));
+    SG_TRY(sg_token_file_open(&p->file, path, err));
+    const sg_tensor *t = p->file.tensor;
     *rows = t->n_dims == 2;
     p->ids = t->data;
     p->n = sg_tensor_count(t);
