@@ -2,8 +2,8 @@
  * status 1 or 2 and one line on stderr that says what and where, and never in a signal or a sanitizer's report. The
  * models are copies of stories260K, each spoilt in one place; good uses of the same options stand beside. */
 #include "check.h"
+#include "folder.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -122,23 +122,6 @@ static void replace(int part, const char *from, const char *to)
     free(out);
 }
 
-static void remove_all(const char *path)
-{
-    DIR *d = opendir(path);
-
-    for (struct dirent *e; d && (e = readdir(d));) {
-        char inner[PATH_BYTES];
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-            snprintf(inner, sizeof inner, "%s/%s", path, e->d_name) >= PATH_BYTES)
-            continue;
-        if (unlink(inner) != 0)
-            remove_all(inner);
-    }
-    if (d)
-        closedir(d);
-    rmdir(path);
-}
-
 static int begin(void **state)
 {
     (void)state;
@@ -152,7 +135,7 @@ static int finish(void **state)
     (void)state;
     for (int i = 0; i < 3; i++)
         free(original[i].data);
-    remove_all(folder);
+    sg_test_remove_all(folder);
     return 0;
 }
 

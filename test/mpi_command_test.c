@@ -1,6 +1,7 @@
 /* The command under mpirun: several processes are one, up to rounding; a killed one leaves a checkpoint from which any
  * number goes on; what goes wrong is said once. */
 #include "check.h"
+#include "folder.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -38,22 +39,6 @@ static char *slurp(const char *path)
     CHECK(data && fread(data, 1, n, f) == n);
     fclose(f);
     return data;
-}
-
-static void remove_all(const char *path)
-{
-    DIR *d = opendir(path);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        char inner[PATH_BYTES + 260];
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        snprintf(inner, sizeof inner, "%s/%s", path, e->d_name);
-        if (unlink(inner) != 0)
-            remove_all(inner);
-    }
-    if (d)
-        closedir(d);
-    rmdir(path);
 }
 
 static void find_mpirun(void)
@@ -99,7 +84,7 @@ static int begin(void **state)
 static int finish(void **state)
 {
     (void)state;
-    remove_all(folder);
+    sg_test_remove_all(folder);
     return 0;
 }
 

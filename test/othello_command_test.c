@@ -1,8 +1,8 @@
 /* sightglass othello as a user meets it: what it draws, what it answers to scripts, what it refuses, and that its edits
  * are those of sightglass run. */
 #include "check.h"
+#include "folder.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
@@ -43,22 +43,6 @@ static char *slurp(const char *path)
     return data;
 }
 
-static void remove_all(const char *path)
-{
-    DIR *d = opendir(path);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        char inner[PATH_BYTES + 260];
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        snprintf(inner, sizeof inner, "%s/%s", path, e->d_name);
-        if (unlink(inner) != 0)
-            remove_all(inner);
-    }
-    if (d)
-        closedir(d);
-    rmdir(path);
-}
-
 static int begin(void **state)
 {
     (void)state;
@@ -81,7 +65,7 @@ static int begin(void **state)
 static int finish(void **state)
 {
     (void)state;
-    remove_all(folder);
+    sg_test_remove_all(folder);
     return 0;
 }
 

@@ -1,8 +1,8 @@
 /* sightglass train as a user meets it: what it writes, what it refuses, and that stopping it in any way changes
  * nothing. */
 #include "check.h"
+#include "folder.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -65,22 +65,6 @@ static char *slurp(const char *path, size_t *n)
     return data;
 }
 
-static void remove_all(const char *path)
-{
-    DIR *d = opendir(path);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        char inner[PATH_BYTES + 260];
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        snprintf(inner, sizeof inner, "%s/%s", path, e->d_name);
-        if (unlink(inner) != 0)
-            remove_all(inner);
-    }
-    if (d)
-        closedir(d);
-    rmdir(path);
-}
-
 static int begin(void **state)
 {
     (void)state;
@@ -101,7 +85,7 @@ static int begin(void **state)
 static int finish(void **state)
 {
     (void)state;
-    remove_all(folder);
+    sg_test_remove_all(folder);
     return 0;
 }
 

@@ -39,33 +39,26 @@ typedef struct request {
 
 /* ---- progress ---- */
 
+typedef struct watching {
+    double last, first_done; /* first_done below 0: nothing was shown */
+} watching;
+
+/* The time left is told from this run's rate, since what earlier runs did took none of it. */
 static void show(void *context, const sg_shards_progress *p)
 {
-    double *last = context;
+    watching *w = context;
     const double now = sg_now();
-    if (now - *last < 0.2)
+    if (w->first_done < 0)
+        w->first_done = p->done;
+    if (now - w->last < 0.2)
         return;
-    *last = now;
+    w->last = now;
     const int full = (int)(p->done * 30);
     fprintf(stderr, "\r[%.*s%*s] %3.0f %%  %lld rows  %.0f tokens/s", full, "##############################", 30 - full,
             "", 100 * p->done, (long long)p->rows, (double)p->tokens / p->seconds);
+    if (p->done > w->first_done)
+        fprintf(stderr, "  %.0f s left", p->seconds * (1 - p->done) / (p->done - w->first_done));
     fputs(" \033[K", stderr);
-}
-
-/* The time left is told from this run's rate, since what earlier runs did took none of it. */
-typedef struct watching {
-    double last, first_done;
-} watching;
-
-static void show_with_time(void *context, const sg_shards_progress *p)
-{
-    watching *w = context;
-    if (w->first_done < 0)
-        w->first_done = p->done;
-    const double before = w->last;
-    show(&w->last, p);
-    if (w->last > before && p->done > w->first_done)
-        fprintf(stderr, " %.0f s left\033[K", p->seconds * (1 - p->done) / (p->done - w->first_done));
 }
 
 /* ---- what it says ---- */
@@ -263,7 +256,7 @@ int cmd_harvest(int argc, char **argv)
         watching w = {.first_done = -1};
         r.opts.cancel = &asked_stop;
         if (isatty(STDERR_FILENO)) {
-            r.opts.progress = show_with_time;
+            r.opts.progress = show;
             r.opts.context_of_progress = &w;
         }
         sg_status status = sg_model_open(&m, r.model, sg_model_defaults(), &err);

@@ -545,7 +545,7 @@ sg_status sg_shards_foresee(sg_shards_forecast *out, const sg_model *m, int n_si
 {
     sg_shards_report report = {0};
     harvest h = {.m = m, .dir = "", .opts = &opts, .report = &report, .n_sites = n_sites, .sites = sites};
-    double tokens = 0, rows = 0, seconds = 0, counted_rows = 0;
+    double tokens = 0, rows = 0, seconds = 0;
     *out = (sg_shards_forecast){0};
     sg_status status = ready(&h, n_files, files, err);
     /* The first batch also plans and reads the weights, so the second is timed where there is one. Texts are then
@@ -559,12 +559,11 @@ sg_status sg_shards_foresee(sg_shards_forecast *out, const sg_model *m, int n_si
         tokens = seconds = 0;
         for (int k = 0; k < h.n_batch; k++) {
             tokens += (double)h.lengths[k];
-            counted_rows += (double)SG_MAX(h.lengths[k] - opts.skip, (sg_dim)0);
+            rows += (double)SG_MAX(h.lengths[k] - opts.skip, (sg_dim)0);
         }
         seconds = sg_now() - began;
     }
     const double until = sg_now() + 1;
-    rows = counted_rows;
     while (status == SG_OK && sg_now() < until && h.n_batch > 0) {
         status = next_batch(&h, err);
         for (int k = 0; k < h.n_batch && status == SG_OK; k++)

@@ -1,12 +1,12 @@
 /* Harvests of a shipped model on random tokens, and of a text model where one is at hand. */
 #include "sightglass/shards.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/base.h"
 #include "check.h"
+#include "folder.h"
 #include "sightglass/npy.h"
 #include "sightglass/rng.h"
 
@@ -40,24 +40,11 @@ static int begin(void **state)
                : -1;
 }
 
-static void remove_folder(const char *dir)
-{
-    char path[600];
-    DIR *d = opendir(dir);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
-        unlink(path);
-    }
-    if (d)
-        closedir(d);
-    rmdir(dir);
-}
-
 static int finish(void **state)
 {
     (void)state;
     sg_model_close(othello);
-    remove_folder(folder);
+    sg_test_remove_all(folder);
     return access(folder, F_OK) == 0 ? -1 : 0;
 }
 
@@ -134,7 +121,7 @@ static void rows_are_what_a_run_fetches(void **state)
     /* Once more: nothing is left to do. */
     CHECK_OK(harvest(&r, "a", small(), &err), &err);
     CHECK(r.resumed && r.finished && r.tokens == 0 && r.rows == ROWS * TIME);
-    remove_folder(in_folder(path, "a"));
+    sg_test_remove_all(in_folder(path, "a"));
 }
 
 static volatile sig_atomic_t stop;
@@ -184,8 +171,8 @@ static void a_harvest_that_was_stopped_goes_on(void **state)
     sg_shards_opts other = small();
     other.stored = SG_BF16;
     CHECK(harvest(&r, "parts", other, &err) == SG_EARG && strstr(err.text, "dtype is \"f32\", asked for is \"bf16\""));
-    remove_folder(in_folder(path, "whole"));
-    remove_folder(in_folder(path, "parts"));
+    sg_test_remove_all(in_folder(path, "whole"));
+    sg_test_remove_all(in_folder(path, "parts"));
 }
 
 static void rows_are_limited_skipped_and_rounded_as_asked(void **state)
@@ -219,8 +206,8 @@ static void rows_are_limited_skipped_and_rounded_as_asked(void **state)
     for (int i = 0; i < 500 * D; i++)
         CHECK_NEAR(rounded[i], exact[i], 1e-6, 1.0 / 256);
     sg_shards_close(s);
-    remove_folder(in_folder(path, "few"));
-    remove_folder(in_folder(path, "half"));
+    sg_test_remove_all(in_folder(path, "few"));
+    sg_test_remove_all(in_folder(path, "half"));
 
     sg_shards_forecast f;
     char tokens[300];
@@ -283,8 +270,8 @@ static void texts_are_found_again_by_their_offsets(void **state)
     CHECK(sg_shards_harvest(&r, in_folder(path, "u"), m, 1, site, 1, files, o, &err) == SG_EFORMAT &&
           strstr(err.text, "\"text\""));
     sg_model_close(m);
-    remove_folder(in_folder(path, "t"));
-    remove_folder(in_folder(path, "u"));
+    sg_test_remove_all(in_folder(path, "t"));
+    sg_test_remove_all(in_folder(path, "u"));
 }
 
 static void wrong_questions_and_damaged_folders_are_refused(void **state)
@@ -323,7 +310,7 @@ static void wrong_questions_and_damaged_folders_are_refused(void **state)
     CHECK(sg_shards_open(&s, path, &err) == SG_EFORMAT && strstr(err.text, "index.json"));
     CHECK(harvest(&r, "bad", small(), &err) == SG_EFORMAT); /* what is there is not written over */
     CHECK(sg_shards_open(&s, folder, &err) == SG_ENOTFOUND);
-    remove_folder(path);
+    sg_test_remove_all(path);
 }
 
 int main(void)

@@ -6,6 +6,7 @@
 
 #include "base/base.h"
 #include "check.h"
+#include "folder.h"
 #include "sightglass/gguf.h"
 #include "sightglass/model.h"
 
@@ -21,24 +22,10 @@ static int make_folder(void **state)
     return mkdtemp(folder) ? 0 : -1;
 }
 
-static void remove_all(const char *dir)
-{
-    char path[1400];
-    DIR *d = opendir(dir);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && unlink(path) != 0)
-            remove_all(path);
-    }
-    if (d)
-        closedir(d);
-    rmdir(dir);
-}
-
 static int remove_folder(void **state)
 {
     (void)state;
-    remove_all(folder);
+    sg_test_remove_all(folder);
     return 0;
 }
 

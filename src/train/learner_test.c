@@ -1,13 +1,13 @@
 /* Small transformers on the world of arithmetic: that they learn, and that a run is the same run however it is cut. */
 #include "sightglass/learner.h"
 
-#include <dirent.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/base.h"
 #include "check.h"
 #include "faults.h"
+#include "folder.h"
 #include "sightglass/checkpoint.h"
 #include "sightglass/rng.h"
 #include "sightglass/safetensors.h"
@@ -30,26 +30,10 @@ static int begin(void **state)
     return mkdtemp(folder) ? 0 : -1;
 }
 
-static void remove_all(const char *path)
-{
-    DIR *d = opendir(path);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        char inner[500];
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-            snprintf(inner, sizeof inner, "%s/%s", path, e->d_name) >= (int)sizeof inner)
-            continue;
-        if (unlink(inner) != 0)
-            remove_all(inner);
-    }
-    if (d)
-        closedir(d);
-    rmdir(path);
-}
-
 static int finish(void **state)
 {
     (void)state;
-    remove_all(folder);
+    sg_test_remove_all(folder);
     return 0;
 }
 
