@@ -20,7 +20,9 @@ extern "C" {
 typedef enum sg_option_kind {
     SG_OPTION_WHOLE, /* a whole number */
     SG_OPTION_REAL,
-    SG_OPTION_CHOICE /* one word of `choices` */
+    SG_OPTION_CHOICE, /* one word of `choices` */
+    SG_OPTION_FLAG,   /* "yes" or "no"; typed without a value it is yes */
+    SG_OPTION_TEXT    /* any text: a path, a name, a list; its number is 0 */
 } sg_option_kind;
 
 typedef struct sg_option {
