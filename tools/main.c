@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "cli.h"
+#include "cmd_method.h"
 #include "commit.h"
+#include "sightglass/method.h"
 
 static const struct {
     const char *name, *help;
@@ -45,6 +47,16 @@ static void help(FILE *to)
                 "place,\nsplice a function into it, differentiate anything by anything.\n\n");
     for (size_t i = 0; i < SG_COUNT_OF(commands); i++)
         fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].help);
+    fprintf(to, "\nmethods:\n");
+    for (int i = 0; i < sg_method_count(); i++) { /* one line for each name, with its actions */
+        const sg_method *m = sg_method_at(i);
+        if (i && strcmp(sg_method_at(i - 1)->name, m->name) == 0)
+            continue;
+        fprintf(to, "  %-12s %s", m->name, m->help);
+        for (int k = i + 1; k < sg_method_count() && strcmp(sg_method_at(k)->name, m->name) == 0; k++)
+            fprintf(to, "%s%s", k == i + 1 ? "; also: " : ", ", sg_method_at(k)->action);
+        fputc('\n', to);
+    }
     fprintf(to, "\nsightglass COMMAND --help tells the options of a command.\n");
 }
 
@@ -74,6 +86,15 @@ int main(int argc, char **argv)
         if (sg_edit_distance(argv[1], commands[i].name) < sg_edit_distance(argv[1], nearest))
             nearest = commands[i].name;
     }
+    if (sg_method_find(argv[1], NULL)) {
+        const char *name = argv[1];
+        snprintf(title, sizeof title, "sightglass %s", name);
+        argv[1] = title;
+        return cmd_method(name, argc - 1, argv + 1);
+    }
+    for (int i = 0; i < sg_method_count(); i++)
+        if (sg_edit_distance(argv[1], sg_method_at(i)->name) < sg_edit_distance(argv[1], nearest))
+            nearest = sg_method_at(i)->name;
     fprintf(stderr, "sightglass: no command is called \"%.60s\"; the nearest is %s\n", argv[1], nearest);
     return EXIT_USAGE;
 }

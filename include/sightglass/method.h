@@ -12,8 +12,8 @@
  *     const sg_method sg_method_dictionary_fit = {"dictionary", "fit", "...", ..., run};
  *
  * and SG_METHOD(dictionary_fit) in methods.def. `sightglass dictionary fit ACTS --k 8` and POST
- * /api/v1/methods/dictionary/fit then run it. A method never prints; the library function behind it, with a header of its
- * own, does the work. */
+ * /api/v1/methods/dictionary/fit then run it. A method never prints; the library function behind it, with a header of
+ * its own, does the work. */
 #ifndef SIGHTGLASS_METHOD_H
 #define SIGHTGLASS_METHOD_H
 
@@ -85,7 +85,8 @@ sg_status sg_method_do(sg_result **out, const sg_method *m, const sg_method_ask 
 int sg_method_n_inputs(const sg_method_run *r);
 const char *sg_method_input_at(const sg_method_run *r, int i);
 /* Options by name; a name that the method has not is our own mistake. */
-double sg_method_number(const sg_method_run *r, const char *option); /* also the place of a choice, and 0 or 1 of a flag */
+double sg_method_number(const sg_method_run *r,
+                        const char *option); /* also the place of a choice, and 0 or 1 of a flag */
 const char *sg_method_text(const sg_method_run *r, const char *option); /* NULL where it is empty */
 bool sg_method_flag(const sg_method_run *r, const char *option);
 bool sg_method_given(const sg_method_run *r, const char *option); /* by the user */
@@ -110,7 +111,8 @@ const sg_manifest *sg_method_manifest(const sg_method_run *r);
 
 /* Names of the model's values that fit a name or pattern, "" as all: *out by malloc, names borrowed from the graph.
  * SG_ENOTFOUND suggests the nearest. */
-sg_status sg_method_sites(const sg_graph *g, const char *pattern, const char ***out, int *n, sg_error *err) SG_MUST_CHECK;
+sg_status sg_method_sites(const sg_graph *g, const char *pattern, const char ***out, int *n,
+                          sg_error *err) SG_MUST_CHECK;
 
 #ifdef __cplusplus
 }

@@ -7,7 +7,8 @@
  *     double value[2];
  *     SG_TRY(sg_options_parse(value, "features", 2, options, 1, &(sg_setting){"n", "20"}, err));
  *
- * Every value is a double: a whole number, a real, or the place of a word among the choices. */
+ * Every value is a double: a whole number, a real, or the place of a word among the choices. Texts are what was typed
+ * (sg_option_text). */
 #ifndef SIGHTGLASS_OPTION_H
 #define SIGHTGLASS_OPTION_H
 
@@ -22,7 +23,8 @@ typedef enum sg_option_kind {
     SG_OPTION_REAL,
     SG_OPTION_CHOICE, /* one word of `choices` */
     SG_OPTION_FLAG,   /* "yes" or "no"; typed without a value it is yes */
-    SG_OPTION_TEXT    /* any text: a path, a name, a list; its number is 0 */
+    SG_OPTION_TEXT,   /* any text: a name, a list; its number is 0 */
+    SG_OPTION_PATH    /* a file or folder that is read; likewise */
 } sg_option_kind;
 
 typedef struct sg_option {
@@ -43,6 +45,9 @@ typedef struct sg_setting {
  * SG_EARG: no such option (the text suggests the nearest), not a number, out of range, not one of the choices. */
 sg_status sg_options_parse(double *value, const char *what, int n_options, const sg_option *options, int n_settings,
                            const sg_setting *settings, sg_error *err) SG_MUST_CHECK;
+
+/* The text of an option: what the last setting of its name says, or its default. */
+const char *sg_option_text(const sg_option *option, int n_settings, const sg_setting *settings);
 
 #ifdef __cplusplus
 }

@@ -53,11 +53,11 @@ typedef struct sg_result_file {
 
 /* Where the numbers come from. Texts may be NULL: not known. */
 typedef struct sg_manifest {
-    const char *method;                 /* "dictionary fit" */
-    const char *build;                  /* "0.1.0 (d208fb6)" */
-    const char *model, *model_hash;     /* a path; SHA-256 of its files, in hex */
-    const char *data, *data_hash;       /* likewise */
-    const char *options;                /* "k 32, width 512" */
+    const char *method;             /* "dictionary fit" */
+    const char *build;              /* "0.1.0 (d208fb6)" */
+    const char *model, *model_hash; /* a path; SHA-256 of its files, in hex */
+    const char *data, *data_hash;   /* likewise */
+    const char *options;            /* "k 32, width 512" */
     const char *backend;
     int threads;
     uint64_t seed;

@@ -56,6 +56,17 @@ static sg_status parse(double *value, const char *what, const sg_option *option,
         *value = place;
         return SG_OK;
     }
+    if (option->kind == SG_OPTION_FLAG) {
+        const bool yes = !strcmp(text, "yes");
+        if (!yes && strcmp(text, "no") != 0)
+            return sg_fail(err, SG_EARG, "%s: %s is \"%s\", wanted yes or no", what, option->name, text);
+        *value = yes;
+        return SG_OK;
+    }
+    if (option->kind == SG_OPTION_TEXT || option->kind == SG_OPTION_PATH) {
+        *value = 0;
+        return SG_OK;
+    }
     char *end = NULL;
     const double x = strtod(text, &end);
     if (end == text || *end)
@@ -81,4 +92,12 @@ sg_status sg_options_parse(double *value, const char *what, int n_options, const
         SG_TRY(parse(&value[at], what, &options[at], settings[i].value, err));
     }
     return SG_OK;
+}
+
+const char *sg_option_text(const sg_option *option, int n_settings, const sg_setting *settings)
+{
+    for (int i = n_settings - 1; i >= 0; i--)
+        if (!strcmp(settings[i].name, option->name))
+            return settings[i].value;
+    return option->standard;
 }

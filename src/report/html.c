@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "report/html.h"
 #include "report/svg.h"
 
 #define TABLE_MOST 600 /* numbers of a figure that are also given as a table */
@@ -52,11 +53,25 @@ static const char style[] =
     "@media(max-width:30rem){dl{grid-template-columns:1fr;gap:0}dt{margin-top:.4rem}main{padding-top:1rem}}"
     "@media print{article,figure{break-inside:avoid}}";
 
-static void element(FILE *to, const char *tag, const char *classes, const char *text)
+void sg_html_element(FILE *to, const char *tag, const char *classes, const char *text)
 {
     fprintf(to, "<%s%s%s%s>", tag, *classes ? " class=\"" : "", classes, *classes ? "\"" : "");
     sg_html_text(to, text);
     fprintf(to, "</%s>\n", tag);
+}
+
+void sg_html_open(FILE *to, const char *title)
+{
+    fputs("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+          "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">",
+          to);
+    sg_html_element(to, "title", "", title);
+    fprintf(to, "<style>%s</style></head>\n<body><main>", style);
+}
+
+void sg_html_close(FILE *to)
+{
+    fputs("</main></body></html>\n", to);
 }
 
 /* ---- figures ---- */
@@ -162,15 +177,15 @@ static void numbers(FILE *to, const sg_figure *f)
     fputs("</table></div></details>\n", to);
 }
 
-static void figure(FILE *to, const sg_figure *f)
+void sg_html_figure(FILE *to, const sg_figure *f)
 {
     static const char *const kind[] = {"lines", "points", "arrows", "matrix"};
     fputs("<figure id=\"", to);
     sg_html_text(to, f->id);
     fputs("\"><figcaption>", to);
-    element(to, "h2", "", f->title);
+    sg_html_element(to, "h2", "", f->title);
     if (f->caption)
-        element(to, "p", "soft small", f->caption);
+        sg_html_element(to, "p", "soft small", f->caption);
     fputs("</figcaption>", to);
     fprintf(to, "<div class=\"panels %s %s\">\n", kind[f->kind], f->n_panels > 1 ? "many" : "one");
     for (int i = 0; i < f->n_panels; i++)
@@ -210,7 +225,7 @@ static void claim(FILE *to, const sg_claim *c)
             holds                            ? "✓ holds"
             : sg_measure_holds(&c->measured) ? "✗ its control does not hold"
                                              : "✗ does not hold");
-    element(to, "p", "", c->text);
+    sg_html_element(to, "p", "", c->text);
     fputs("<dl>", to);
     measure(to, "measured", NULL, &c->measured);
     measure(to, "control", c->control.text, &c->control.measured);
@@ -226,10 +241,10 @@ static void claim(FILE *to, const sg_claim *c)
     fputs("</dd></dl></article>\n", to);
 }
 
-static void term(FILE *to, const char *name, const char *text)
+void sg_html_term(FILE *to, const char *name, const char *text)
 {
     fprintf(to, "<dt>%s</dt>", name);
-    element(to, "dd", "", text);
+    sg_html_element(to, "dd", "", text);
 }
 
 static void foot(FILE *to, const sg_report_info *info)
@@ -237,16 +252,16 @@ static void foot(FILE *to, const sg_report_info *info)
     char number[64];
     fputs("<footer><section class=\"soft small\"><h2>The run</h2><dl>", to);
     if (info->setup)
-        term(to, "set-up", info->setup);
-    term(to, "commit", info->commit);
+        sg_html_term(to, "set-up", info->setup);
+    sg_html_term(to, "commit", info->commit);
     snprintf(number, sizeof number, "%" PRIu64, info->seed);
-    term(to, "seed", number);
-    term(to, "backend", info->backend);
+    sg_html_term(to, "seed", number);
+    sg_html_term(to, "backend", info->backend);
     snprintf(number, sizeof number, "%d", info->threads);
-    term(to, "threads", number);
-    term(to, "processor", info->cpu);
+    sg_html_term(to, "threads", number);
+    sg_html_term(to, "processor", info->cpu);
     snprintf(number, sizeof number, "%.1f s", info->seconds);
-    term(to, "time", number);
+    sg_html_term(to, "time", number);
     fputs("</dl></section></footer>\n", to);
 }
 
@@ -257,25 +272,22 @@ sg_status sg_report_write_html(const sg_report *r, FILE *to, sg_error *err)
     int n_hold = 0;
     for (int i = 0; i < sg_report_n_claims(r); i++)
         n_hold += sg_claim_holds(sg_report_claim(r, i));
-    fputs("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-          "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">",
-          to);
-    element(to, "title", "", info->study);
-    fprintf(to, "<style>%s</style></head>\n<body><main><header><p class=\"soft small\">Sightglass study, ", style);
+    sg_html_open(to, info->study);
+    fputs("<header><p class=\"soft small\">Sightglass study, ", to);
     sg_html_text(to, info->budget);
     fputs(" budget</p>", to);
-    element(to, "h1", "", info->study);
-    element(to, "p", "question", info->question);
+    sg_html_element(to, "h1", "", info->study);
+    sg_html_element(to, "p", "question", info->question);
     fprintf(to, "<p class=\"verdict %s\">%d of %d claims hold, with their controls</p></header>\n",
             sg_report_holds(r) ? "yes" : "no", n_hold, sg_report_n_claims(r));
     fputs("<section aria-label=\"Figures\">\n", to);
     for (int i = 0; i < sg_report_n_figures(r); i++)
-        figure(to, sg_report_figure(r, i));
+        sg_html_figure(to, sg_report_figure(r, i));
     fputs("</section><section><h2>Claims</h2>\n", to);
     for (int i = 0; i < sg_report_n_claims(r); i++)
         claim(to, sg_report_claim(r, i));
     fputs("</section>", to);
     foot(to, info);
-    fputs("</main></body></html>\n", to);
+    sg_html_close(to);
     return ferror(to) ? sg_fail(err, SG_EIO, "report %s: the page could not be written", info->study) : SG_OK;
 }

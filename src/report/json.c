@@ -3,9 +3,10 @@
 #include <jansson.h>
 #include <math.h>
 
+#include "report/json.h"
 #include "report/report_internal.h"
 
-static json_t *number(double x)
+json_t *sg_number_json(double x)
 {
     return isfinite(x) ? json_real(x) : json_null();
 }
@@ -14,14 +15,14 @@ static json_t *numbers(const double *x, int n)
 {
     json_t *array = json_array();
     for (int i = 0; i < n && array; i++)
-        if (json_array_append_new(array, number(x[i])) != 0) {
+        if (json_array_append_new(array, sg_number_json(x[i])) != 0) {
             json_decref(array);
             return NULL;
         }
     return array;
 }
 
-static json_t *text(const char *s)
+json_t *sg_text_json(const char *s)
 {
     return s ? json_string(s) : json_null();
 }
@@ -46,20 +47,21 @@ static json_t *claim_json(const sg_claim *c)
             json_decref(seeds);
             seeds = NULL;
         }
-    json_t *paper = c->paper ? json_pack("{s:o, s:s}", "value", number(c->paper->value), "standing",
+    json_t *paper = c->paper ? json_pack("{s:o, s:s}", "value", sg_number_json(c->paper->value), "standing",
                                          sg_standing_text(c->paper->standing))
                              : json_null();
     const sg_measure *m = &c->measured, *k = &c->control.measured;
     return json_pack("{s:s, s:s, s:s, s:o, s:o, s:[o,o], s:o, s:o, s:b, s:{s:s, s:o, s:o, s:b}}", "id", c->id, "text",
-                     c->text, "source", c->source, "paper_value", paper, "value", number(sg_measure_mean(m)),
-                     "interval", number(sg_measure_least(m)), number(sg_measure_most(m)), "seeds", seeds, "criterion",
-                     criterion(m), "holds", sg_measure_holds(m), "control", "text", c->control.text, "value",
-                     number(sg_measure_mean(k)), "criterion", criterion(k), "holds", sg_measure_holds(k));
+                     c->text, "source", c->source, "paper_value", paper, "value", sg_number_json(sg_measure_mean(m)),
+                     "interval", sg_number_json(sg_measure_least(m)), sg_number_json(sg_measure_most(m)), "seeds",
+                     seeds, "criterion", criterion(m), "holds", sg_measure_holds(m), "control", "text", c->control.text,
+                     "value", sg_number_json(sg_measure_mean(k)), "criterion", criterion(k), "holds",
+                     sg_measure_holds(k));
 }
 
 static json_t *axis_json(const sg_axis *a)
 {
-    return json_pack("{s:o, s:o, s:s}", "label", text(a->label), "unit", text(a->unit), "scale",
+    return json_pack("{s:o, s:o, s:s}", "label", sg_text_json(a->label), "unit", sg_text_json(a->unit), "scale",
                      a->log ? "log" : "linear");
 }
 
@@ -69,23 +71,23 @@ static json_t *panel_json(const sg_figure *f, const sg_panel *p)
     bool good = rows && series;
     for (int i = 0; i < p->n_series && good; i++)
         good = append(series,
-                      json_pack("{s:o, s:o, s:o}", "name", text(p->series[i].name), "x",
+                      json_pack("{s:o, s:o, s:o}", "name", sg_text_json(p->series[i].name), "x",
                                 numbers(p->series[i].x, p->series[i].n), "y", numbers(p->series[i].y, p->series[i].n)));
     for (int i = 0; i < p->n_rows && good; i++)
         good = append(rows, numbers(p->cells + i * p->n_columns, p->n_columns));
     json_t *panel = NULL;
     if (good && f->kind == SG_FIGURE_MATRIX)
-        panel = json_pack("{s:o, s:O, s:o, s:o}", "title", text(p->title), "matrix", rows, "row_at",
+        panel = json_pack("{s:o, s:O, s:o, s:o}", "title", sg_text_json(p->title), "matrix", rows, "row_at",
                           p->row_at ? numbers(p->row_at, p->n_rows) : json_null(), "column_at",
                           p->column_at ? numbers(p->column_at, p->n_columns) : json_null());
     else if (good)
-        panel = json_pack("{s:o, s:O}", "title", text(p->title), "series", series);
+        panel = json_pack("{s:o, s:O}", "title", sg_text_json(p->title), "series", series);
     json_decref(rows);
     json_decref(series);
     return panel;
 }
 
-static json_t *figure_json(const sg_figure *f)
+json_t *sg_figure_json(const sg_figure *f)
 {
     static const char *const kind[] = {"lines", "points", "arrows", "matrix"};
     json_t *panels = json_array(), *names = json_array();
@@ -97,8 +99,8 @@ static json_t *figure_json(const sg_figure *f)
     json_t *figure = NULL;
     if (good)
         figure = json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:O}", "id", f->id, "title", f->title, "caption",
-                           text(f->caption), "kind", kind[f->kind], "x", axis_json(&f->x), "y", axis_json(&f->y),
-                           "panels", panels);
+                           sg_text_json(f->caption), "kind", kind[f->kind], "x", axis_json(&f->x), "y",
+                           axis_json(&f->y), "panels", panels);
     if (figure && f->kind == SG_FIGURE_MATRIX &&
         (json_object_set_new(figure, "value", axis_json(&f->value)) != 0 ||
          (f->n_names && json_object_set(figure, "names", names) != 0))) {
@@ -118,13 +120,13 @@ static json_t *report_json(const sg_report *r)
     for (int i = 0; i < sg_report_n_claims(r) && good; i++)
         good = append(claims, claim_json(sg_report_claim(r, i)));
     for (int i = 0; i < sg_report_n_figures(r) && good; i++)
-        good = append(figures, figure_json(sg_report_figure(r, i)));
+        good = append(figures, sg_figure_json(sg_report_figure(r, i)));
     if (good)
         root =
             json_pack("{s:s, s:s, s:o, s:s, s:s, s:I, s:s, s:i, s:s, s:f, s:O, s:O}", "study", info->study, "question",
-                      info->question, "setup", text(info->setup), "budget", info->budget, "commit", info->commit,
-                      "seed", (json_int_t)info->seed, "backend", info->backend, "threads", info->threads, "cpu",
-                      info->cpu, "seconds", info->seconds, "claims", claims, "figures", figures);
+                      info->question, "setup", sg_text_json(info->setup), "budget", info->budget, "commit",
+                      info->commit, "seed", (json_int_t)info->seed, "backend", info->backend, "threads", info->threads,
+                      "cpu", info->cpu, "seconds", info->seconds, "claims", claims, "figures", figures);
     json_decref(claims);
     json_decref(figures);
     return root;
@@ -136,8 +138,7 @@ static bool write_value(json_t *value, FILE *to)
     return json_dumpf(value, to, JSON_ENCODE_ANY | JSON_REAL_PRECISION(7)) == 0;
 }
 
-/* One line per field, per claim and per figure: short enough to keep, and a change shows where it is. */
-static bool write_lines(json_t *root, FILE *to)
+bool sg_json_lines(json_t *root, FILE *to)
 {
     const char *key;
     json_t *value, *item;
@@ -166,7 +167,7 @@ sg_status sg_report_write_json(const sg_report *r, FILE *to, sg_error *err)
     if (!root)
         return sg_fail(err, SG_ENOMEM, "report %s: out of memory for JSON, or a text that is not UTF-8",
                        sg_report_about(r)->study);
-    const bool good = write_lines(root, to);
+    const bool good = sg_json_lines(root, to);
     json_decref(root);
     return good ? SG_OK : sg_fail(err, SG_EIO, "report %s: the JSON could not be written", sg_report_about(r)->study);
 }

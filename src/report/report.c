@@ -23,95 +23,27 @@ struct sg_report {
     figure_node *figures, **figures_end;
 };
 
-/* ---- copies: each gives NULL for NULL, and remembers in *good when memory is out ---- */
-
-static const char *text_copy(sg_arena *arena, const char *text, bool *good)
-{
-    char *copy = text ? sg_arena_strdup(arena, text) : NULL;
-    *good = *good && (copy || !text);
-    return copy;
-}
-
-static void *bytes_copy(sg_arena *arena, const void *from, size_t count, size_t size, bool *good)
-{
-    if (!from || count == 0)
-        return NULL;
-    void *copy = sg_arena_array(arena, count, size);
-    if (copy)
-        memcpy(copy, from, count * size);
-    *good = *good && copy;
-    return copy;
-}
-
-static double *numbers_copy(sg_arena *arena, const double *from, int n, bool *good)
-{
-    return bytes_copy(arena, from, (size_t)n, sizeof(double), good);
-}
+/* ---- copies ---- */
 
 static sg_measure measure_copy(sg_arena *arena, const sg_measure *m, bool *good)
 {
     sg_measure copy = *m;
-    copy.what = text_copy(arena, m->what, good);
-    copy.values = numbers_copy(arena, m->values, m->n, good);
+    copy.what = sg_text_copy(arena, m->what, good);
+    copy.values = sg_numbers_copy(arena, m->values, m->n, good);
     return copy;
 }
 
 static sg_claim claim_copy(sg_arena *arena, const sg_claim *c, bool *good)
 {
     sg_claim copy = *c;
-    copy.id = text_copy(arena, c->id, good);
-    copy.text = text_copy(arena, c->text, good);
-    copy.source = text_copy(arena, c->source, good);
-    copy.paper = bytes_copy(arena, c->paper, c->paper != NULL, sizeof *c->paper, good);
-    copy.seeds = bytes_copy(arena, c->seeds, (size_t)c->n_seeds, sizeof *c->seeds, good);
+    copy.id = sg_text_copy(arena, c->id, good);
+    copy.text = sg_text_copy(arena, c->text, good);
+    copy.source = sg_text_copy(arena, c->source, good);
+    copy.paper = sg_bytes_copy(arena, c->paper, c->paper != NULL, sizeof *c->paper, good);
+    copy.seeds = sg_bytes_copy(arena, c->seeds, (size_t)c->n_seeds, sizeof *c->seeds, good);
     copy.measured = measure_copy(arena, &c->measured, good);
-    copy.control.text = text_copy(arena, c->control.text, good);
+    copy.control.text = sg_text_copy(arena, c->control.text, good);
     copy.control.measured = measure_copy(arena, &c->control.measured, good);
-    return copy;
-}
-
-static sg_axis axis_copy(sg_arena *arena, const sg_axis *a, bool *good)
-{
-    sg_axis copy = *a;
-    copy.label = text_copy(arena, a->label, good);
-    copy.unit = text_copy(arena, a->unit, good);
-    return copy;
-}
-
-static sg_panel panel_copy(sg_arena *arena, const sg_panel *p, bool *good)
-{
-    sg_panel copy = *p;
-    copy.title = text_copy(arena, p->title, good);
-    sg_series *series = bytes_copy(arena, p->series, (size_t)p->n_series, sizeof *series, good);
-    for (int i = 0; i < p->n_series && series; i++) {
-        series[i].name = text_copy(arena, series[i].name, good);
-        series[i].x = numbers_copy(arena, series[i].x, series[i].n, good);
-        series[i].y = numbers_copy(arena, series[i].y, series[i].n, good);
-    }
-    copy.series = series;
-    copy.cells = numbers_copy(arena, p->cells, p->n_rows * p->n_columns, good);
-    copy.row_at = numbers_copy(arena, p->row_at, p->n_rows, good);
-    copy.column_at = numbers_copy(arena, p->column_at, p->n_columns, good);
-    return copy;
-}
-
-static sg_figure figure_copy(sg_arena *arena, const sg_figure *f, bool *good)
-{
-    sg_figure copy = *f;
-    copy.id = text_copy(arena, f->id, good);
-    copy.title = text_copy(arena, f->title, good);
-    copy.caption = text_copy(arena, f->caption, good);
-    copy.x = axis_copy(arena, &f->x, good);
-    copy.y = axis_copy(arena, &f->y, good);
-    copy.value = axis_copy(arena, &f->value, good);
-    const char **names = bytes_copy(arena, f->names, (size_t)f->n_names, sizeof *names, good);
-    for (int i = 0; i < f->n_names && names; i++)
-        names[i] = text_copy(arena, names[i], good);
-    copy.names = names;
-    sg_panel *panels = bytes_copy(arena, f->panels, (size_t)f->n_panels, sizeof *panels, good);
-    for (int i = 0; i < f->n_panels && panels; i++)
-        panels[i] = panel_copy(arena, &panels[i], good);
-    copy.panels = panels;
     return copy;
 }
 
@@ -135,13 +67,13 @@ sg_status sg_report_new(sg_report **out, const sg_report_info *info, sg_error *e
     char cpu[SG_CPU_TEXT];
     r->arena = arena;
     r->info = *info;
-    r->info.study = text_copy(arena, info->study ? info->study : "", &good);
-    r->info.question = text_copy(arena, info->question ? info->question : "", &good);
-    r->info.setup = text_copy(arena, info->setup, &good);
-    r->info.budget = text_copy(arena, info->budget ? info->budget : "small", &good);
-    r->info.commit = text_copy(arena, info->commit ? info->commit : "unknown", &good);
-    r->info.backend = text_copy(arena, info->backend ? info->backend : "unknown", &good);
-    r->info.cpu = text_copy(arena, info->cpu ? info->cpu : sg_cpu_name(cpu), &good);
+    r->info.study = sg_text_copy(arena, info->study ? info->study : "", &good);
+    r->info.question = sg_text_copy(arena, info->question ? info->question : "", &good);
+    r->info.setup = sg_text_copy(arena, info->setup, &good);
+    r->info.budget = sg_text_copy(arena, info->budget ? info->budget : "small", &good);
+    r->info.commit = sg_text_copy(arena, info->commit ? info->commit : "unknown", &good);
+    r->info.backend = sg_text_copy(arena, info->backend ? info->backend : "unknown", &good);
+    r->info.cpu = sg_text_copy(arena, info->cpu ? info->cpu : sg_cpu_name(cpu), &good);
     r->claims_end = &r->claims;
     r->figures_end = &r->figures;
     if (!good) {
@@ -173,7 +105,7 @@ sg_status sg_report_add_figure(sg_report *r, const sg_figure *figure, sg_error *
     figure_node *node = sg_arena_alloc(r->arena, sizeof *node);
     if (!node)
         return out_of_memory(err);
-    node->figure = figure_copy(r->arena, figure, &good);
+    node->figure = sg_figure_copy(r->arena, figure, &good);
     if (!good)
         return out_of_memory(err);
     *r->figures_end = node;
@@ -190,7 +122,7 @@ void sg_report_set_seconds(sg_report *r, double seconds)
 static sg_status set_text(sg_report *r, const char **at, const char *text, sg_error *err)
 {
     bool good = true;
-    const char *copy = text_copy(r->arena, text, &good);
+    const char *copy = sg_text_copy(r->arena, text, &good);
     if (!good)
         return out_of_memory(err);
     *at = copy;

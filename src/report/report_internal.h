@@ -1,9 +1,27 @@
-/* What the three writers share. */
+/* What the writers share. */
 #ifndef SG_REPORT_INTERNAL_H
 #define SG_REPORT_INTERNAL_H
 
 #include "base/base.h"
 #include "sightglass/report.h"
+
+/* ---- copies: each gives NULL for NULL, and remembers in *good when memory is out ---- */
+
+const char *sg_text_copy(sg_arena *arena, const char *text, bool *good);
+void *sg_bytes_copy(sg_arena *arena, const void *from, size_t count, size_t size, bool *good);
+double *sg_numbers_copy(sg_arena *arena, const double *from, int n, bool *good);
+sg_figure sg_figure_copy(sg_arena *arena, const sg_figure *f, bool *good);
+
+/* ---- for a terminal ---- */
+
+/* Words of `text` after `lead` in lines of 80; further lines begin under the first word. */
+void sg_text_paragraph(FILE *to, const char *lead, const char *text);
+/* Signs of the first `bytes` bytes. */
+int sg_text_width(const char *text, size_t bytes);
+/* A tick or a cross. */
+const char *sg_text_mark(bool holds, bool colour);
+
+/* ---- pictures and numbers ---- */
 
 /* Least and greatest of what an axis shows, over all panels; on a log axis of what is above 0. Never empty. */
 typedef struct sg_range {

@@ -5,8 +5,7 @@
 
 #define COLUMNS 80
 
-/* Characters of the first `bytes` bytes. */
-static int width_of(const char *text, size_t bytes)
+int sg_text_width(const char *text, size_t bytes)
 {
     int width = 0;
     for (size_t i = 0; i < bytes; i++)
@@ -14,16 +13,15 @@ static int width_of(const char *text, size_t bytes)
     return width;
 }
 
-/* Words of `text` after `lead` in lines of 80; further lines begin under the first word. */
-static void paragraph(FILE *to, const char *lead, const char *text)
+void sg_text_paragraph(FILE *to, const char *lead, const char *text)
 {
-    const int indent = width_of(lead, strlen(lead));
+    const int indent = sg_text_width(lead, strlen(lead));
     int at = indent;
     bool first = true;
     fputs(lead, to);
     while (*(text += strspn(text, " \n"))) {
         const size_t bytes = strcspn(text, " \n");
-        const int width = width_of(text, bytes);
+        const int width = sg_text_width(text, bytes);
         if (!first && at + 1 + width > COLUMNS) {
             fprintf(to, "\n%*s", indent, "");
             at = indent;
@@ -37,7 +35,7 @@ static void paragraph(FILE *to, const char *lead, const char *text)
     fputc('\n', to);
 }
 
-static const char *mark(bool holds, bool colour)
+const char *sg_text_mark(bool holds, bool colour)
 {
     if (!colour)
         return holds ? "✓" : "✗";
@@ -50,7 +48,7 @@ static void measure(FILE *to, const char *lead, const sg_measure *m, const char 
     sg_str s = {0};
     sg_str_printf(&s, "%s: %s, wanted %s%s", m->what, sg_measure_text(m, value), sg_measure_criterion(m, wanted), tail);
     if (!s.failed)
-        paragraph(to, lead, s.text);
+        sg_text_paragraph(to, lead, s.text);
     sg_str_free(&s);
 }
 
@@ -58,15 +56,15 @@ static void claim(FILE *to, const sg_claim *c, bool colour)
 {
     const bool holds = sg_measure_holds(&c->measured), control = sg_measure_holds(&c->control.measured);
     char paper[SG_VALUE_TEXT], seeds[32];
-    fprintf(to, "%s %s%s\n", mark(holds && control, colour), c->id, holds ? "" : "  (does not hold)");
-    paragraph(to, "    ", c->text);
+    fprintf(to, "%s %s%s\n", sg_text_mark(holds && control, colour), c->id, holds ? "" : "  (does not hold)");
+    sg_text_paragraph(to, "    ", c->text);
     snprintf(seeds, sizeof seeds, "; %d seed%s", c->n_seeds, c->n_seeds == 1 ? "" : "s");
     measure(to, "    measured  ", &c->measured, seeds);
-    paragraph(to, "    control   ", c->control.text);
+    sg_text_paragraph(to, "    control   ", c->control.text);
     measure(to, "              ", &c->control.measured, control ? "" : "; the control does not hold");
-    paragraph(to, "    source    ", c->source);
+    sg_text_paragraph(to, "    source    ", c->source);
     if (*sg_paper_text(c->paper, paper))
-        paragraph(to, "              ", paper);
+        sg_text_paragraph(to, "              ", paper);
     fputc('\n', to);
 }
 
@@ -76,14 +74,14 @@ sg_status sg_report_write_text(const sg_report *r, FILE *to, bool colour, sg_err
     const sg_report_info *info = sg_report_about(r);
     const char *bold = colour ? "\x1b[1m" : "", *normal = colour ? "\x1b[0m" : "";
     fprintf(to, "%s%s%s (%s)\n", bold, info->study, normal, info->budget);
-    paragraph(to, "", info->question);
+    sg_text_paragraph(to, "", info->question);
     if (info->setup)
-        paragraph(to, "", info->setup);
+        sg_text_paragraph(to, "", info->setup);
     for (int i = 0; i < sg_report_n_figures(r); i++) {
         const sg_figure *f = sg_report_figure(r, i);
         fprintf(to, "\n%s%s%s\n", bold, f->title, normal);
         if (f->caption)
-            paragraph(to, "", f->caption);
+            sg_text_paragraph(to, "", f->caption);
         SG_TRY(sg_figure_write_text(f, to, colour, err));
     }
     fputc('\n', to);
