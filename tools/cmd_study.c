@@ -6,20 +6,25 @@
 
 #include "cli.h"
 #include "commit.h"
-#include "study.h"
+#include "study_all.h"
 
 static const char help[] =
     "usage: sightglass study list\n"
     "       sightglass study run NAME [--small | --full] [--seed N] [--model DIR] [--json FILE]\n"
-    "                             [--html FILE]\n\n"
+    "                             [--html FILE]\n"
+    "       sightglass study run --all [--small | --full] [--seed N] [-o DIR]\n\n"
     "Asks one paper's question again and reports each claim beside its control.\n"
-    "The exit status is 0 only if every claim and every control holds.\n\n"
+    "The exit status is 0 only if every claim and every control holds; with --all, if none fails but those that the "
+    "full\n"
+    "report which comes with the program says not to reproduce either.\n\n"
     "  --small       seconds (the default)\n"
     "  --full        what the documentation quotes\n"
     "  --seed N      of everything that is drawn (0)\n"
     "  --model DIR   of studies that look into a trained model: another one than theirs\n"
     "  --json FILE   the report for machines\n"
-    "  --html FILE   the report as one page\n";
+    "  --html FILE   the report as one page\n"
+    "  --all         every study, one after another, a line each\n"
+    "  -o, --out DIR with --all: NAME.json of each; sightglass report DIR makes a page of them\n";
 
 static volatile sig_atomic_t stopped;
 
@@ -48,14 +53,14 @@ static void show(void *context, const sg_study_progress *at)
 
 static int run(int argc, char **argv)
 {
-    static const struct option options[] = {{"small", no_argument, NULL, 's'},
-                                            {"full", no_argument, NULL, 'f'},
-                                            {"seed", required_argument, NULL, 'n'},
-                                            {"model", required_argument, NULL, 'm'},
-                                            {"json", required_argument, NULL, 'j'},
-                                            {"html", required_argument, NULL, 'H'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    static const struct option options[] = {
+        {"small", no_argument, NULL, 's'},      {"full", no_argument, NULL, 'f'},
+        {"seed", required_argument, NULL, 'n'}, {"model", required_argument, NULL, 'm'},
+        {"json", required_argument, NULL, 'j'}, {"html", required_argument, NULL, 'H'},
+        {"all", no_argument, NULL, 'a'},        {"out", required_argument, NULL, 'o'},
+        {"help", no_argument, NULL, 'h'},       {0}};
+    const char *out = NULL;
+    bool all = false;
     sg_study_opts opts = sg_study_defaults();
     opts.commit = SG_COMMIT;
     sg_error err = {SG_OK, ""};
@@ -63,7 +68,7 @@ static int run(int argc, char **argv)
     double last = 0;
     long long seed = 0;
 
-    for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+    for (int o; (o = getopt_long(argc, argv, "ho:", options, NULL)) != -1;) {
         switch (o) {
         case 's':
             opts.full = false;
@@ -84,6 +89,12 @@ static int run(int argc, char **argv)
         case 'H':
             opts.html = optarg;
             break;
+        case 'a':
+            all = true;
+            break;
+        case 'o':
+            out = optarg;
+            break;
         case 'h':
             fputs(help, stdout);
             return 0;
@@ -91,10 +102,14 @@ static int run(int argc, char **argv)
             return EXIT_USAGE;
         }
     }
-    if (optind + 1 != argc)
+    if (all && (optind != argc || opts.json || opts.html || opts.model))
+        return cli_usage("study", "--all takes neither a NAME nor --json, --html or --model; -o DIR gets the reports");
+    if (!all && out)
+        return cli_usage("study", "-o goes with --all; --json FILE gets one study's report");
+    if (!all && optind + 1 != argc)
         return cli_usage("study", "wanted one NAME after run, got %d", argc - optind);
-    const sg_study *study = sg_study_find(argv[optind]);
-    if (!study) {
+    const sg_study *study = all ? NULL : sg_study_find(argv[optind]);
+    if (!study && !all) {
         const char *nearest = sg_study_at(0)->name;
         for (int i = 1; i < sg_study_count(); i++)
             if (sg_edit_distance(argv[optind], sg_study_at(i)->name) < sg_edit_distance(argv[optind], nearest))
@@ -108,6 +123,8 @@ static int run(int argc, char **argv)
     opts.cancel = &stopped;
     opts.context = &last;
     opts.progress = isatty(STDERR_FILENO) ? show : NULL;
+    if (all)
+        return study_run_all(&opts, out);
     const sg_status status = sg_study_run(&report, study, &opts, &err);
     if (opts.progress)
         fprintf(stderr, "\r\033[K");

@@ -29,6 +29,7 @@ static const struct {
     {"merge", "work low-rank adapters (LoRA) into a model's weights and write the model", cmd_merge},
     {"edits", "lists of edits: show, export as a control vector", cmd_edits},
     {"study", "ask one paper's question again: list, run", cmd_study},
+    {"report", "the reports of studies as one page", cmd_report},
     {"train", "train a language model from nothing, on files or on a world", cmd_train},
     {"tpr", "take a probe's directions apart into squares and colours: fit, factor, show", cmd_tpr},
     {"world", "sample a synthetic world: list, sample", cmd_world},

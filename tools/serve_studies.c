@@ -8,19 +8,15 @@
 
 #include "base/base.h"
 #include "commit.h"
-#include "embedded.h"
-#include "study.h"
+#include "study_all.h"
 
 /* ---- what was found ---- */
 
 static json_t *report_of(const char *name)
 {
-    char path[120];
-    snprintf(path, sizeof path, "reports/%s.json", name);
-    for (const embedded_file *f = embedded; f->path; f++)
-        if (strcmp(f->path, path) == 0)
-            return json_loadb((const char *)f->bytes, (size_t)(f->end - f->bytes), 0, NULL);
-    return NULL;
+    size_t bytes = 0;
+    const void *json = study_record(name, &bytes);
+    return json ? json_loadb(json, bytes, 0, NULL) : NULL;
 }
 
 /* A field, or null where the report has none. */

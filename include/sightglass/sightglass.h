@@ -39,6 +39,7 @@
 #include "sightglass/probe.h"
 #include "sightglass/ranks.h"
 #include "sightglass/report.h"
+#include "sightglass/report_book.h"
 #include "sightglass/result.h"
 #include "sightglass/rng.h"
 #include "sightglass/run.h"

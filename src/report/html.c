@@ -49,7 +49,7 @@ static const char style[] =
     "details{font-size:.875rem;margin-top:.4rem}summary{cursor:pointer;color:var(--soft)}.scroll{overflow-x:auto}"
     "table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin-top:.4rem}th,td{padding:.1rem "
     ".6rem;text-align:right;"
-    "border-bottom:1px solid var(--rule);white-space:nowrap}th{font-weight:600}"
+    "border-bottom:1px solid var(--rule);white-space:nowrap}th{font-weight:600}.t{text-align:left}"
     "@media(max-width:30rem){dl{grid-template-columns:1fr;gap:0}dt{margin-top:.4rem}main{padding-top:1rem}}"
     "@media print{article,figure{break-inside:avoid}}";
 
