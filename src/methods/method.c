@@ -133,7 +133,7 @@ static sg_status begin(sg_method_run *r, sg_error *err)
                              .backend = sg_exec_name(&r->ask->exec),
                              .threads = r->ask->exec.n_threads,
                              .seed = r->ask->seed,
-                             .seconds = NAN};
+                             .seconds = (double)NAN};
     return sg_result_new(&r->result, &r->about, err);
 }
 
@@ -179,11 +179,11 @@ const char *sg_method_input_at(const sg_method_run *r, int i)
 
 static int place_of(const sg_method_run *r, const char *option)
 {
-    for (int i = 0; i < r->method->n_options; i++)
-        if (!strcmp(r->method->options[i].name, option))
-            return i;
-    SG_ASSERT(!"the method has such an option");
-    return 0;
+    int i = 0;
+    while (i < r->method->n_options && strcmp(r->method->options[i].name, option) != 0)
+        i++;
+    SG_ASSERT(i < r->method->n_options);
+    return i;
 }
 
 double sg_method_number(const sg_method_run *r, const char *option)

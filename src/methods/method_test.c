@@ -27,8 +27,8 @@ static sg_status echo_run(sg_method_run *r, sg_error *err)
                          &(sg_finding){.id = "sum",
                                        .text = "of the list",
                                        .value = sum * sg_method_number(r, "k"),
-                                       .low = NAN,
-                                       .high = NAN,
+                                       .low = (double)NAN,
+                                       .high = (double)NAN,
                                        .control = sg_method_flag(r, "bare") ? NULL : "nothing",
                                        .control_value = 0},
                          err);

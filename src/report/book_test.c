@@ -32,7 +32,7 @@ static char *page(const sg_report_book *b)
 static void what_a_report_writes_a_book_reads(void **state)
 {
     (void)state;
-    static const double values[] = {1, 2, 3}, control[] = {0, 0, 0}, x[] = {1, 10}, y[] = {0.5, NAN},
+    static const double values[] = {1, 2, 3}, control[] = {0, 0, 0}, x[] = {1, 10}, y[] = {0.5, (double)NAN},
                         cells[] = {1, 2, 3, 4};
     static const uint64_t seeds[] = {0, 1, 2};
     const sg_series series = {"loss", 2, x, y};
@@ -47,7 +47,7 @@ static void what_a_report_writes_a_book_reads(void **state)
                                              .source = "here",
                                              .n_seeds = 3,
                                              .seeds = seeds,
-                                             .measured = {"rise", 3, values, 1, INFINITY},
+                                             .measured = {"rise", 3, values, 1, (double)INFINITY},
                                              .control = {"nothing", {"rise", 3, control, 1, 2}}},
                                  &err),
              &err);

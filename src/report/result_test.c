@@ -18,10 +18,10 @@ static sg_finding good_finding(void)
                         .n = 212,
                         .control = "the map of another relation",
                         .control_value = 0.08,
-                        .control_low = NAN,
-                        .control_high = NAN,
+                        .control_low = (double)NAN,
+                        .control_high = (double)NAN,
                         .least = 0.5,
-                        .most = INFINITY,
+                        .most = (double)INFINITY,
                         .judged = true};
 }
 
@@ -58,7 +58,7 @@ static void a_number_without_its_control_is_refused_by_every_writer(void **state
         if (without == 1)
             f.control = "";
         if (without == 2)
-            f.control_value = NAN;
+            f.control_value = (double)NAN;
         sg_result *r = empty_result();
         sg_error err;
         CHECK_OK(sg_result_add(r, &f, &err), &err);
@@ -101,7 +101,7 @@ static void json_has_value_interval_control_and_verdict(void **state)
     sg_status status;
     const sg_finding f = good_finding();
     const char *columns[] = {"site", "R2"};
-    const sg_cell cells[] = {{"blocks.0", 0}, {NULL, 0.5}, {"random", 0}, {NULL, NAN}};
+    const sg_cell cells[] = {{"blocks.0", 0}, {NULL, 0.5}, {"random", 0}, {NULL, (double)NAN}};
     CHECK_OK(sg_result_add(r, &f, &err), &err);
     CHECK_OK(sg_result_add_table(r,
                                  &(sg_result_table){.id = "t",
@@ -161,7 +161,7 @@ static void a_finding_below_what_was_asked_does_not_hold(void **state)
     CHECK(sg_finding_holds(&f));
     f.value = 0.4;
     CHECK(!sg_finding_holds(&f));
-    f.value = NAN;
+    f.value = (double)NAN;
     CHECK(!sg_finding_holds(&f));
     f.judged = false;
     CHECK(sg_finding_holds(&f));
