@@ -178,7 +178,5 @@ static sg_status run(sg_server_job *job, const char *spec, char **result, sg_err
     return status;
 }
 
-const sg_job_kind serve_jobs_own_kinds[] = {
-    {"train", "Trains a language model from nothing on a world's sequences.", spec_type, true, run},
-    {0},
-};
+const sg_job_kind serve_train_kind = {"train", "Trains a language model from nothing on a world's sequences.",
+                                      spec_type, true, run};

@@ -557,9 +557,9 @@ sg_status serve_jobs_new(jobs **out, serve *s, sg_error *err)
     pthread_mutex_init(&j->lock, NULL);
     pthread_cond_init(&j->more, NULL);
     pthread_cond_init(&j->idle, NULL);
-    sg_status status = SG_OK;
-    for (const sg_job_kind *k = serve_jobs_own_kinds; k->name && status == SG_OK; k++)
-        status = add_kind(j, k, err);
+    sg_status status = add_kind(j, &serve_train_kind, err);
+    if (status == SG_OK)
+        status = add_kind(j, &serve_method_kind, err);
     for (int i = 0; i < s->opts.n_kinds && status == SG_OK; i++)
         status = add_kind(j, &s->opts.kinds[i], err);
     if (status == SG_OK)

@@ -11,8 +11,8 @@
 
 #include "serve/server.h"
 
-/* The kinds that the server has by itself, ended by one without a name. */
-extern const sg_job_kind serve_jobs_own_kinds[];
+/* The kinds that the server has by itself. */
+extern const sg_job_kind serve_train_kind, serve_method_kind;
 
 sg_status serve_jobs_new(jobs **out, serve *s, sg_error *err) SG_MUST_CHECK;
 sg_status serve_jobs_start(jobs *j, sg_error *err) SG_MUST_CHECK; /* the thread */

@@ -142,6 +142,107 @@ export type Studies = {
     studies: Study[];
 };
 
+/** What a method takes: the id of a model or job:ID of one that a job trained; job:ID/NAME, a file that a job wrote, or job:ID, its folder; a text. */
+export type MethodInput = {
+    name: string;
+    kind: 'model' | 'file' | 'text';
+    least: number;
+    most: number;
+    help: string;
+};
+
+/** An option of a method with its default; a path is a file as MethodInput has it. */
+export type MethodOption = {
+    name: string;
+    kind: 'whole' | 'real' | 'choice' | 'flag' | 'text' | 'path';
+    standard: string;
+    low: number | null;
+    high: number | null;
+    choices: string[];
+    help: string;
+};
+
+/** A question that can be put to a model; artefact says what it writes. */
+export type Method = {
+    name: string;
+    action: string | null;
+    help: string;
+    about: string;
+    artefact: string | null;
+    inputs: MethodInput[];
+    options: MethodOption[];
+};
+
+/** The methods; actions of one name together. */
+export type Methods = {
+    methods: Method[];
+};
+
+/** What is asked of a method; out is the name of what it writes, a plain one. */
+export type MethodAsk = {
+    action?: string;
+    inputs?: string[];
+    settings?: Record<string, string | number | boolean>;
+    seed?: number;
+    out?: string;
+};
+
+/** A number that a method found, beside its control. */
+export type Finding = {
+    id: string;
+    where: string | null;
+    text: string;
+    value: number | null;
+    interval: (number | null)[];
+    n: number;
+    criterion: string | null;
+    holds: boolean | null;
+    control: {
+        text: string;
+        value: number | null;
+        interval: (number | null)[];
+    };
+};
+
+/** What a method found; figures are as in a study's report. */
+export type MethodResult = {
+    manifest: {
+        method: string | null;
+        build: string | null;
+        model: string | null;
+        model_hash: string | null;
+        data: string | null;
+        data_hash: string | null;
+        options: string | null;
+        backend: string | null;
+        threads: number;
+        seed: number;
+        seconds: number | null;
+    };
+    findings: Finding[];
+    tables: {
+        id: string | null;
+        title: string;
+        control: string;
+        columns: (string | null)[];
+        rows: (string | number | null)[][];
+    }[];
+    figures: unknown[];
+    files: {
+        path: string;
+        what: string | null;
+    }[];
+    notes: string[];
+};
+
+/** Files of a job's folder and of the folders in it. */
+export type JobFiles = {
+    files: {
+        name: string;
+        bytes: number;
+    }[];
+};
+
 /** How far a value is from its reference: of its numbers, and of its vectors relative to the reference's length. `bad` numbers are not finite. */
 export type CertificateRow = {
     site: string;
@@ -1079,6 +1180,36 @@ export interface Routes {
         body: DetokenizeRequest;
         reply: DetokenizeReply;
     };
+    /** Every method, with what it takes. */
+    'GET /api/v1/methods': {
+        params: [];
+        query: Record<string, never>;
+        body: null;
+        reply: Methods;
+    };
+    /** Runs a method as a job of kind method: its events tell how far it is, its result is a MethodResult. */
+    'POST /api/v1/methods/{method}': {
+        params: [method: string];
+        query: Record<string, never>;
+        body: MethodAsk;
+        reply: Job;
+    };
+    /** What a job wrote. */
+    'GET /api/v1/jobs/{job}/files': {
+        params: [job: string];
+        query: Record<string, never>;
+        body: null;
+        reply: JobFiles;
+    };
+    /** One file that a job wrote; in names a folder that it lies in. */
+    'GET /api/v1/jobs/{job}/files/{file}': {
+        params: [job: string, file: string];
+        query: {
+            in?: string;
+        };
+        body: null;
+        reply: Response;
+    };
     /** The models, as in OpenAI's interface. */
     'GET /v1/models': {
         params: [];
@@ -1277,6 +1408,10 @@ export const routes: { readonly [K in keyof Routes]: { readonly method: string; 
     'GET /api/v1/models/{model}/names': { method: 'GET', path: '/api/v1/models/{model}/names', reply: 'json', stream: false },
     'POST /api/v1/models/{model}/tokenize': { method: 'POST', path: '/api/v1/models/{model}/tokenize', reply: 'json', stream: false },
     'POST /api/v1/models/{model}/detokenize': { method: 'POST', path: '/api/v1/models/{model}/detokenize', reply: 'json', stream: false },
+    'GET /api/v1/methods': { method: 'GET', path: '/api/v1/methods', reply: 'json', stream: false },
+    'POST /api/v1/methods/{method}': { method: 'POST', path: '/api/v1/methods/{method}', reply: 'json', stream: false },
+    'GET /api/v1/jobs/{job}/files': { method: 'GET', path: '/api/v1/jobs/{job}/files', reply: 'json', stream: false },
+    'GET /api/v1/jobs/{job}/files/{file}': { method: 'GET', path: '/api/v1/jobs/{job}/files/{file}', reply: 'bytes', stream: false },
     'GET /v1/models': { method: 'GET', path: '/v1/models', reply: 'json', stream: false },
     'GET /v1/models/{model}': { method: 'GET', path: '/v1/models/{model}', reply: 'json', stream: false },
     'POST /v1/completions': { method: 'POST', path: '/v1/completions', reply: 'json', stream: true },
