@@ -29,7 +29,15 @@ typedef struct sg_bitmap {
 sg_status sg_bitmap_open(sg_bitmap **out, const char *path, sg_error *err) SG_MUST_CHECK;
 sg_status sg_bitmap_parse(sg_bitmap **out, const void *bytes, size_t n_bytes, const char *name,
                           sg_error *err) SG_MUST_CHECK;
+/* White all over. SG_EARG: a side that is none. */
+sg_status sg_bitmap_new(sg_bitmap **out, int height, int width, sg_error *err) SG_MUST_CHECK;
 void sg_bitmap_free(sg_bitmap *b); /* NULL is fine */
+
+/* Writes a PNG, which appears whole or not at all; the same pixels give the same bytes. */
+sg_status sg_bitmap_save(const sg_bitmap *b, const char *path, sg_error *err) SG_MUST_CHECK;
+/* Pictures side by side from the top left, in so many columns, with a white gap between them and around. */
+sg_status sg_bitmap_beside(sg_bitmap **out, int n, const sg_bitmap *const *pictures, int columns, int gap,
+                           sg_error *err) SG_MUST_CHECK;
 
 /* How new pixels come from old ones: a weighted mean over a window as wide as the filter, or as the step between new
  * pixels if that is wider (but for the nearest). The numbers are those that Pillow and preprocessor_config.json have
