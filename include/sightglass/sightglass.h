@@ -3,6 +3,7 @@
 #define SIGHTGLASS_SIGHTGLASS_H
 
 #include "sightglass/adapt.h"
+#include "sightglass/attack.h"
 #include "sightglass/bitmap.h"
 #include "sightglass/bootstrap.h"
 #include "sightglass/certificate.h"
@@ -51,6 +52,7 @@
 #include "sightglass/serve.h"
 #include "sightglass/shards.h"
 #include "sightglass/source.h"
+#include "sightglass/spheres.h"
 #include "sightglass/superposition.h"
 #include "sightglass/table.h"
 #include "sightglass/template.h"
