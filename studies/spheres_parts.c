@@ -91,29 +91,39 @@ static sg_status from_starts(const spheres_parts *s, spheres_row *r, int k, cons
     r->far[k] = far / n_right;
     sg_attack_free(found);
 
-    /* The control has points enough for its share to be told from the measure. */
-    const sg_dim many = s->n_counted / 4;
-    float *y = malloc((size_t)(many * d) * sizeof *y);
-    double *length = malloc((size_t)many * sizeof *length);
-    sg_tensor t = sg_tensor_of(SG_F32, 2, (sg_dim[]){many, d}, y);
-    sg_dim wrong = 0;
-    sg_status status = y && length ? SG_OK : sg_fail(s->err, SG_ENOMEM, "spheres: out of memory");
-    for (sg_dim i = 0; status == SG_OK && i < many; i++)
-        length[i] = mean;
-    if (status == SG_OK)
-        status = sg_spheres_on(&t, 1, origin(s->seeds[k], OF_FAR), s->err);
-    if (status == SG_OK)
-        status = sg_attack_random(&wrong, sg_attack_ask_session(&a->ask), &t, length, opts.region, s->seeds[k], s->err);
-    r->random[k] = (double)wrong / (double)many;
-    free(y);
-    free(length);
+    return SG_OK;
+}
+
+/* Share of n new points that err after a step of that length in a random direction. */
+static sg_status aimless(const spheres_parts *s, spheres_asked *a, sg_dim d, double length, uint64_t seed, sg_dim n,
+                         double *share)
+{
+    enum { AT_ONCE = 2000 };
+    float *x = malloc((size_t)(AT_ONCE * d) * sizeof *x);
+    double *lengths = malloc(AT_ONCE * sizeof *lengths), wrong = 0;
+    sg_tensor t = sg_tensor_of(SG_F32, 2, (sg_dim[]){AT_ONCE, d}, x);
+    sg_status status = x && lengths ? SG_OK : sg_fail(s->err, SG_ENOMEM, "spheres: out of memory");
+    sg_origin from = origin(seed, OF_FAR);
+    for (sg_dim i = 0; status == SG_OK && i < AT_ONCE; i++)
+        lengths[i] = length;
+    for (sg_dim done = 0; done < n && status == SG_OK; done += AT_ONCE, from.step++) {
+        sg_dim errs = 0;
+        status = sg_spheres_on(&t, 1, from, s->err);
+        if (status == SG_OK)
+            status = sg_attack_random(&errs, sg_attack_ask_session(&a->ask), &t, lengths, sg_attack_sphere(),
+                                      seed + 7919 * from.step, s->err);
+        wrong += (double)errs;
+    }
+    free(x);
+    free(lengths);
+    *share = wrong / (double)n;
     return status;
 }
 
 static sg_status measure_net(const spheres_parts *s, spheres_row *r, int k, const spheres_net *net, const sg_quadric *q)
 {
     enum { KEEP = 2000 };
-    const sg_dim d = r->d;
+    const sg_dim d = r->d, n = s->n_counted * (r->relu ? 4 : 1); /* ReLU nets err rarely */
     sg_dim n_kept = 0;
     spheres_asked inner = {0}, outer = {0};
     float *x = malloc((size_t)((s->n_starts + KEEP) * d) * sizeof *x), *kept = x ? x + s->n_starts * d : NULL;
@@ -124,13 +134,15 @@ static sg_status measure_net(const spheres_parts *s, spheres_row *r, int k, cons
     if (status == SG_OK)
         status = spheres_ask(&outer, net, true, s->opts, s->err);
     if (status == SG_OK)
-        status = count(s, &inner, d, 1, OF_COUNT, s->seeds[k], s->n_counted, &r->counted[k], KEEP, kept, &n_kept);
+        status = count(s, &inner, d, 1, OF_COUNT, s->seeds[k], n, &r->counted[k], KEEP, kept, &n_kept);
     if (status == SG_OK)
-        status = count(s, &outer, d, 1.3, OF_OUTER, s->seeds[k], s->n_counted, &r->outer[k], 0, NULL, NULL);
+        status = count(s, &outer, d, 1.3, OF_OUTER, s->seeds[k], n, &r->outer[k], 0, NULL, NULL);
     if (status == SG_OK)
         status = sg_spheres_on(&starts, 1, origin(s->seeds[k], OF_STARTS), s->err);
     if (status == SG_OK)
         status = from_starts(s, r, k, q, &inner, &starts, kept, n_kept);
+    if (status == SG_OK)
+        status = aimless(s, &inner, d, r->distance[k], s->seeds[k], n, &r->random[k]);
     r->closed[k] = q ? sg_quadric_error(q, 1, false) : (double)NAN;
     r->bound[k] = sg_cap_distance(d, r->counted[k]);
     r->limit[k] = sg_cap_limit(d, r->counted[k]);

@@ -4,6 +4,8 @@
 
 #include "base/base.h"
 #include "check.h"
+#include "sightglass/method.h"
+#include "sightglass/npy.h"
 #include "sightglass/ops.h"
 #include "sightglass/spheres.h"
 
@@ -239,6 +241,94 @@ static void it_says_what_is_wrong_and_stops_when_asked(void **state)
     net_free(&broken);
 }
 
+/* ---- as a method ---- */
+
+/* The value that is written errs where it is fed, and no larger change was made than was allowed. */
+static void as_a_method_it_writes_pixels_that_the_model_errs_on(void **state)
+{
+    (void)state;
+    const char *const model = SG_SOURCE_DIR "/test/data/encoders/vit_labels", *const picture = SG_SOURCE_DIR
+                                                                              "/test/data/encoders/pictures/rgb.png";
+    const sg_setting settings[] = {{"size", "0.001,2"}, {"region", "l2"}, {"steps", "30"}};
+    sg_method_ask ask = sg_method_ask_defaults();
+    sg_result *r;
+    sg_error err;
+    ask.n_inputs = 2;
+    ask.inputs = (const char *const[]){model, picture};
+    ask.n_settings = 3;
+    ask.settings = settings;
+    ask.out = "attack_test.npy";
+    CHECK_OK(sg_method_do(&r, sg_method_find("attack", NULL), &ask, &err), &err);
+    CHECK(sg_result_n_findings(r) == 2);
+    const sg_finding *small = sg_result_finding(r, 0), *large = sg_result_finding(r, 1);
+    CHECK(small->value == 1 && small->control_value == 1); /* next to nothing changes nothing */
+    CHECK(large->value == 0);
+    sg_npy *moved;
+    sg_model *m;
+    sg_glass *glass;
+    sg_value *logits;
+    sg_tensor out;
+    sg_bitmap *b;
+    sg_tensor pixels;
+    CHECK_OK(sg_npy_open(&moved, ask.out, &err), &err);
+    CHECK_OK(sg_model_open(&m, model, sg_model_defaults(), &err), &err);
+    CHECK_OK(sg_bitmap_open(&b, picture, &err), &err);
+    CHECK_OK(sg_model_pixels(m, 1, (const sg_bitmap *const[]){b}, &pixels, &err), &err);
+    CHECK_OK(sg_glass_new(&glass, m, sg_glass_defaults(), &err), &err);
+    CHECK_OK(sg_glass_find(glass, "class_logits", &logits, &err), &err);
+    int answer[2];
+    double square = 0, own = 0;
+    for (int k = 0; k < 2; k++) {
+        const sg_named_feed feed = {"pixels", k ? *sg_npy_tensor(moved) : pixels};
+        CHECK_OK(sg_glass_run(glass, NULL, 1, &feed, 1, &logits, &out, &err), &err);
+        answer[k] = 0;
+        for (int i = 1; i < out.dims[1]; i++)
+            if (sg_tensor_get(&out, i) > sg_tensor_get(&out, answer[k]))
+                answer[k] = i;
+    }
+    CHECK(answer[0] != answer[1]);
+    for (sg_dim i = 0; i < sg_tensor_count(&pixels); i++) {
+        square += pow(sg_tensor_get(sg_npy_tensor(moved), i) - sg_tensor_get(&pixels, i), 2);
+        own += pow(sg_tensor_get(&pixels, i), 2);
+    }
+    CHECK(square > 0 && sqrt(square) <= 2 * sqrt(own));
+    free(pixels.data);
+    sg_bitmap_free(b);
+    sg_glass_free(glass);
+    sg_model_close(m);
+    sg_npy_close(moved);
+    sg_result_free(r);
+    remove(ask.out);
+}
+
+static void what_cannot_be_attacked_is_said(void **state)
+{
+    (void)state;
+    const char *const model = SG_SOURCE_DIR "/test/data/encoders/vit_labels";
+    static const struct {
+        const char *model, *name, *value, *says;
+    } cases[] = {{"vit_labels", "size", "0", "more than 0"},
+                 {"vit_labels", "size", "x", "--size"},
+                 {"vit_labels", "labels", "1,2", "2 labels for 1 inputs"},
+                 {"vit_labels", "labels", "77777", "label 77777"},
+                 {"vit_labels", "site", "embeddings", "pixels are moved"},
+                 {"bert_labels", "steps", "1", "neither labels images nor writes"}};
+    for (size_t i = 0; i < SG_COUNT_OF(cases); i++) {
+        char path[1024];
+        const sg_setting setting = {cases[i].name, cases[i].value};
+        sg_method_ask ask = sg_method_ask_defaults();
+        sg_result *r;
+        sg_error err;
+        snprintf(path, sizeof path, "%.*s%s", (int)(strlen(model) - strlen("vit_labels")), model, cases[i].model);
+        ask.n_inputs = 2;
+        ask.inputs = (const char *const[]){path, SG_SOURCE_DIR "/test/data/encoders/pictures/rgb.png"};
+        ask.n_settings = 1;
+        ask.settings = &setting;
+        CHECK(sg_method_do(&r, sg_method_find("attack", NULL), &ask, &err) != SG_OK);
+        CHECK_TEXT(err.text, cases[i].says);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +337,8 @@ int main(void)
         cmocka_unit_test(on_the_sphere_it_is_never_nearer_than_the_nearest_and_three_percent_from_it),
         cmocka_unit_test(where_no_error_exists_none_is_found_and_a_random_way_finds_the_measure),
         cmocka_unit_test(it_says_what_is_wrong_and_stops_when_asked),
+        cmocka_unit_test(as_a_method_it_writes_pixels_that_the_model_errs_on),
+        cmocka_unit_test(what_cannot_be_attacked_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
