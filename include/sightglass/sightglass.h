@@ -4,6 +4,7 @@
 
 #include "sightglass/adapt.h"
 #include "sightglass/attribute.h"
+#include "sightglass/attack.h"
 #include "sightglass/bitmap.h"
 #include "sightglass/bootstrap.h"
 #include "sightglass/certificate.h"
@@ -53,6 +54,7 @@
 #include "sightglass/shards.h"
 #include "sightglass/source.h"
 #include "sightglass/statistics.h"
+#include "sightglass/spheres.h"
 #include "sightglass/superposition.h"
 #include "sightglass/table.h"
 #include "sightglass/template.h"
