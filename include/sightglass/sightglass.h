@@ -29,6 +29,7 @@
 #include "sightglass/method.h"
 #include "sightglass/metrics.h"
 #include "sightglass/model.h"
+#include "sightglass/neighbours.h"
 #include "sightglass/npy.h"
 #include "sightglass/ops.h"
 #include "sightglass/option.h"
