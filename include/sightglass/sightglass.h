@@ -11,6 +11,8 @@
 #include "sightglass/control_vector.h"
 #include "sightglass/corpus.h"
 #include "sightglass/edit.h"
+#include "sightglass/emb2emb.h"
+#include "sightglass/embedgeo.h"
 #include "sightglass/error.h"
 #include "sightglass/features.h"
 #include "sightglass/gan.h"
