@@ -44,6 +44,13 @@ typedef enum sg_factors {
  * type. */
 #define SG_RCOND_DEFAULT (-1.0)
 
+/* ---- products ---- */
+
+/* c = op(a) op(b), where op turns a matrix if its flag says so.  gemm.  op(a) [M,K], op(b) [K,N]; c [M,N] is the
+ * caller's, of their type, and neither of them.  What methods outside of graphs multiply with. */
+sg_status sg_product(const sg_tensor *c, const sg_tensor *a, bool trans_a, const sg_tensor *b, bool trans_b,
+                     sg_error *err) SG_MUST_CHECK;
+
 /* ---- singular values ---- */
 
 /* A = u diag(s) vt. */

@@ -3,6 +3,7 @@
 #define SIGHTGLASS_SIGHTGLASS_H
 
 #include "sightglass/adapt.h"
+#include "sightglass/assignment.h"
 #include "sightglass/bitmap.h"
 #include "sightglass/bootstrap.h"
 #include "sightglass/certificate.h"
@@ -20,6 +21,7 @@
 #include "sightglass/hub.h"
 #include "sightglass/image.h"
 #include "sightglass/intervene.h"
+#include "sightglass/kmeans.h"
 #include "sightglass/learner.h"
 #include "sightglass/legality.h"
 #include "sightglass/lora.h"

@@ -1213,6 +1213,23 @@ static void many_threads_give_the_same_bytes(void **state)
     free(y.data);
 }
 
+static void a_product_is_the_plain_one_whichever_way_its_matrices_lie(void **state)
+{
+    (void)state;
+    for (int t = 0; t < 2; t++)
+        for (unsigned turns = 0; turns < 4; turns++) {
+            const bool ta = turns & 1, tb = turns & 2;
+            sg_tensor a = ta ? noise(both[t], 9, 5, 1) : noise(both[t], 5, 9, 1);
+            sg_tensor b = tb ? noise(both[t], 7, 9, 2) : noise(both[t], 9, 7, 2);
+            sg_tensor c = blank(both[t], 5, 7), want = product(&a, ta, &b, tb);
+            CHECK_OK(sg_product(&c, &a, ta, &b, tb, NULL), NULL);
+            for (sg_dim i = 0; i < 35; i++)
+                CHECK_NEAR(sg_tensor_get(&c, i), sg_tensor_get(&want, i), 50 * sg_linalg_epsilon(both[t]), 0);
+            CHECK_STATUS(sg_product(&c, &a, !ta, &b, tb, NULL), SG_ESHAPE);
+            free(a.data), free(b.data), free(c.data), free(want.data);
+        }
+}
+
 int main(void)
 {
     static int n_threads;
@@ -1240,6 +1257,7 @@ int main(void)
         TEST(ridge_of_one_feature_by_hand),
         TEST(ridge_tends_to_its_limits),
         TEST(the_intercept_takes_up_what_is_common),
+        TEST(a_product_is_the_plain_one_whichever_way_its_matrices_lie),
         TEST(nothing_is_a_matrix_too),
         TEST(what_cannot_be_is_refused_with_its_place),
         TEST(results_beyond_the_type_are_refused),
