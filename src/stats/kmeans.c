@@ -1,6 +1,7 @@
-/* Distances come from products, |x - c|^2 = |x|^2 - 2 x.c + |c|^2, a slice of rows at a time, so that k-means++, the
- * steps and whoever asks for the nearest share the one fast path. What such a product rounds away may make a distance a
- * little negative; it is then 0. */
+/* Which centroid is nearest comes from products, |x - c|^2 = |x|^2 - 2 x.c + |c|^2, a slice of rows at a time: the one
+ * fast path of the steps and of whoever asks for the nearest. How far it is is then added up without them, as a
+ * difference of large numbers in f32 would not tell. In k-means++ they only draw, and what is a little negative there
+ * is 0. */
 #include "sightglass/kmeans.h"
 
 #include <inttypes.h>
@@ -38,6 +39,15 @@ static double square(const float *x, sg_dim n)
     return sum;
 }
 
+static double between(const float *x, const float *c, sg_dim n)
+{
+    double sum = 0;
+
+    for (sg_dim d = 0; d < n; d++)
+        sum += ((double)x[d] - (double)c[d]) * ((double)x[d] - (double)c[d]);
+    return sum;
+}
+
 static sg_status check(const sg_tensor *x, const char *what, sg_error *err)
 {
     char shape[SG_SHAPE_TEXT];
@@ -68,9 +78,8 @@ static sg_status nearest(int32_t *labels, double *distances, const sg_tensor *x,
                     best = (int32_t)c;
             labels[first + i] = best;
             if (distances)
-                distances[first + i] = fmax(square((const float *)rows.data + i * width, width) -
-                                                2 * ((double)dot[best] - (double)halves[best]),
-                                            0);
+                distances[first + i] =
+                    between((const float *)rows.data + i * width, (const float *)centroids->data + best * width, width);
         }
     }
     return SG_OK;
