@@ -44,13 +44,6 @@ typedef enum sg_factors {
  * type. */
 #define SG_RCOND_DEFAULT (-1.0)
 
-/* ---- products ---- */
-
-/* c = op(a) op(b), where op turns a matrix if its flag says so.  gemm.  op(a) [M,K], op(b) [K,N]; c [M,N] is the
- * caller's, of their type, and neither of them.  What methods outside of graphs multiply with. */
-sg_status sg_product(const sg_tensor *c, const sg_tensor *a, bool trans_a, const sg_tensor *b, bool trans_b,
-                     sg_error *err) SG_MUST_CHECK;
-
 /* ---- singular values ---- */
 
 /* A = u diag(s) vt. */
@@ -162,6 +155,13 @@ sg_ridge_opts sg_ridge_defaults(void);
 sg_status sg_ridge_new(sg_ridge **out, const sg_tensor *x, const sg_tensor *y, const double *lambdas, sg_dim n_lambdas,
                        sg_ridge_opts opts, sg_error *err) SG_MUST_CHECK;
 void sg_ridge_free(sg_ridge *ridge);
+
+/* ---- products ---- */
+
+/* out [M,N] = alpha op(a) op(b) + beta out, where op turns a matrix if its turn_ is set; one type, f32 or f64. gemm. The numbers
+ * of out are the caller's, and not those of a or b; with beta 0 they are not read. What is not finite goes through. */
+sg_status sg_product(const sg_tensor *out, const sg_tensor *a, bool turn_a, const sg_tensor *b, bool turn_b, double alpha,
+                     double beta, sg_error *err) SG_MUST_CHECK;
 
 #ifdef __cplusplus
 }

@@ -1,40 +1,41 @@
-/* Products of matrices, by gemm, for what is computed outside of graphs. */
+/* Products of matrices held as tensors: BLAS gemm. */
 #include "linalg/linalg_internal.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <string.h>
 
 #include <cblas.h>
 
-static sg_status check(const sg_tensor *c, const sg_tensor *a, bool trans_a, const sg_tensor *b, bool trans_b,
-                       sg_error *err)
+sg_status sg_product(const sg_tensor *out, const sg_tensor *a, bool turn_a, const sg_tensor *b, bool turn_b,
+                     double alpha, double beta, sg_error *err)
 {
-    char one[SG_SHAPE_TEXT], other[SG_SHAPE_TEXT], third[SG_SHAPE_TEXT];
-
-    SG_TRY(sg_linalg_check("product", "a", a, false, err));
-    SG_TRY(sg_linalg_check("product", "b", b, false, err));
-    SG_TRY(sg_linalg_same_type("product", "a", a, "b", b, err));
-    SG_TRY(sg_linalg_same_type("product", "a", a, "c", c, err));
-    if (c->n_dims != 2 || a->dims[!trans_a] != b->dims[trans_b] || c->dims[0] != a->dims[trans_a] ||
-        c->dims[1] != b->dims[!trans_b])
-        return sg_fail(err, SG_ESHAPE, "product: a is %s%s, b is %s%s, and c is %s", sg_shape_text(one, 2, a->dims),
-                       trans_a ? " turned" : "", sg_shape_text(other, 2, b->dims), trans_b ? " turned" : "",
-                       sg_shape_text(third, c->n_dims, c->dims));
-    return SG_OK;
-}
-
-sg_status sg_product(const sg_tensor *c, const sg_tensor *a, bool trans_a, const sg_tensor *b, bool trans_b,
-                     sg_error *err)
-{
-    SG_TRY(check(c, a, trans_a, b, trans_b, err));
-    const int m = (int)c->dims[0], n = (int)c->dims[1], k = (int)a->dims[!trans_a];
-    const CBLAS_TRANSPOSE turn_a = trans_a ? CblasTrans : CblasNoTrans, turn_b = trans_b ? CblasTrans : CblasNoTrans;
-    const int step_a = SG_MAX((int)a->dims[1], 1), step_b = SG_MAX((int)b->dims[1], 1), step_c = SG_MAX(n, 1);
-
+    char text_a[SG_SHAPE_TEXT], text_b[SG_SHAPE_TEXT], text[SG_SHAPE_TEXT];
+    if (a->dtype != b->dtype || a->dtype != out->dtype || (a->dtype != SG_F32 && a->dtype != SG_F64))
+        return sg_fail(err, SG_ETYPE, "product: %s of %s and %s, wanted one type, f32 or f64",
+                       sg_dtype_name(out->dtype), sg_dtype_name(a->dtype), sg_dtype_name(b->dtype));
+    const bool matrices = a->n_dims == 2 && b->n_dims == 2 && out->n_dims == 2;
+    if (!matrices || a->dims[!turn_a] != b->dims[turn_b] || out->dims[0] != a->dims[turn_a] ||
+        out->dims[1] != b->dims[!turn_b])
+        return sg_fail(err, SG_ESHAPE, "product: %s%s of %s and %s%s do not fit",
+                       sg_shape_text(text_a, a->n_dims, a->dims), turn_a ? "'" : "",
+                       sg_shape_text(text, out->n_dims, out->dims), sg_shape_text(text_b, b->n_dims, b->dims),
+                       turn_b ? "'" : "");
+    for (int i = 0; i < 2; i++)
+        if (a->dims[i] > INT_MAX || b->dims[i] > INT_MAX)
+            return sg_fail(err, SG_EUNSUPPORTED, "product: %s or %s is beyond a 32-bit int",
+                           sg_shape_text(text_a, 2, a->dims), sg_shape_text(text_b, 2, b->dims));
+    const int m = (int)out->dims[0], n = (int)out->dims[1], inner = (int)a->dims[!turn_a];
+    const int lda = (int)SG_MAX(a->dims[1], 1), ldb = (int)SG_MAX(b->dims[1], 1);
     if (m == 0 || n == 0)
         return SG_OK;
-    const int n_threads = sg_linalg_enter();
-    if (c->dtype == SG_F64)
-        cblas_dgemm(CblasRowMajor, turn_a, turn_b, m, n, k, 1, a->data, step_a, b->data, step_b, 0, c->data, step_c);
+    const CBLAS_TRANSPOSE ta = turn_a ? CblasTrans : CblasNoTrans, tb = turn_b ? CblasTrans : CblasNoTrans;
+    const int threads = sg_linalg_enter();
+    if (out->dtype == SG_F64)
+        cblas_dgemm(CblasRowMajor, ta, tb, m, n, inner, alpha, a->data, lda, b->data, ldb, beta, out->data, n);
     else
-        cblas_sgemm(CblasRowMajor, turn_a, turn_b, m, n, k, 1, a->data, step_a, b->data, step_b, 0, c->data, step_c);
-    sg_linalg_leave(n_threads);
+        cblas_sgemm(CblasRowMajor, ta, tb, m, n, inner, (float)alpha, a->data, lda, b->data, ldb, (float)beta,
+                    out->data, n);
+    sg_linalg_leave(threads);
     return SG_OK;
 }

@@ -55,6 +55,10 @@ static sg_status check(const sg_tensor *x, const char *what, sg_error *err)
     if (x->dtype != SG_F32 || x->n_dims != 2)
         return sg_fail(err, x->dtype != SG_F32 ? SG_ETYPE : SG_ESHAPE, "k-means: %s is %s %s, rows of f32 were wanted",
                        what, sg_dtype_name(x->dtype), sg_shape_text(shape, x->n_dims, x->dims));
+    for (sg_dim i = 0; i < sg_tensor_count(x); i++)
+        if (!isfinite(((const float *)x->data)[i]))
+            return sg_fail(err, SG_ENUMERIC, "k-means: %s[%" PRId64 ",%" PRId64 "] is not finite", what, i / x->dims[1],
+                           i % x->dims[1]);
     return SG_OK;
 }
 
@@ -69,7 +73,7 @@ static sg_status nearest(int32_t *labels, double *distances, const sg_tensor *x,
     for (sg_dim first = 0; first < x->dims[0]; first += SLICE) {
         const sg_dim n = SG_MIN(SLICE, x->dims[0] - first);
         const sg_tensor rows = rows_of(x, first, n), to = sg_tensor_of(SG_F32, 2, (sg_dim[]){n, k}, dots);
-        SG_TRY(sg_product(&to, &rows, false, centroids, true, err));
+        SG_TRY(sg_product(&to, &rows, false, centroids, true, 1, 0, err));
         for (sg_dim i = 0; i < n; i++) {
             const float *dot = dots + i * k;
             int32_t best = 0;
@@ -147,7 +151,7 @@ static sg_status start(fit *f, sg_error *err)
             const sg_tensor rows = rows_of(f->x, first, SG_MIN(SLICE, n - first)),
                             one = rows_of(&f->face.centroids, k, 1),
                             to = sg_tensor_of(SG_F32, 2, (sg_dim[]){rows.dims[0], 1}, f->dots);
-            SG_TRY(sg_product(&to, &rows, false, &one, true, err));
+            SG_TRY(sg_product(&to, &rows, false, &one, true, 1, 0, err));
             const double own = square(c + k * width, width);
             for (sg_dim i = 0; i < rows.dims[0]; i++) {
                 const double d = square(x + (first + i) * width, width) - 2 * (double)f->dots[i] + own;
