@@ -140,6 +140,12 @@ sg_value *sg_embed(sg_graph *g, sg_value *table, sg_value *ids);
 sg_value *sg_embed_as(sg_graph *g, sg_value *table, sg_value *ids, sg_dtype to);
 /* ids [...] i32, rows [...,D] -> [V,D] with rows summed at their ids */
 sg_value *sg_scatter_add(sg_graph *g, sg_value *ids, sg_value *rows, sg_dim n_rows);
+/* Few rows of a large table [V,D] by their ids [...,k], whose gradients cost as little: weights [...,k] -> their weighted sum
+ * [...,D]; x [...,D] -> its product with each [...,k]; and weights and x -> [V,D], where row v has w x of all ids that are v.
+ * An id that occurs twice counts twice. */
+sg_value *sg_rows_sum(sg_graph *g, sg_value *table, sg_value *ids, sg_value *weights);
+sg_value *sg_rows_dot(sg_graph *g, sg_value *table, sg_value *ids, sg_value *x);
+sg_value *sg_rows_outer(sg_graph *g, sg_value *ids, sg_value *weights, sg_value *x, sg_dim n_rows);
 /* out[..,j,..] = x[.., index[..,j,..], ..] along an axis; index i32 of x's rank, other axes equal */
 sg_value *sg_take_along(sg_graph *g, sg_value *x, sg_value *index, int axis);
 /* the reverse: zeros with `rows` added at index along the axis, whose extent becomes n */

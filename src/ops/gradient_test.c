@@ -192,6 +192,9 @@ BUILD(rope_interleaved, sg_square(g, rope(g, x, SG_ROPE_INTERLEAVED)))
 BUILD(embed, sg_square(g, sg_embed(g, x[0], IDS(2, D(2, 3), 3, 0, 3, 1, 3, 0))))
 BUILD(embed_one, sg_embed(g, x[0], IDS(0, D(0), 2)))
 BUILD(scatter_add, sg_square(g, sg_scatter_add(g, IDS(2, D(2, 3), 3, 0, 3, 1, 3, 0), x[0], 5)))
+BUILD(rows_sum, sg_square(g, sg_rows_sum(g, x[0], IDS(2, D(2, 3), 3, 0, 3, 1, 3, 0), x[1])))
+BUILD(rows_dot, sg_square(g, sg_rows_dot(g, x[0], IDS(2, D(2, 3), 3, 0, 3, 1, 3, 0), x[1])))
+BUILD(rows_outer, sg_square(g, sg_rows_outer(g, IDS(2, D(2, 3), 3, 0, 3, 1, 3, 0), x[0], x[1], 5)))
 BUILD(take_along_last, sg_square(g, sg_take_along(g, x[0], IDS(2, D(2, 3), 3, 0, 3, 1, 2, 1), -1)))
 BUILD(take_along_0, sg_square(g, sg_take_along(g, x[0], IDS(2, D(3, 4), 1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 1, 0), 0)))
 BUILD(put_along_last, sg_square(g, sg_put_along(g, IDS(2, D(2, 3), 3, 0, 3, 1, 2, 1), x[0], -1, 5)))
@@ -268,6 +271,9 @@ static const gradcheck_case cases[] = {
     {"embed", embed, 1, {{2, {4, 3}, -1, 1, false}}, 0},
     {"embed", embed_one, 1, {{2, {-4, -3}, -1, 1, false}}, 0},
     {"scatter_add", scatter_add, 1, {{3, {2, 3, 2}, -1, 1, false}}, 0},
+    {"rows_sum", rows_sum, 2, {{2, {4, 3}, -1, 1, false}, {2, {2, 3}, -1, 1, false}}, 0},
+    {"rows_dot", rows_dot, 2, {{2, {4, 19}, -1, 1, false}, {2, {2, 19}, -1, 1, false}}, 0},
+    {"rows_outer", rows_outer, 2, {{2, {2, 3}, -1, 1, false}, {2, {2, 2}, -1, 1, false}}, 0},
     {"take_along", take_along_last, 1, {{2, {2, 4}, -1, 1, false}}, 0},
     {"take_along", take_along_0, 1, {{2, {2, 4}, -1, 1, false}}, 0},
     {"take_along", top_2, 1, {{2, {3, 5}, -1, 1, true}}, 0},

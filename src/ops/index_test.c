@@ -1,4 +1,4 @@
-/* Ops with indices: embed, scatter_add, take_along, put_along, top_k, one_hot, and what is composed of them. */
+/* Ops with indices: embed, scatter_add, rows_sum and its kin, take_along, put_along, top_k, one_hot, and what is composed of them. */
 #include "values.h"
 
 static const double nan_ = (double)NAN;
@@ -97,6 +97,44 @@ static void gathering_does_not_depend_on_threads(void **state)
     sg_value *all = sg_identity(g, sg_broadcast(g, sg_expand(g, reverse, 1), DIMS(300, 40, 5)));
     CHECK_NEAR(sum_on_threads(g, sg_take_along(g, x, all, 1)), want, 1e-9, 0);
     CHECK_NEAR(sum_on_threads(g, sg_top_k(g, x, 5)), 300 * 40 * 10, 0, 0); /* 0..4 in some order each */
+    sg_graph_free(g);
+}
+
+static void few_rows_of_a_table(void **state)
+{
+    (void)state;
+    sg_graph *g = sg_graph_new();
+    sg_value *table = NUMBERS(g, SG_F32, DIMS(3, 2), 1, 2, 3, 4, 5, 6);
+    sg_value *ids = NUMBERS(g, SG_I32, DIMS(2, 2), 2, 0, 1, 1);
+    sg_value *w = NUMBERS(g, SG_F32, DIMS(2, 2), 10, 1, 2, -3), *x = NUMBERS(g, SG_F32, DIMS(2, 2), 1, 0, 1, -1);
+
+    CHECK_VALUES(g, sg_rows_sum(g, table, ids, w), 0, 51, 62, -3, -4);
+    CHECK_VALUES(g, sg_rows_dot(g, table, ids, x), 0, 5, 1, -1, -1);
+    CHECK_VALUES(g, sg_rows_outer(g, ids, w, x, 3), 0, 1, 0, -1, 1, 10, 0);
+    CHECK_RUN_FAILS(g, sg_rows_sum(g, table, NUMBERS(g, SG_I32, DIMS(2, 2), 0, 1, 3, 0), w), SG_EARG,
+                    "rows_sum: id 3 (element 2 of the ids) is outside 0..2");
+    CHECK_RUN_FAILS(g, sg_rows_outer(g, ids, w, x, 2), SG_EARG, "rows_outer: id 2");
+    sg_graph_free(g);
+}
+
+/* What they stand for: products with codes that are mostly zero, [40,6] by [50,6] and back. */
+static void few_rows_are_a_product_with_sparse_codes(void **state)
+{
+    (void)state;
+    sg_graph *g = sg_graph_new();
+    const sg_random from = {.seed = 5, .stream = 1}, other = {.seed = 5, .stream = 2}, third = {.seed = 5, .stream = 3};
+    sg_value *step = sg_scalar(g, SG_I32, 0);
+    sg_value *x = sg_random_normal(g, SG_F64, DIMS(40, 21), from, step);
+    sg_value *table = sg_random_normal(g, SG_F64, DIMS(50, 21), other, step);
+    sg_value *scores = sg_random_normal(g, SG_F64, DIMS(40, 50), third, step);
+    sg_value *ids = sg_top_k(g, scores, 6), *w = sg_take_along(g, scores, ids, -1);
+    sg_value *codes = sg_put_along(g, ids, w, -1, 50);
+    sg_value *off[3] = {
+        sg_sub(g, sg_rows_sum(g, table, ids, w), sg_matmul(g, codes, table, false, false)),
+        sg_sub(g, sg_rows_dot(g, table, ids, x), sg_take_along(g, sg_matmul(g, x, table, false, true), ids, -1)),
+        sg_sub(g, sg_rows_outer(g, ids, w, x, 50), sg_matmul(g, codes, x, true, false))};
+    for (int i = 0; i < 3; i++)
+        CHECK_VALUES(g, sg_max_axes(g, sg_abs(g, off[i]), SG_ALL_AXES, false), 1e-12, 0);
     sg_graph_free(g);
 }
 
@@ -260,6 +298,8 @@ int main(void)
         cmocka_unit_test(rows_added_at_ids),
         cmocka_unit_test(scattered_sums_do_not_depend_on_threads),
         cmocka_unit_test(gathering_does_not_depend_on_threads),
+        cmocka_unit_test(few_rows_of_a_table),
+        cmocka_unit_test(few_rows_are_a_product_with_sparse_codes),
         cmocka_unit_test(elements_by_index),
         cmocka_unit_test(ids_outside_are_named),
         cmocka_unit_test(wrong_shapes_say_so),

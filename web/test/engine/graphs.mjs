@@ -196,9 +196,11 @@ export function cases() {
                 ids = c.input([3, 4], { dtype: I32, low: 0, high: 11.99 }),
                 index = c.input([4, 2, 6], { dtype: I32, low: 0, high: 8.99 }),
                 rows = c.input([3, 4, 5], { dtype }),
+                weights = c.input([3, 4], { dtype }),
+                vectors = c.input([3, 5], { dtype }),
                 lengths = c.input([3], { dtype: I32, low: 0, high: 8 });
             const picked = c.op('take_along', [x, index], [1]);
-            const ys = [c.op('embed', [table, ids]), c.op('scatter_add', [ids, rows], [12]), picked, c.op('put_along', [index, c.op('square', [picked])], [1, 9]), c.op('slice', [x], [1, 1, 9, 2]), c.op('pad', [x], [2, 1, 2, 1, 0.5]), c.op('repeat', [x], [0, 2]), c.op('concat', [x, c.op('square', [x])], [1]), c.op('swap_axes', [x], [0, 2]), c.op('squeeze', [c.op('expand', [x], [1])], [1]), c.op('broadcast', [c.op('slice', [x], [0, 0, 1])], [4, 9, 6])];
+            const ys = [c.op('embed', [table, ids]), c.op('scatter_add', [ids, rows], [12]), c.op('rows_sum', [table, ids, weights]), c.op('rows_dot', [table, ids, vectors]), c.op('rows_outer', [ids, weights, vectors], [12]), picked, c.op('put_along', [index, c.op('square', [picked])], [1, 9]), c.op('slice', [x], [1, 1, 9, 2]), c.op('pad', [x], [2, 1, 2, 1, 0.5]), c.op('repeat', [x], [0, 2]), c.op('concat', [x, c.op('square', [x])], [1]), c.op('swap_axes', [x], [0, 2]), c.op('squeeze', [c.op('expand', [x], [1])], [1]), c.op('broadcast', [c.op('slice', [x], [0, 0, 1])], [4, 9, 6])];
             return c.all(ys.map((v) => c.op('square', [v])), [x, table, rows]).get(c.op('one_hot', [ids], [12, dtype]), c.op('length_mask', [lengths], [9]), c.op('iota', [], [dtype, 7]), c.op('extent', [], [dtype, 24]), c.op('cast', [x], [I32]), c.op('cast', [x], [3]), c.op('cast', [x], [4]), c.op('cast', [x], [BOOL]), c.op('cast', [x], [dtype === F32 ? F64 : F32]));
         });
         make(`random ${label}`, (c) => {
