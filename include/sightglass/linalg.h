@@ -156,6 +156,13 @@ sg_status sg_ridge_new(sg_ridge **out, const sg_tensor *x, const sg_tensor *y, c
                        sg_ridge_opts opts, sg_error *err) SG_MUST_CHECK;
 void sg_ridge_free(sg_ridge *ridge);
 
+/* ---- products ---- */
+
+/* out [M,N] = alpha op(a) op(b) + beta out, where op turns a matrix if its turn_ is set; one type, f32 or f64. gemm. The numbers
+ * of out are the caller's, and not those of a or b; with beta 0 they are not read. What is not finite goes through. */
+sg_status sg_product(const sg_tensor *out, const sg_tensor *a, bool turn_a, const sg_tensor *b, bool turn_b, double alpha,
+                     double beta, sg_error *err) SG_MUST_CHECK;
+
 #ifdef __cplusplus
 }
 #endif

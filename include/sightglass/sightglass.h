@@ -49,6 +49,7 @@
 #include "sightglass/schedule.h"
 #include "sightglass/serve.h"
 #include "sightglass/shards.h"
+#include "sightglass/simplex.h"
 #include "sightglass/source.h"
 #include "sightglass/superposition.h"
 #include "sightglass/table.h"

@@ -1213,6 +1213,29 @@ static void many_threads_give_the_same_bytes(void **state)
     free(y.data);
 }
 
+/* ---- products ---- */
+
+static void products_are_what_sums_say_turned_or_not(void **state)
+{
+    (void)state;
+    for (int c = 0; c < 16; c++) {
+        const sg_dtype dtype = both[c & 1];
+        const bool turn_a = c & 2, turn_b = c & 4, add = c & 8;
+        sg_tensor a = turn_a ? noise(dtype, 5, 7, 1) : noise(dtype, 7, 5, 1),
+                  b = turn_b ? noise(dtype, 3, 5, 2) : noise(dtype, 5, 3, 2);
+        sg_tensor out = noise(dtype, 7, 3, 3), before = noise(dtype, 7, 3, 3), want = product(&a, turn_a, &b, turn_b);
+        sg_error err;
+        CHECK_OK(sg_product(&out, &a, turn_a, &b, turn_b, 2, add ? -1 : 0, &err), &err);
+        for (sg_dim i = 0; i < 21; i++)
+            CHECK_NEAR(sg_tensor_get(&out, i), 2 * sg_tensor_get(&want, i) - (add ? sg_tensor_get(&before, i) : 0),
+                       100 * sg_linalg_epsilon(dtype), 0);
+        CHECK_STATUS(sg_product(&out, &a, !turn_a, &b, turn_b, 1, 0, &err), SG_ESHAPE);
+        sg_tensor *all[] = {&a, &b, &out, &before, &want};
+        for (size_t i = 0; i < SG_COUNT_OF(all); i++)
+            free(all[i]->data);
+    }
+}
+
 int main(void)
 {
     static int n_threads;
@@ -1220,6 +1243,7 @@ int main(void)
     n_threads = openblas_get_num_threads();
 #define TEST(name) cmocka_unit_test_prestate(name, start)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(products_are_what_sums_say_turned_or_not),
         TEST(svd_puts_any_shape_together_again),
         TEST(svd_of_two_by_two_by_hand),
         TEST(signs_hang_on_the_right_vectors_alone),
