@@ -3,6 +3,7 @@
 #define SIGHTGLASS_SIGHTGLASS_H
 
 #include "sightglass/adapt.h"
+#include "sightglass/archetypes.h"
 #include "sightglass/bitmap.h"
 #include "sightglass/bootstrap.h"
 #include "sightglass/certificate.h"
