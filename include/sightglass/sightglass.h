@@ -25,6 +25,7 @@
 #include "sightglass/legality.h"
 #include "sightglass/lora.h"
 #include "sightglass/mind.h"
+#include "sightglass/minkowski.h"
 #include "sightglass/lens.h"
 #include "sightglass/linalg.h"
 #include "sightglass/method.h"
