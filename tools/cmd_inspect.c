@@ -118,18 +118,23 @@ static int for_people(const sg_model *m, const sg_graph *g)
            in->task != SG_TASK_NEXT && in->task != SG_TASK_MASKED ? ""
            : in->tied                                             ? ", unembedding tied to the embedding"
                                                                   : ", its own unembedding");
-    printf("  %lld layers, width %lld, %lld heads of %lld", (long long)in->n_layers, (long long)in->d_model,
-           (long long)in->n_heads, (long long)in->d_head);
-    if (in->n_kv_heads != in->n_heads)
-        printf(" over %lld key/value heads", (long long)in->n_kv_heads);
-    printf(", hidden width %lld%s\n  ", (long long)in->d_mlp, in->task == SG_TASK_MATCH ? " (of texts)" : "");
+    if (in->n_heads) {
+        printf("  %lld layers, width %lld, %lld heads of %lld", (long long)in->n_layers, (long long)in->d_model,
+               (long long)in->n_heads, (long long)in->d_head);
+        if (in->n_kv_heads != in->n_heads)
+            printf(" over %lld key/value heads", (long long)in->n_kv_heads);
+        printf(", hidden width %lld%s\n  ", (long long)in->d_mlp, in->task == SG_TASK_MATCH ? " (of texts)" : "");
+    } else {
+        printf("  %lld layers with weights, labels are read off %lld numbers\n  ", (long long)in->n_layers,
+               (long long)in->d_model);
+    }
     if (in->n_vocab)
         printf("vocabulary %lld%s, context %lld", (long long)in->n_vocab,
                sg_model_tokenizer(m) ? "" : " (no tokenizer)", (long long)in->n_context);
     if (in->image_side)
         printf("%simages of %lld by %lld pixels", in->n_vocab ? ", " : "", (long long)in->image_side,
                (long long)in->image_side);
-    if (in->image_side && !in->n_vocab)
+    if (in->image_side && !in->n_vocab && in->n_context)
         printf(" in %lld places", (long long)in->n_context);
     if (in->n_labels)
         printf(", %lld labels", (long long)in->n_labels);

@@ -13,6 +13,7 @@
 #include "sightglass/checkpoint.h"
 #include "sightglass/convert.h"
 #include "sightglass/control_vector.h"
+#include "sightglass/convnet.h"
 #include "sightglass/corpus.h"
 #include "sightglass/edit.h"
 #include "sightglass/emb2emb.h"

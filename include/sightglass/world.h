@@ -82,6 +82,11 @@ const sg_tensor *sg_sample_find(const sg_sample *s, const char *field);
 sg_status sg_world_source(sg_source *out, const sg_world *world, int n_settings, const sg_setting *settings,
                           sg_dim rows, uint64_t seed, sg_dim *n_vocab, sg_error *err) SG_MUST_CHECK;
 
+/* A world's items as a source of some of its fields, which all have an item a row: item r of all that is ever drawn depends on
+ * (seed, r) alone, where the world keeps items apart (shapes). SG_ENOTFOUND: no such field. */
+sg_status sg_world_batches(sg_source *out, const sg_world *world, int n_settings, const sg_setting *settings, int n_fields,
+                           const char *const *fields, sg_dim rows, uint64_t seed, sg_error *err) SG_MUST_CHECK;
+
 /* Sequences of a world from a text file, one a line, also compressed by gzip; empty lines and those that begin with #
  * are passed over. */
 typedef struct sg_world_file {

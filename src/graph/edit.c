@@ -312,7 +312,7 @@ static sg_status add_splice(sg_edits *es, sg_graph *g, int i, sg_error *err)
     }
     p->axes = sg_value_axes(x);
     p->dtype = x->dtype;
-    if (!sg_dtype_is_float(x->dtype) || !strchr(p->axes, 'b') || (!strchr(p->axes, 't') && strcmp(p->axes, "bd") != 0))
+    if (!sg_dtype_is_float(x->dtype) || !strchr(p->axes, 'b') || (!strchr(p->axes, 't') && strchr(p->axes, 's')))
         return sg_fail(err, SG_EARG, "%s: its site has no rows and positions of floats", who);
     const bool whole = !strchr(p->axes, 't'); /* one vector a row */
     const sg_dim places = whole ? 1 : x->dims[strchr(p->axes, 't') - p->axes];

@@ -2,6 +2,8 @@
  * for. */
 #include "models/encoder.h"
 
+#include "models/conv.h"
+
 #include <string.h>
 
 /* ---- configs ---- */
@@ -117,8 +119,18 @@ sg_status sg_encoder_choose(sg_model *m, const json_t *config, const char *path,
     m->info.architecture = sg_arena_strdup(m->arena, name);
     if (!e || !m->info.architecture)
         return sg_fail(err, SG_ENOMEM, "out of memory for a model");
+    e->arena = m->arena;
     SG_TRY(families[i].fill(e, config, name, path, err));
     SG_TRY(read_labels(m, config, path, err));
+    if (e->conv) {
+        const sg_dim named = e->n_labels;
+        m->info.family = m->arch.family = families[i].family;
+        SG_TRY(sg_conv_sizes(m, path, err));
+        return !e->labels || named == e->n_labels
+                   ? SG_OK
+                   : sg_fail(err, SG_EFORMAT, "%s: num_labels is %lld, id2label has %lld", path,
+                             (long long)e->n_labels, (long long)named);
+    }
     e->tied = !json_is_false(json_object_get(config, "tie_word_embeddings"));
     const sg_tower *t = &e->towers[0], *image = t->image ? t : e->n_towers > 1 ? &e->towers[1] : NULL;
     sg_model_info *in = &m->info;
@@ -294,6 +306,8 @@ sg_status sg_encoder_load(sg_model *m, sg_error *err)
     sg_encoder *e = m->encoder;
     size_t n = 0;
 
+    if (e->conv)
+        return sg_conv_load(m, err);
     for (int k = 0; k < e->n_towers; k++)
         for (int part = 0; part < SG_N_PARTS; part++)
             if (is_there(m, &e->towers[k], (sg_part)part))

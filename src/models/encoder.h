@@ -109,6 +109,7 @@ typedef struct sg_tower {
 typedef struct sg_preprocess sg_preprocess;
 
 typedef struct sg_encoder {
+    sg_arena *arena; /* the model's */
     int n_towers;
     sg_tower towers[2];
     const char *const *unused; /* ends of names of tensors that files carry along, up to a NULL */
@@ -118,6 +119,7 @@ typedef struct sg_encoder {
     sg_weight *weights; /* all of them */
     int n_weights;
     const sg_preprocess *preprocess; /* of images */
+    struct sg_conv_net *conv;        /* of a convolutional network, which has no towers (conv.h); else NULL */
 } sg_encoder;
 
 /* Fills towers from a config. */
@@ -139,6 +141,10 @@ sg_status sg_encoder_graph(sg_graph **out, const sg_model *m, sg_error *err) SG_
 
 /* What is done to pictures, from a folder's preprocessor_config.json where there is one. */
 sg_status sg_preprocess_open(sg_model *m, const char *dir, sg_error *err) SG_MUST_CHECK;
+
+/* The same for images of so many channels that are stretched to a square, where a folder says nothing. */
+sg_status sg_preprocess_stretch(sg_model *m, const double mean[3], const double deviation[3],
+                                sg_error *err) SG_MUST_CHECK;
 
 /* Places of a tower over an image: n_first, registers, patches. */
 sg_dim sg_tower_places(const sg_tower *t);

@@ -6,7 +6,7 @@
 
 #include "graph/op.h"
 #include "io/resample.h"
-#include "models/encoder.h"
+#include "models/conv.h"
 #include "sightglass/image.h"
 
 typedef struct build {
@@ -374,6 +374,8 @@ static sg_value *unit(sg_graph *g, sg_value *x)
 sg_status sg_encoder_graph(sg_graph **out, const sg_model *m, sg_error *err)
 {
     const sg_encoder *e = m->encoder;
+    if (e->conv)
+        return sg_conv_graph(out, m, false, err);
     sg_graph *g = sg_graph_new();
     sg_value *embeds[2] = {NULL, NULL};
 

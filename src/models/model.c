@@ -7,7 +7,7 @@
 
 #include "exec/backend.h"
 #include "models/adapt.h"
-#include "models/encoder.h"
+#include "models/conv.h"
 #include "models/gguf_model.h"
 #include "sightglass/hub.h"
 #include "ops/packed.h"
@@ -189,7 +189,7 @@ static sg_status choose_family(sg_model *m, const json_t *config, const char *pa
     }
     if (!arch && !type)
         return sg_fail(err, SG_EFORMAT, "%s: neither architectures nor model_type is there", path);
-    return sg_fail(err, SG_EUNSUPPORTED, "%s: %s is \"%.60s\"; this version knows the families %s; and of encoders bert, distilbert, vit, deit, dinov2, clip", path,
+    return sg_fail(err, SG_EUNSUPPORTED, "%s: %s is \"%.60s\"; this version knows the families %s; and of encoders bert, distilbert, vit, deit, dinov2, clip; and of networks of convolutions convnet", path,
                    arch ? "architectures" : "model_type", arch ? arch : type, known);
 }
 
@@ -477,8 +477,12 @@ static sg_status open_in(sg_model *m, const char *dir, sg_error *err)
     struct stat there;
     if (sg_gguf_is(dir))
         return open_gguf(m, dir, err);
+    bool weights_alone;
+    SG_TRY(sg_conv_open(m, dir, &weights_alone, err));
+    if (weights_alone)
+        return SG_OK;
     if (stat(dir, &there) == 0 && S_ISREG(there.st_mode))
-        return sg_fail(err, SG_EFORMAT, "%s: %s, wanted a GGUF file or a folder with config.json", dir,
+        return sg_fail(err, SG_EFORMAT, "%s: %s, wanted a GGUF file, a folder with config.json, or weights of a known network of convolutions (.safetensors)", dir,
                        there.st_size ? "is a file that does not begin with GGUF" : "is empty");
     const char *config = join(m, dir, "config.json"), *weights = join(m, dir, "model.safetensors");
     const char *index = join(m, dir, "model.safetensors.index.json");

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "models/encoder.h"
+#include "models/conv.h"
 
 struct sg_preprocess {
     const char *path;
@@ -54,28 +54,29 @@ static sg_status size(const json_t *v, const char *path, const char *key, bool n
     return sg_fail(err, SG_EUNSUPPORTED, "%s: %s has neither shortest_edge alone nor height and width", path, key);
 }
 
-static sg_status triple(const json_t *config, const char *path, const char *key, bool positive, double out[3],
-                        sg_error *err)
+/* A number for each channel. */
+static sg_status by_channel(const json_t *config, const char *path, const char *key, bool positive, sg_dim channels,
+                            double out[3], sg_error *err)
 {
     const json_t *v = json_object_get(config, key);
+    const char *count = channels == 1 ? "one number" : "three numbers";
 
-    if (json_array_size(v) != 3)
-        return sg_fail(err, SG_EFORMAT, "%s: %s is not three numbers", path, key);
-    for (size_t i = 0; i < 3; i++) {
+    if ((sg_dim)json_array_size(v) != channels)
+        return sg_fail(err, SG_EFORMAT, "%s: %s is not %s", path, key, count);
+    for (size_t i = 0; i < json_array_size(v); i++) {
         out[i] = json_number_value(json_array_get(v, i));
         if (!json_is_number(json_array_get(v, i)) || !isfinite(out[i]) || (positive && out[i] <= 0))
-            return sg_fail(err, SG_EFORMAT, "%s: %s is not three numbers%s", path, key, positive ? " above 0" : "");
+            return sg_fail(err, SG_EFORMAT, "%s: %s is not %s%s", path, key, count, positive ? " above 0" : "");
     }
     return SG_OK;
 }
 
 /* What a file does not say is as its family has it: vit alone is stretched to its square, bilinearly. */
-static sg_status fill(sg_preprocess *p, const json_t *config, const sg_tower *t, const char *family,
+static sg_status fill(sg_preprocess *p, const json_t *config, sg_dim side, sg_dim channels, bool stretched,
                       bool number_is_short, sg_error *err)
 {
     const char *path = p->path;
     const json_t *resample = json_object_get(config, "resample");
-    const bool stretched = strcmp(family, "vit") == 0;
     int short_crop = 0;
 
     SG_TRY(flag(config, path, "do_resize", true, &p->resize, err));
@@ -90,8 +91,8 @@ static sg_status fill(sg_preprocess *p, const json_t *config, const sg_tower *t,
             return sg_fail(err, SG_EUNSUPPORTED, "%s: resample is none of the filters 0 to %d", path, SG_N_FILTERS - 1);
         p->filter = (sg_filter)code;
     }
-    p->height = p->width = p->crop_height = p->crop_width = (int)t->stored;
-    p->shortest = stretched ? 0 : (int)t->stored;
+    p->height = p->width = p->crop_height = p->crop_width = (int)side;
+    p->shortest = stretched ? 0 : (int)side;
     if (p->resize && sg_config_has(config, "size"))
         SG_TRY(size(json_object_get(config, "size"), path, "size", number_is_short, &p->height, &p->width, &p->shortest,
                     err));
@@ -101,8 +102,8 @@ static sg_status fill(sg_preprocess *p, const json_t *config, const sg_tower *t,
     if (short_crop)
         p->crop_height = p->crop_width = short_crop;
     if (p->normalize) {
-        SG_TRY(triple(config, path, "image_mean", false, p->mean, err));
-        SG_TRY(triple(config, path, "image_std", true, p->std, err));
+        SG_TRY(by_channel(config, path, "image_mean", false, channels, p->mean, err));
+        SG_TRY(by_channel(config, path, "image_std", true, channels, p->std, err));
     }
     if (!p->crop && (!p->resize || p->shortest))
         return sg_fail(err, SG_EUNSUPPORTED, "%s: pictures keep a shape of their own, and the model reads squares",
@@ -110,18 +111,43 @@ static sg_status fill(sg_preprocess *p, const json_t *config, const sg_tower *t,
     return SG_OK;
 }
 
+sg_status sg_preprocess_stretch(sg_model *m, const double mean[3], const double deviation[3], sg_error *err)
+{
+    sg_preprocess *p = sg_arena_alloc(m->arena, sizeof *p);
+    const int side = (int)m->info.image_side;
+
+    if (!p)
+        return sg_fail(err, SG_ENOMEM, "out of memory for a model");
+    *p = (sg_preprocess){.path = m->info.path,
+                         .resize = true,
+                         .rescale = true,
+                         .normalize = true,
+                         .filter = SG_FILTER_BILINEAR,
+                         .height = side,
+                         .width = side,
+                         .factor = 1.0 / 255};
+    memcpy(p->mean, mean, sizeof p->mean);
+    memcpy(p->std, deviation, sizeof p->std);
+    m->encoder->preprocess = p;
+    return SG_OK;
+}
+
 sg_status sg_preprocess_open(sg_model *m, const char *dir, sg_error *err)
 {
     sg_encoder *e = m->encoder;
-    sg_tower *t = e->towers[0].image ? &e->towers[0] : e->n_towers > 1 ? &e->towers[1] : NULL;
+    const sg_conv_net *conv = e->conv;
+    sg_tower *t = conv                ? NULL
+                  : e->towers[0].image ? &e->towers[0]
+                  : e->n_towers > 1    ? &e->towers[1]
+                                       : NULL;
     char *path = sg_arena_printf(m->arena, "%s/preprocessor_config.json", dir);
     json_error_t at;
 
     if (!path)
         return sg_fail(err, SG_ENOMEM, "out of memory for a model");
-    FILE *there = t ? fopen(path, "rb") : NULL;
+    FILE *there = t || conv ? fopen(path, "rb") : NULL;
     if (!there)
-        return SG_OK;
+        return conv ? sg_conv_preprocess(m, err) : SG_OK;
     json_t *config = json_loadf(there, JSON_REJECT_DUPLICATES, &at);
     fclose(there);
     sg_preprocess *p = sg_arena_alloc(m->arena, sizeof *p);
@@ -137,21 +163,24 @@ sg_status sg_preprocess_open(sg_model *m, const char *dir, sg_error *err)
         type = type ? type : json_string_value(json_object_get(config, "feature_extractor_type"));
         const bool by_type = type && (strncmp(type, "CLIP", 4) == 0 || strncmp(type, "Bit", 3) == 0);
         p->path = path;
-        status = fill(p, config, t, m->info.family, type ? by_type : strncmp(m->info.family, "clip", 4) == 0, err);
+        status = fill(p, config, conv ? conv->side : t->stored, m->info.n_channels,
+                      conv || strcmp(m->info.family, "vit") == 0,
+                      type ? by_type : strncmp(m->info.family, "clip", 4) == 0, err);
     }
     json_decref(config);
     if (status != SG_OK)
         return status;
     const int height = p->crop ? p->crop_height : p->height, width = p->crop ? p->crop_width : p->width;
-    if (t->pool == SG_POOL_FIRST && height == width &&
+    if (t && t->pool == SG_POOL_FIRST && height == width &&
         height >= t->patch) { /* positions are found between those there are */
         t->side = m->info.image_side = height;
         if (t == &e->towers[0])
             m->info.n_context = sg_tower_places(t);
     }
-    if (height != t->side || width != t->side)
+    const sg_dim wanted = t ? t->side : conv->side;
+    if (height != wanted || width != wanted)
         return sg_fail(err, SG_EFORMAT, "%s: makes pictures of %d rows and %d columns, the model reads %lld of each",
-                       path, height, width, (long long)t->side);
+                       path, height, width, (long long)wanted);
     e->preprocess = p;
     return SG_OK;
 }
@@ -174,18 +203,25 @@ static int floor_half(int n)
     return n >= 0 ? n / 2 : -((1 - n) / 2);
 }
 
+/* ITU-R 601, rounded as Pillow does it. */
+static double grey(const uint8_t rgb[3])
+{
+    return (rgb[0] * 19595 + rgb[1] * 38470 + rgb[2] * 7471 + 0x8000) >> 16;
+}
+
 /* Where a picture is smaller than what is cut from it, there is black around. */
-static void write(const sg_preprocess *p, const sg_bitmap *b, sg_dim side, sg_tensor *out, sg_dim at)
+static void write(const sg_preprocess *p, const sg_bitmap *b, int channels, sg_dim side, sg_tensor *out, sg_dim at)
 {
     const int top = p->crop ? floor_half(b->height - (int)side) : 0,
               left = p->crop ? floor_half(b->width - (int)side) : 0;
 
-    for (int c = 0; c < 3; c++)
+    for (int c = 0; c < channels; c++)
         for (int y = 0; y < side; y++)
             for (int x = 0; x < side; x++) {
                 const int from_y = y + top, from_x = x + left;
                 const bool inside = from_y >= 0 && from_x >= 0 && from_y < b->height && from_x < b->width;
-                double v = inside ? b->rgb[((sg_dim)from_y * b->width + from_x) * 3 + c] : 0;
+                const uint8_t *rgb = inside ? b->rgb + ((sg_dim)from_y * b->width + from_x) * 3 : NULL;
+                double v = !rgb ? 0 : channels == 3 ? rgb[c] : grey(rgb);
                 v = p->rescale ? v * p->factor : v;
                 sg_tensor_set(out, at + (c * side + y) * side + x, p->normalize ? (v - p->mean[c]) / p->std[c] : v);
             }
@@ -194,19 +230,19 @@ static void write(const sg_preprocess *p, const sg_bitmap *b, sg_dim side, sg_te
 sg_status sg_model_pixels(const sg_model *m, int n, const sg_bitmap *const *pictures, sg_tensor *out, sg_error *err)
 {
     const sg_preprocess *p = m->encoder ? m->encoder->preprocess : NULL;
-    const sg_dim side = m->info.image_side, each = 3 * side * side;
+    const sg_dim side = m->info.image_side, channels = m->info.n_channels, each = channels * side * side;
 
     if (!side)
         return sg_fail(err, SG_EARG, "%s reads no images", m->info.path);
-    if (m->info.n_channels != 3)
-        return sg_fail(err, SG_EUNSUPPORTED, "%s reads images of %lld channels, pictures have 3", m->info.path,
-                       (long long)m->info.n_channels);
+    if (channels != 3 && channels != 1)
+        return sg_fail(err, SG_EUNSUPPORTED, "%s reads images of %lld channels, pictures have 3, or 1 as greys",
+                       m->info.path, (long long)channels);
     if (!p)
         return sg_fail(err, SG_ENOTFOUND,
                        "%s: has no preprocessor_config.json, which says how a picture becomes numbers", m->info.path);
     if (n < 1)
         return sg_fail(err, SG_EARG, "no pictures were given");
-    *out = sg_tensor_of(m->opts.dtype, 4, (sg_dim[]){n, 3, side, side}, NULL);
+    *out = sg_tensor_of(m->opts.dtype, 4, (sg_dim[]){n, channels, side, side}, NULL);
     out->data = malloc(sg_tensor_bytes(out));
     if (!out->data)
         return sg_fail(err, SG_ENOMEM, "out of memory for %d pictures", n);
@@ -222,7 +258,7 @@ sg_status sg_model_pixels(const sg_model *m, int n, const sg_bitmap *const *pict
             out->data = NULL;
             return status;
         }
-        write(p, small ? small : pictures[i], side, out, i * each);
+        write(p, small ? small : pictures[i], (int)channels, side, out, i * each);
         sg_bitmap_free(small);
     }
     return SG_OK;

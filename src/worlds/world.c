@@ -184,6 +184,65 @@ sg_status sg_world_source(sg_source *out, const sg_world *world, int n_settings,
     return SG_OK;
 }
 
+/* Items: all fields of a batch, of which the source gives some. */
+typedef struct items {
+    sg_sample *room;
+    uint64_t seed;
+    int n, field[SG_SOURCE_FIELDS];
+} items;
+
+static sg_status draw_items(void *self, sg_dim batch, sg_tensor *field, sg_error *err)
+{
+    const items *d = self;
+    const sg_sample *s = d->room;
+
+    (void)err;
+    s->world->sample(s->field, s->option, s->count, (sg_origin){.seed = d->seed, .step = (uint64_t)(batch * s->count)});
+    for (int i = 0; i < d->n; i++)
+        memcpy(field[i].data, s->field[d->field[i]].data, sg_tensor_bytes(&field[i]));
+    return SG_OK;
+}
+
+static void free_items(void *self)
+{
+    items *d = self;
+
+    sg_sample_free(d->room);
+    free(d);
+}
+
+sg_status sg_world_batches(sg_source *out, const sg_world *world, int n_settings, const sg_setting *settings, int n_fields,
+                           const char *const *fields, sg_dim rows, uint64_t seed, sg_error *err)
+{
+    *out = (sg_source){.n_fields = n_fields, .fill = draw_items, .free = free_items};
+    if (rows < 1 || n_fields < 1 || n_fields > SG_SOURCE_FIELDS)
+        return sg_fail(err, SG_EARG, "world %s: batches of %" PRId64 " items with %d fields", world->name, rows, n_fields);
+    items *d = calloc(1, sizeof *d);
+    if (!d)
+        return sg_fail(err, SG_ENOMEM, "world %s: out of memory", world->name);
+    *d = (items){.seed = seed, .n = n_fields};
+    sg_status status = sg_world_sample(&d->room, world, n_settings, settings, rows, seed, err);
+    for (int i = 0; i < n_fields && status == SG_OK; i++) {
+        int k = 0;
+        while (k < world->n_fields && strcmp(world->fields[k].name, fields[i]) != 0)
+            k++;
+        if (k == world->n_fields || d->room->field[k].n_dims < 1 || d->room->field[k].dims[0] != rows) {
+            status = sg_fail(err, SG_ENOTFOUND, "world %s: no field \"%s\" with a row for each item", world->name, fields[i]);
+            break;
+        }
+        d->field[i] = k;
+        out->field[i] = d->room->field[k];
+        out->field[i].data = NULL;
+    }
+    if (status != SG_OK) {
+        free_items(d);
+        *out = (sg_source){0};
+        return status;
+    }
+    out->self = d;
+    return SG_OK;
+}
+
 /* ---- printing ---- */
 
 /* The array of axis `axis` at *at, which moves on; NULL when memory is out. */
