@@ -15,10 +15,13 @@ static void help(FILE *to)
         to,
         "usage: sightglass world list\n"
         "       sightglass world sample NAME [--OPTION VALUE ...] [--count N] [--seed S] [--json]\n"
+        "       sightglass world words NAME [--OPTION VALUE ...]\n"
         "       sightglass world score NAME MODEL [--OPTION VALUE ...] [--count N] [--seed S] [--data FILE] [--json]\n"
         "\nsample draws items of a synthetic world together with the truth behind them. score asks a model of the\n"
         "world's sequences what comes next, at every position of 10000 fresh ones (or those of a file), and counts\n"
-        "what cannot; beside it stands the same network with fresh weights.\n");
+        "what cannot; beside it stands the same network with fresh weights. words prints the tokenizer.json of a world "
+        "whose\n"
+        "tokens are words, for `sightglass train --tokenizer`.\n");
     for (int w = 0; w < sg_world_count(); w++) {
         const sg_world *world = sg_world_at(w);
         fprintf(to, "\n%s: %s\n", world->name, world->help);
@@ -85,6 +88,12 @@ static int sample(const request *r)
         status = cli_fail(&err);
     sg_sample_free(s);
     return status;
+}
+
+static int words(const request *r)
+{
+    sg_error err = {SG_OK, ""};
+    return sg_world_write_tokenizer(r->world, r->n_settings, r->settings, stdout, &err) == SG_OK ? 0 : cli_fail(&err);
 }
 
 /* ---- score ---- */
@@ -208,7 +217,7 @@ static int score(const request *r)
 int cmd_world(int argc, char **argv)
 {
     static char title[40];
-    static const char *const verbs[] = {"sample", "score"};
+    static const char *const verbs[] = {"sample", "words", "score"};
 
     if (argc == 2 && strcmp(argv[1], "list") == 0) {
         for (int i = 0; i < sg_world_count(); i++)
@@ -219,17 +228,17 @@ int cmd_world(int argc, char **argv)
         help(stdout);
         return 0;
     }
-    for (int v = 0; v < 2 && argc >= 2; v++) {
+    for (int v = 0; v < 3 && argc >= 2; v++) {
         if (strcmp(argv[1], verbs[v]) != 0)
             continue;
         request r = {.settings = calloc((size_t)argc + 1, sizeof(sg_setting))};
         snprintf(title, sizeof title, "sightglass world %s", verbs[v]);
         argv[1] = title;
-        int code = r.settings ? read_options(&r, argc - 1, argv + 1, v == 1) : EXIT_FAILED;
+        int code = r.settings ? read_options(&r, argc - 1, argv + 1, v == 2) : EXIT_FAILED;
         if (code < 0)
-            code = v == 0 ? sample(&r) : score(&r);
+            code = v == 0 ? sample(&r) : v == 1 ? words(&r) : score(&r);
         free(r.settings);
         return code;
     }
-    return cli_usage("world", "wanted list, sample NAME or score NAME MODEL");
+    return cli_usage("world", "wanted list, sample NAME, words NAME or score NAME MODEL");
 }

@@ -103,13 +103,16 @@ typedef struct sg_cache_opts {
     bool apart;      /* rows may be at different lengths, and a run may be of some that lie together (false) */
     sg_dtype dtype;  /* apart: what an f32 model's keys and values are stored as, SG_F32 or SG_BF16 (SG_F32) */
     bool sliding;    /* apart, rotary positions: keys are stored unturned, so that their positions may change (false) */
+    bool shared;     /* no cache, but a past that all rows have in common, and that runs are fed (false) */
 } sg_cache_opts;
 sg_cache_opts sg_cache_defaults(void);
 
 /* As sg_model_graph. With `apart` there is no `past`: the inputs have extents batch and keys (of the cache that are
  * read), runs are of rows `first` (an extent) and on, and two more inputs say where a row's tokens are stored and how far each
  * query sees: places [batch] i32, reach [batch,time] i32; key_mask is [batch,keys]. With `sliding` key_positions [batch,keys]
- * i32 are those of the keys stored. */
+ * i32 are those of the keys stored. With `shared` (capacity 0) rows go on behind `past` tokens, one or more, and two more inputs
+ * of each layer have keys, as they are attended to, and values of these: blocks.{L}.attn.past_k, past_v [1,past,kv heads,d_head],
+ * which are blocks.{L}.attn.hook_rot_k (hook_k where positions do not turn) and hook_v of a run of the past. */
 sg_status sg_model_cached_graph(sg_graph **out, const sg_model *m, sg_cache_opts cache, sg_error *err) SG_MUST_CHECK;
 /* Binds the weights in a state of such a graph (or of its fork); those of a model from nothing stay the state's. */
 sg_status sg_model_bind(const sg_model *m, const sg_graph *g, sg_state *s, sg_error *err) SG_MUST_CHECK;
@@ -153,6 +156,7 @@ typedef struct sg_glass_opts {
     sg_dim capacity; /* 0: no cache */
     sg_dim n_rows;   /* with a cache: rows it holds */
     bool apart, sliding; /* false; see sg_cache_opts: such a glass is run by an sg_batch (generate.h) */
+    bool shared;         /* false; see sg_cache_opts and sg_glass_share */
     sg_dtype cache;      /* SG_F32; likewise */
     uint64_t seed;   /* 0; of the weights of a model from nothing */
 } sg_glass_opts;
@@ -199,6 +203,10 @@ typedef struct sg_named_feed {
  * SG_EARG: a row is empty, longer than the context, or has a token outside the vocabulary. */
 sg_status sg_glass_run(sg_glass *glass, const sg_rows *rows, int n_feeds, const sg_named_feed *feeds, int n_fetches,
                        sg_value *const *fetches, sg_tensor *out, sg_error *err) SG_MUST_CHECK;
+
+/* A glass with a shared past: rows go on behind so many tokens, whose keys and values runs are fed by name, in the layers that they
+ * compute. */
+sg_status sg_glass_share(sg_glass *glass, sg_dim past, sg_error *err) SG_MUST_CHECK;
 
 /* What sg_glass_run would run for these, planned and not run: borrowed until the glass is freed. */
 sg_status sg_glass_plan(sg_glass *glass, const sg_rows *rows, int n_feeds, const sg_named_feed *feeds, int n_fetches,

@@ -53,6 +53,9 @@ typedef struct sg_world {
     sg_status (*truth)(sg_tensor *field, const double *option, sg_dim count, sg_error *err);
     /* NULL in a world that no files are known of. A line of text as one sequence; SG_EFORMAT: it is none. */
     sg_status (*read)(int32_t *tokens, uint8_t *counts, const double *option, const char *line, sg_error *err);
+    /* NULL in a world whose tokens are no words. The text of a token, without spaces; token 0 is the unknown word, and
+     * 1 is what every sequence begins with. */
+    void (*word)(char *to, size_t size, const double *option, int32_t token);
 } sg_world;
 
 /* A field called `next`, [count,time,tokens] bool, says which tokens may follow each position (legality.h). */
@@ -62,6 +65,11 @@ int sg_world_count(void);
 const sg_world *sg_world_at(int i);
 /* The world of that name; NULL with an SG_ENOTFOUND that suggests the nearest. */
 const sg_world *sg_world_find(const char *name, sg_error *err);
+
+/* The words of a world as a tokenizer.json: a token for each word of a text, in front the one that begins every
+ * sequence. SG_EUNSUPPORTED: its tokens are no words. */
+sg_status sg_world_write_tokenizer(const sg_world *world, int n_settings, const sg_setting *settings, FILE *to,
+                                   sg_error *err) SG_MUST_CHECK;
 
 typedef struct sg_sample sg_sample;
 

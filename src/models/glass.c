@@ -54,7 +54,8 @@ sg_status sg_glass_new(sg_glass **out, const sg_model *m, sg_glass_opts opts, sg
                                                                    .n_rows = opts.n_rows,
                                                                    .apart = opts.apart,
                                                                    .dtype = opts.cache,
-                                                                   .sliding = opts.sliding},
+                                                                   .sliding = opts.sliding,
+                                                                   .shared = opts.shared},
                                                    err);
     if (status != SG_OK) {
         sg_glass_free(glass);
@@ -240,10 +241,16 @@ sg_status sg_glass_lora(sg_glass *glass, int i, int n, const double *strengths, 
     return SG_OK;
 }
 
+/* That a caller may name. */
+static int most_feeds(const sg_glass *glass)
+{
+    return MAX_FEEDS + (glass->opts.shared ? 2 * (int)glass->m->info.n_layers : 0);
+}
+
 static sg_status room_for_feeds(sg_glass *glass, sg_error *err)
 {
     if (!glass->feeds)
-        glass->feeds = malloc((size_t)(MAX_STANDARD + glass->n_loras + sg_edits_n_feeds(glass->edits) + MAX_FEEDS) *
+        glass->feeds = malloc((size_t)(MAX_STANDARD + glass->n_loras + sg_edits_n_feeds(glass->edits) + most_feeds(glass)) *
                               sizeof *glass->feeds);
     return glass->feeds ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory for a glass");
 }
@@ -413,8 +420,10 @@ static sg_status all_feeds(sg_glass *glass, const sg_rows *rows, int n_feeds, co
 
     if (glass->opts.capacity)
         return sg_fail(err, SG_EARG, "a glass with a cache is run by sg_glass_extend");
-    if (n_feeds > MAX_FEEDS)
-        return sg_fail(err, SG_EARG, "%d feeds, at most %d", n_feeds, MAX_FEEDS);
+    if (n_feeds > most_feeds(glass))
+        return sg_fail(err, SG_EARG, "%d feeds, at most %d", n_feeds, most_feeds(glass));
+    if (glass->opts.shared && glass->past < 1)
+        return sg_fail(err, SG_EARG, "a glass with a shared past is told its length by sg_glass_share");
     const sg_tensor *pixels = NULL;
     for (int i = 0; i < n_feeds && glass->pixels; i++)
         pixels = strcmp(feeds[i].name, "pixels") == 0 ? &feeds[i].tensor : pixels;
@@ -447,6 +456,16 @@ sg_status sg_glass_run(sg_glass *glass, const sg_rows *rows, int n_feeds, const 
     return sg_session_run(glass->session, n, glass->feeds, n_fetches, fetches, out, err);
 }
 
+sg_status sg_glass_share(sg_glass *glass, sg_dim past, sg_error *err)
+{
+    if (!glass->opts.shared || past < 1)
+        return sg_fail(err, SG_EARG, "a past of %lld tokens for a glass %s", (long long)past,
+                       glass->opts.shared ? "whose rows have one in common" : "without a shared past");
+    SG_TRY(sg_glass_ready(glass, err));
+    glass->past = past;
+    return sg_session_extent(glass->session, "past", past, 0, err);
+}
+
 sg_status sg_glass_plan(sg_glass *glass, const sg_rows *rows, int n_feeds, const sg_named_feed *feeds, int n_fetches,
                         sg_value *const *fetches, const sg_plan **out, sg_error *err)
 {
@@ -455,6 +474,8 @@ sg_status sg_glass_plan(sg_glass *glass, const sg_rows *rows, int n_feeds, const
     SG_TRY(room_for_feeds(glass, err));
     if (!glass->planning)
         SG_TRY(sg_session_new(&glass->planning, glass->g, NULL, glass->opts.exec, err));
+    if (glass->opts.shared)
+        SG_TRY(sg_session_extent(glass->planning, "past", glass->past, 0, err));
     SG_TRY(all_feeds(glass, rows, n_feeds, feeds, &n, err));
     return sg_session_prepare(glass->planning, n, glass->feeds, n_fetches, fetches, out, err);
 }

@@ -161,6 +161,20 @@ static sg_value *turn(build *b, sg_value *x, sg_value *positions)
     return b->rotary_scale ? sg_mul(b->g, y, b->rotary_scale) : y;
 }
 
+/* Keys or values of the past that all rows share, [1,kv,past,d]; with a group axis as [1,kv,1,past,d]. */
+static sg_value *shared_past(build *b, int layer, const char *what)
+{
+    static const int to_heads[4] = {0, 2, 1, 3};
+    const sg_model_info *in = b->info;
+    char name[96];
+
+    snprintf(name, sizeof name, "blocks.%d.attn.%s", layer, what);
+    const sg_dim dims[4] = {1, b->past, in->n_kv_heads, in->d_head};
+    sg_value *x = sg_name(b->g, sg_input(b->g, name, b->m->opts.dtype, 4, dims), name, "dsdd");
+    x = sg_transpose(b->g, x, to_heads);
+    return in->n_heads > in->n_kv_heads ? sg_expand(b->g, x, 2) : x;
+}
+
 /* cap tanh(x / cap), of x times a scale. */
 static sg_value *scale_and_cap(sg_graph *g, sg_value *x, double scale, double cap)
 {
@@ -203,14 +217,27 @@ static sg_value *attention(build *b, sg_value *x, int layer)
         v = sg_expand(g, v, 2);
     }
     const double scale = arch->query_scale / (arch->scale_by_layer ? layer + 1 : 1);
-    sg_value *scores = scale_and_cap(g, sg_matmul(g, q, k, false, true), scale, arch->attention_cap);
+    sg_value *products = sg_matmul(g, q, k, false, true);
+    if (b->cache.shared) { /* two products in the place of a copy of the past for each row */
+        sg_value *both[2] = {sg_matmul(g, q, shared_past(b, layer, "past_k"), false, true), products};
+        products = sg_concat(g, 2, both, -1);
+    }
+    sg_value *scores = scale_and_cap(g, products, scale, arch->attention_cap);
     scores = sg_reshape(g, scores, 4, (sg_dim[]){b->batch, h, b->time, b->keys});
     sg_value *visible = sg_arch_windowed(arch, layer) ? b->visible_local : b->visible;
     scores = sg_where(g, visible, scores, sg_scalar_like(g, scores, -(double)INFINITY));
     scores = name_in(b, scores, layer, "attn.hook_attn_scores", "bhts");
     sg_value *pattern = name_in(b, sg_softmax(g, scores, -1), layer, "attn.hook_pattern", "bhts");
     sg_value *p = group > 1 ? sg_reshape(g, pattern, 5, (sg_dim[]){b->batch, kv, group, b->time, b->keys}) : pattern;
-    sg_value *z = sg_reshape(g, sg_matmul(g, p, v, false, false), 4, (sg_dim[]){b->batch, h, b->time, d});
+    sg_value *mean;
+    if (b->cache.shared) {
+        const int last = group > 1 ? 4 : 3;
+        mean = sg_add(g, sg_matmul(g, sg_slice(g, p, last, 0, b->past, 1), shared_past(b, layer, "past_v"), false, false),
+                      sg_matmul(g, sg_slice(g, p, last, b->past, b->keys, 1), v, false, false));
+    } else {
+        mean = sg_matmul(g, p, v, false, false);
+    }
+    sg_value *z = sg_reshape(g, mean, 4, (sg_dim[]){b->batch, h, b->time, d});
     z = name_in(b, sg_transpose(g, z, to_heads), layer, "attn.hook_z", "bthd");
     z = sg_reshape(g, z, 3, (sg_dim[]){b->batch, b->time, h * d});
     return apply_linear(b, z, SG_W_O, SG_W_O_BIAS);
@@ -381,7 +408,7 @@ sg_status sg_model_graph(sg_graph **out, const sg_model *m, sg_dim capacity, sg_
 sg_status sg_model_cached_graph(sg_graph **out, const sg_model *m, sg_cache_opts cache, sg_error *err)
 {
     if (m->encoder) {
-        if (cache.capacity)
+        if (cache.capacity || cache.shared)
             return sg_fail(err, SG_EARG, "%s is an encoder (%s), which has no cache and writes no text", m->info.path,
                            m->info.family);
         SG_TRY(sg_encoder_graph(out, m, err));
@@ -398,7 +425,7 @@ sg_status sg_model_cached_graph(sg_graph **out, const sg_model *m, sg_cache_opts
     build b = {.g = g, .m = m, .info = &m->info, .cache = cache};
     b.batch = capacity && !cache.apart ? cache.n_rows : sg_extent(g, "batch");
     b.time = sg_extent(g, "time");
-    b.past = capacity && !cache.apart ? sg_extent(g, "past") : 0;
+    b.past = (capacity && !cache.apart) || cache.shared ? sg_extent(g, "past") : 0;
     b.keys = cache.apart ? sg_extent(g, "keys") : sg_dim_add(g, b.past, b.time);
     if (cache.apart) {
         b.first = sg_extent(g, "first");
@@ -428,7 +455,7 @@ sg_status sg_model_cached_graph(sg_graph **out, const sg_model *m, sg_cache_opts
     if (b.variables[SG_W_UNEMBED_BIAS])
         logits = sg_add(g, logits, b.variables[SG_W_UNEMBED_BIAS]);
     logits = sg_name(g, scale_and_cap(g, logits, 1, m->arch.logit_cap), "logits", "btd");
-    if (!capacity)
+    if (!capacity && !cache.shared)
         loss(&b, logits);
     sg_scope(g, "%s", "");
 

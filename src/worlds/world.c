@@ -243,6 +243,62 @@ sg_status sg_world_batches(sg_source *out, const sg_world *world, int n_settings
     return SG_OK;
 }
 
+/* ---- words ---- */
+
+enum { WORD = 64 };
+
+/* WordPiece in which every word is whole, since nothing goes on with "##": what readers of a tokenizer.json know. */
+static json_t *tokenizer_json(json_t *vocab, const char *unknown, const char *first)
+{
+    const json_int_t id = 1;
+    return json_pack("{s:s, s:n, s:n, s:[{s:i,s:s,s:b,s:b,s:b,s:b,s:b}, {s:i,s:s,s:b,s:b,s:b,s:b,s:b}], s:n, s:{s:s}, "
+                     "s:{s:s, s:[{s:{s:s,s:i}}, {s:{s:s,s:i}}], s:[{s:{s:s,s:i}}, {s:{s:s,s:i}}, {s:{s:s,s:i}}], "
+                     "s:{s:{s:s,s:[I],s:[s]}}}, s:{s:s,s:s,s:b}, s:{s:s,s:s,s:s,s:i,s:o}}",
+                     "version", "1.0", "truncation", "padding", "added_tokens", "id", 0, "content", unknown,
+                     "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1, "id", 1, "content",
+                     first, "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1, "normalizer",
+                     "pre_tokenizer", "type", "Whitespace", "post_processor", "type", "TemplateProcessing", "single",
+                     "SpecialToken", "id", first, "type_id", 0, "Sequence", "id", "A", "type_id", 0, "pair",
+                     "SpecialToken", "id", first, "type_id", 0, "Sequence", "id", "A", "type_id", 0, "Sequence", "id",
+                     "B", "type_id", 1, "special_tokens", first, "id", first, "ids", id, "tokens", first, "decoder",
+                     "type", "WordPiece", "prefix", "##", "cleanup", 1, "model", "type", "WordPiece", "unk_token",
+                     unknown, "continuing_subword_prefix", "##", "max_input_chars_per_word", 100, "vocab", vocab);
+}
+
+sg_status sg_world_write_tokenizer(const sg_world *world, int n_settings, const sg_setting *settings, FILE *to,
+                                   sg_error *err)
+{
+    if (!world->word)
+        return sg_fail(err, SG_EUNSUPPORTED, "world %s: its tokens are no words", world->name);
+    double *option = calloc((size_t)world->n_options + 1, sizeof *option);
+    json_t *vocab = json_object();
+    char word[WORD], unknown[WORD], first[WORD];
+    sg_dim n_vocab = 0, time = 0;
+    bool good = option && vocab;
+    sg_status status =
+        good ? sg_options_parse(option, world->name, world->n_options, world->options, n_settings, settings, err)
+             : sg_fail(err, SG_ENOMEM, "world %s: out of memory", world->name);
+    if (status == SG_OK)
+        status = world->sequence(&n_vocab, &time, option, err);
+    for (int32_t t = 0; status == SG_OK && t < n_vocab && good; t++) {
+        world->word(word, sizeof word, option, t);
+        good = json_object_set_new(vocab, word, json_integer(t)) == 0;
+    }
+    if (status == SG_OK) {
+        world->word(unknown, sizeof unknown, option, 0);
+        world->word(first, sizeof first, option, 1);
+        json_t *root = good ? tokenizer_json(vocab, unknown, first) : NULL;
+        if (root)
+            vocab = NULL; /* it is the root's */
+        if (!root || json_dumpf(root, to, JSON_COMPACT) != 0 || fputc('\n', to) == EOF)
+            status = sg_fail(err, root ? SG_EIO : SG_ENOMEM, "world %s: its words could not be written", world->name);
+        json_decref(root);
+    }
+    json_decref(vocab);
+    free(option);
+    return status;
+}
+
 /* ---- printing ---- */
 
 /* The array of axis `axis` at *at, which moves on; NULL when memory is out. */
@@ -314,8 +370,16 @@ sg_status sg_sample_write_text(const sg_sample *s, FILE *to, sg_error *err)
         fprintf(to, "%s%s %s  %s\n", i ? "\n" : "", s->world->fields[i].name, sg_shape_text(shape, t->n_dims, t->dims),
                 s->world->fields[i].help);
         const sg_dim columns = t->n_dims ? t->dims[t->n_dims - 1] : 1;
-        for (sg_dim k = 0; k < sg_tensor_count(t); k++)
-            fprintf(to, "  %-7.4g%s", sg_tensor_get(t, k), (k + 1) % columns ? "" : "\n");
+        const bool as_words = s->world->word && strcmp(s->world->fields[i].name, "tokens") == 0;
+        for (sg_dim k = 0; k < sg_tensor_count(t); k++) {
+            char word[WORD];
+            if (as_words) {
+                s->world->word(word, sizeof word, s->option, (int32_t)sg_tensor_get(t, k));
+                fprintf(to, "%s%s%s", k % columns ? "" : "  ", word, (k + 1) % columns ? " " : "\n");
+            } else {
+                fprintf(to, "  %-7.4g%s", sg_tensor_get(t, k), (k + 1) % columns ? "" : "\n");
+            }
+        }
     }
     return ferror(to) ? sg_fail(err, SG_EIO, "world %s: the sample could not be written", s->world->name) : SG_OK;
 }
