@@ -29,7 +29,7 @@ extern "C" {
 
 typedef enum sg_method_input_kind {
     SG_METHOD_MODEL, /* a model: folder, GGUF file or name of a pulled one */
-    SG_METHOD_FILE,  /* a file or folder that is there */
+    SG_METHOD_FILE,  /* a file or folder that is there; a model's will do where the method takes one */
     SG_METHOD_TEXT   /* a text as it is */
 } sg_method_input_kind;
 

@@ -586,7 +586,7 @@ static sg_status run_localdim(sg_method_run *r, sg_error *err)
 }
 
 static const sg_method_input one_table[] = {
-    {"POINTS", SG_METHOD_TEXT, 1, 1, "a model, or rows in a file (.npy, [N,D])"}};
+    {"POINTS", SG_METHOD_FILE, 1, 1, "a model, or rows in a file (.npy, [N,D])"}};
 static const sg_option localdim_options[] = {
     {"side", SG_OPTION_CHOICE, "input", 0, 0, "input|output",
      "of a model: the table of what is read, or of what is said"},

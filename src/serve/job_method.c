@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "serve/jobs.h"
 #include "serve/methods.h"
@@ -53,25 +54,35 @@ static sg_status job_file(serve *s, const char *text, char path[4400], sg_error 
     return SG_OK;
 }
 
+/* A text is a text: where a method would take a file instead, it is not to be one of the machine. */
+static sg_status text_alone(const char *text, sg_error *err)
+{
+    if (*text && access(text, F_OK) == 0)
+        return sg_fail(err, SG_EARG, "\"%.80s\" is a file here: requests name job:ID/NAME, a file that a job left",
+                       text);
+    return SG_OK;
+}
+
 static sg_status input(serve_method_ask *a, serve *s, sg_method_input_kind kind, const char *text, const char **out,
                        sg_error *err)
 {
     char path[4400];
     const char *found = text;
-    if (strncmp(text, "job:", 4) == 0 && kind != SG_METHOD_TEXT) {
+    if (strncmp(text, "job:", 4) == 0) {
         SG_TRY(job_file(s, text, path, err));
         found = path;
-    } else if (kind == SG_METHOD_MODEL) {
+    } else if (kind != SG_METHOD_TEXT) { /* where a file will do, a model's does too */
         serve_models *models = serve_models_of(s);
         const int i = serve_models_find(models, text);
-        if (i < 0) {
-            const sg_model *none;
+        const sg_model *none;
+        if (i < 0 && kind == SG_METHOD_FILE)
+            return sg_fail(err, SG_EARG,
+                           "\"%.80s\": wanted job:ID or job:ID/NAME, a file that a job of this server left", text);
+        if (i < 0)
             return serve_models_open(&none, models, text, err); /* whose words say which there are */
-        }
         found = serve_models_path(models, i);
-    } else if (kind == SG_METHOD_FILE) {
-        return sg_fail(err, SG_EARG, "\"%.80s\": wanted job:ID or job:ID/NAME, a file that a job of this server left",
-                       text);
+    } else {
+        SG_TRY(text_alone(text, err));
     }
     *out = sg_arena_strdup(a->arena, found);
     return *out ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory for a request");
@@ -133,6 +144,8 @@ static sg_status settings(serve_method_ask *a, serve *s, json_t *of, sg_error *e
             SG_TRY(input(a, s, SG_METHOD_FILE, text, &list[n].value, err));
         else
             list[n].value = sg_arena_strdup(a->arena, text);
+        if (o && o->kind == SG_OPTION_TEXT)
+            SG_TRY(text_alone(text, err));
         good = list[n].name && list[n].value;
         n++;
     }

@@ -1,7 +1,8 @@
 /* Methods as jobs: what a request may ask of one, made into what sg_method_do takes.
  *
  * An input that is a model is the id of one that the server knows, or job:ID for what the job ID trained. A file is
- * job:ID/NAME, from what that job wrote, or job:ID for its whole folder: requests name no paths of the machine. */
+ * job:ID/NAME, from what that job wrote, or job:ID for its whole folder: requests name no paths of the machine, and a
+ * text that is one is refused. */
 #ifndef SG_SERVE_METHODS_H
 #define SG_SERVE_METHODS_H
 
