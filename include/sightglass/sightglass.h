@@ -68,6 +68,7 @@
 #include "sightglass/spheres.h"
 #include "sightglass/superposition.h"
 #include "sightglass/table.h"
+#include "sightglass/tcav.h"
 #include "sightglass/template.h"
 #include "sightglass/tensor.h"
 #include "sightglass/texts.h"
