@@ -15,6 +15,7 @@
 #include "sightglass/control_vector.h"
 #include "sightglass/convnet.h"
 #include "sightglass/corpus.h"
+#include "sightglass/dictionary.h"
 #include "sightglass/edit.h"
 #include "sightglass/emb2emb.h"
 #include "sightglass/embedgeo.h"
