@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/math.h"
 #include "sightglass/linalg.h"
 #include "sightglass/rng.h"
 #include "sightglass/statistics.h"
@@ -34,24 +35,6 @@ static void row_of(double *to, const sg_tensor *x, sg_dim i)
 {
     const sg_dim d = x->dims[1];
     sg_convert(to, SG_F64, (const char *)x->data + (size_t)(i * d) * sg_dtype_bytes(x->dtype), x->dtype, d);
-}
-
-/* For now, until linalg.h has it. */
-static sg_status sg_product_(const sg_tensor *out, const sg_tensor *a, bool turn_a, const sg_tensor *b, bool turn_b,
-                             double alpha, double beta, sg_error *err)
-{
-    (void)err;
-    const sg_dim m = out->dims[0], n = out->dims[1], k = a->dims[turn_a ? 0 : 1];
-    const double *x = a->data, *y = b->data;
-    double *z = out->data;
-    for (sg_dim i = 0; i < m; i++)
-        for (sg_dim j = 0; j < n; j++)
-            z[i * n + j] = beta != 0 ? beta * z[i * n + j] : 0;
-    for (sg_dim l = 0; l < k; l++)
-        for (sg_dim i = 0; i < m; i++)
-            for (sg_dim j = 0; j < n; j++)
-                z[i * n + j] += alpha * x[turn_a ? l * m + i : i * k + l] * y[turn_b ? j * k + l : l * n + j];
-    return SG_OK;
 }
 
 /* ---- globally alike ---- */
@@ -123,7 +106,7 @@ static sg_status add_product(const sg_tensor *to, const side *a, const side *b, 
 {
     const sg_tensor x = sg_tensor_of(SG_F64, 2, (sg_dim[]){n, a->d}, a->rows);
     const sg_tensor y = sg_tensor_of(SG_F64, 2, (sg_dim[]){n, b->d}, b->rows);
-    return sg_product_(to, &x, true, &y, false, 1, 1, err);
+    return sg_product(to, &x, true, &y, false, 1, 1, err);
 }
 
 static double squares(const sg_tensor *t)
@@ -405,7 +388,7 @@ static sg_status localdim(int32_t *dim, const sg_tensor *x, const sg_neighbours 
             rows[j * d + c] -= mean[c];
     const sg_tensor t = sg_tensor_of(SG_F64, 2, (sg_dim[]){k, d}, rows);
     const sg_tensor gram = sg_tensor_of(SG_F64, 2, (sg_dim[]){n, n}, cells);
-    SG_TRY(sg_product_(&gram, &t, n == d, &t, n != d, 1, 0, err));
+    SG_TRY(sg_product(&gram, &t, n == d, &t, n != d, 1, 0, err));
     sg_eigen *eigen;
     SG_TRY(sg_eigen_new(&eigen, &gram, err));
     *dim = reached(eigen->values.data, n, share);
@@ -464,9 +447,9 @@ sg_status sg_geo_dimension_of(sg_geo_dimension *out, const sg_neighbours *near, 
         if (!(far[0] > 0))
             continue;
         double sum = 0;
-        mu[n++] = log(far[1] / far[0]);
+        mu[n++] = sg_math_log(far[1] / far[0]);
         for (sg_dim j = 0; j < near->k - 1; j++)
-            sum += log(last / far[j]);
+            sum += sg_math_log(last / far[j]);
         inverse += sum / (double)(near->k - 1); /* without bias for 1/d, so inverses are averaged */
         n_likely++;
     }
@@ -477,7 +460,7 @@ sg_status sg_geo_dimension_of(sg_geo_dimension *out, const sg_neighbours *near, 
     sg_stats_sort(n, mu);
     double xy = 0, xx = 0;
     for (sg_dim i = 0; i < n * 9 / 10; i++) {
-        const double y = -log(1 - (double)(i + 1) / (double)(n + 1));
+        const double y = -sg_math_log(1 - (double)(i + 1) / (double)(n + 1));
         xy += mu[i] * y;
         xx += mu[i] * mu[i];
     }
