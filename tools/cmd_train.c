@@ -1,4 +1,4 @@
-/* sightglass train: a language model from nothing, on files or on a world. */
+/* sightglass train: a language model from nothing, on files or on a world; or a network of convolutions on a world of images. */
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -17,6 +17,7 @@
 #include "sightglass/metrics.h"
 #include "sightglass/ranks.h"
 #include "sightglass/world.h"
+#include "train_images.h"
 
 static const char help[] =
     "usage: sightglass train --config config.json --data FILE --out DIR [options]\n"
@@ -24,6 +25,9 @@ static const char help[] =
     "Trains a language model from nothing. DIR becomes a model that inspect, run and generate open, and\n"
     "holds the checkpoints from which --resume goes on, to the same bytes as if it had never stopped.\n"
     "Ctrl-C saves a checkpoint first; a second one ends at once.\n\n"
+    "A world of images with labels (shapes) trains a network of convolutions instead (--config: a convnet, see docs/encoders.md),\n"
+    "without checkpoints; --steps, --batch, --lr, --schedule (cosine), --warmup, --weight-decay, --save-dtype, --backend and\n"
+    "--seed say how, and DIR also gets its accuracy on other images beside that of fresh weights.\n\n"
     "Under mpirun -n N each of the N processes takes its share of every batch; the outcome is that of one process,\n"
     "up to rounding, and --resume takes any number of them. --batch and --accumulate are those of the whole.\n\n"
     "  --config FILE         sizes of the model, as Hugging Face writes them (gpt2, llama)\n"
@@ -132,7 +136,7 @@ static void print_help(void)
     fputs(help, stdout);
     for (int w = 0; w < sg_world_count(); w++) {
         const sg_world *world = sg_world_at(w);
-        if (!world->tokens)
+        if (!world->tokens && !train_images_can(world))
             continue;
         printf("\nworld %s: %s\n", world->name, world->help);
         for (int i = 0; i < world->n_options; i++)
@@ -634,6 +638,35 @@ static int run(const settings *s, sg_ranks *ranks)
     return code;
 }
 
+static int images(const settings *s)
+{
+    const train_images_ask ask = {.config = s->config,
+                                  .out = s->out,
+                                  .backend = s->backend,
+                                  .schedule = s->schedule,
+                                  .world = s->world,
+                                  .n_settings = s->n_of_world,
+                                  .settings = s->of_world,
+                                  .steps = s->steps,
+                                  .batch = s->batch,
+                                  .warmup = s->warmup,
+                                  .decay = s->decay,
+                                  .seed = (uint64_t)s->seed,
+                                  .lr = s->lr,
+                                  .weight_decay = s->weight_decay,
+                                  .stored = s->stored,
+                                  .json = s->json,
+                                  .argc = s->argc,
+                                  .argv = s->argv,
+                                  .cancel = &interrupted};
+
+    if (s->n_data || s->resume || s->dry_run || s->metrics || s->tokenizer)
+        return cli_usage("train", "--data, --tokenizer, --resume, --dry-run and --metrics are of language models; the world %s has images",
+                         s->world->name);
+    cli_catch(on_interrupt);
+    return train_images(&ask);
+}
+
 int cmd_train(int argc, char **argv)
 {
     settings s = {
@@ -649,7 +682,9 @@ int cmd_train(int argc, char **argv)
     cli_hush *hush = cli_hush_begin(sg_ranks_index(ranks) > 0);
     int code = s.data && s.of_world ? read_options(&s, argc, argv) : EXIT_FAILED;
     cli_hush_end(hush);
-    if (code < 0)
+    if (code < 0 && s.world && train_images_can(s.world))
+        code = images(&s);
+    else if (code < 0)
         code = run(&s, ranks);
     free(s.data);
     free(s.of_world);
