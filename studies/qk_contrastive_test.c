@@ -35,7 +35,7 @@ static void a_head_learns_and_its_keys_can_be_exchanged(void **state)
     CHECK_OK(qk_head_swaps(&h, moved, 2, (sg_qk_basis[]){{16, rows}, {0, rows}}, 64, &err), &err);
     CHECK_NEAR(moved[0], 1, 1e-5, 0);
     CHECK_NEAR(moved[1], 0, 1e-7, 0);
-    /* G = (W_Q B)'(W_K A) gives the closed form's trace: sum of squares of D / c is that of products of its parts. */
+    /* The trace of D is c times that of its block of G. */
     double form[16 * 16], meeting[8 * 8], trace = 0, diagonal = 0;
     CHECK_OK(qk_head_closed_form(&h, form, 0, &err), &err);
     CHECK_OK(qk_head_meeting(&h, meeting, &err), &err);
