@@ -183,7 +183,7 @@ static void a_job_runs_and_its_result_is_kept(void **state)
     serve_answer_free(&a);
     a = ask(s, "GET", "/api/v1/jobs", NULL, 200);
     CHECK(json_array_size(json_object_get(a.json, "jobs")) == 1);
-    CHECK(json_array_size(json_object_get(a.json, "kinds")) == 5); /* train is the server's own */
+    CHECK(json_array_size(json_object_get(a.json, "kinds")) == 6); /* train is the server's own */
     CHECK(json_object_get(json_array_get(json_object_get(a.json, "jobs"), 0), "result") == NULL);
     serve_answer_free(&a);
     a = ask(s, "DELETE", path, NULL, 204);

@@ -17,7 +17,8 @@ static serve_models *open_models(serve_models_opts opts)
     sg_error err;
 
     CHECK_OK(serve_models_new(&models, opts, &err), &err);
-    CHECK_OK(serve_models_add(models, FOLDER, &err), &err);
+    CHECK_OK(serve_models_add(models, FOLDER "/othello6", &err), &err);
+    CHECK_OK(serve_models_add(models, FOLDER "/othello8", &err), &err);
     return models;
 }
 
@@ -59,11 +60,21 @@ static const sg_plan *logits_of(serve_models *models, const char *edits, float o
 static void models_are_named_by_their_folders(void **state)
 {
     (void)state;
-    serve_models *models = open_models(serve_models_defaults());
+    serve_models *models;
     const sg_model *a, *b;
     sg_error err;
 
-    CHECK(serve_models_count(models) >= 2);
+    /* A folder of folders: all of them, by their names; gan/ is no model of this kind. */
+    CHECK_OK(serve_models_new(&models, serve_models_defaults(), &err), &err);
+    CHECK_OK(serve_models_add(models, FOLDER, &err), &err);
+    CHECK(serve_models_count(models) > 2);
+    for (int i = 0; i < serve_models_count(models); i++) {
+        CHECK(strcmp(serve_models_id(models, i), "gan") != 0);
+        CHECK(i == 0 || strcmp(serve_models_id(models, i - 1), serve_models_id(models, i)) < 0);
+    }
+    serve_models_free(models);
+    models = open_models(serve_models_defaults());
+    CHECK(serve_models_count(models) == 2);
     CHECK(strcmp(serve_models_id(models, 0), "othello6") == 0 && strcmp(serve_models_id(models, 1), "othello8") == 0);
     CHECK(!serve_models_is_open(models, 0) && serve_models_hash(models, "othello6") == 0);
     CHECK_OK(serve_models_add(models, FOLDER "/othello6", &err), &err); /* named twice: one model */

@@ -19,6 +19,8 @@ const char *prompt_kind(const sg_model *m)
 {
     static const char *const boards[] = {"othello4", "othello6", "othello8"};
     const int size = board_of(m);
+    if (sg_model_get_info(m)->n_vocab == 0)
+        return "images";
     return sg_model_tokenizer(m) ? "text" : size ? boards[size / 2 - 2] : "numbers";
 }
 

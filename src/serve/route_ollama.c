@@ -275,8 +275,8 @@ static sg_status answer_tags(serve *s, const serve_request *r, serve_reply *repl
         const sg_model *m = NULL;
         char name[140], digest[17], size[32], modified[32];
         struct stat about;
-        if (serve_models_measure(&m, models, id, NULL) != SG_OK)
-            continue; /* GET /api/v1/models says why */
+        if (serve_models_measure(&m, models, id, NULL) != SG_OK || sg_model_get_info(m)->n_vocab == 0)
+            continue; /* GET /api/v1/models says why; images alone are nothing for these programs */
         const sg_model_info *in = sg_model_get_info(m);
         snprintf(name, sizeof name, "%s:latest", id);
         /* Known once the model is open. */

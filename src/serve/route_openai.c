@@ -736,13 +736,17 @@ static json_t *model_json(const serve_models *models, int i)
 
 static sg_status answer_models(serve *s, const serve_request *r, serve_reply *reply, sg_error *err)
 {
-    const serve_models *models = serve_models_of(s);
+    serve_models *models = serve_models_of(s);
     json_t *list = json_array();
 
     (void)r;
     (void)err;
-    for (int i = 0; i < serve_models_count(models); i++)
-        json_array_append_new(list, model_json(models, i));
+    for (int i = 0; i < serve_models_count(models); i++) {
+        const sg_model *m = NULL;
+        const sg_status status = serve_models_measure(&m, models, serve_models_id(models, i), NULL);
+        if (status != SG_OK || sg_model_get_info(m)->n_vocab > 0) /* images alone are nothing for these programs */
+            json_array_append_new(list, model_json(models, i));
+    }
     serve_reply_json(reply, json_pack("{s:s, s:o}", "object", "list", "data", list));
     return SG_OK;
 }

@@ -10,7 +10,7 @@
 static inline serve *open_server(bool stories)
 {
     static char path[1024];
-    const char *const models[] = {SG_SOURCE_DIR "/models", path};
+    const char *const models[] = {SG_SOURCE_DIR "/models/othello6", SG_SOURCE_DIR "/models/othello8", path};
     sg_server_opts opts = sg_server_defaults();
     sg_error err;
     sg_server *s;
@@ -18,7 +18,7 @@ static inline serve *open_server(bool stories)
     opts.check_replies = true;
     opts.token = "test-token";
     opts.models = models;
-    opts.n_models = stories && sg_test_shared(path, "models/stories260K") ? 2 : 1;
+    opts.n_models = stories && sg_test_shared(path, "models/stories260K") ? 3 : 2;
     CHECK_OK(sg_server_new(&s, &opts, &err), &err);
     return s;
 }

@@ -308,7 +308,7 @@ export type Certificate = {
     runs: CertificateRun[];
 };
 
-/** A model: where it came from and its sizes. `prompt` says what it reads: text, numbers, or squares of Othello; `hash` is that of its weights, once it is open; `error` says why it could not be opened; `loras` and `autoencoders` are what it was opened with (docs/adapters.md), in the order of lora.0, lora.1 ... */
+/** A model: where it came from and its sizes. `prompt` says what it reads: text, numbers, images, or squares of Othello; `hash` is that of its weights, once it is open; `error` says why it could not be opened; `loras` and `autoencoders` are what it was opened with (docs/adapters.md), in the order of lora.0, lora.1 ... */
 export type ModelInfo = {
     id: string;
     open: boolean;

@@ -42,7 +42,7 @@ const npy = { Accept: 'application/x-npy' };
 export const client = {
     async models(options?: Options): Promise<string[]> {
         const { models } = await api.get<ModelInfos>('/api/v1/models', options);
-        return models.filter((m) => m.error === undefined).map((m) => m.id);
+        return models.filter((m) => m.error === undefined && m.prompt !== 'images').map((m) => m.id);
     },
     async sites(model: string, options?: Options): Promise<ModelSites> {
         const [info, { names }] = await Promise.all([

@@ -122,7 +122,7 @@ export class Inspect {
 
     private fromAddress(): void {
         const s = address.state;
-        const model = this.models.includes(s['model'] ?? '') ? s['model'] : (this.models.find((m) => /stories/i.test(m)) ?? this.models[0]);
+        const model = this.models.includes(s['model'] ?? '') ? s['model'] : (this.models.find((m) => /stories/i.test(m)) ?? this.models.find((m) => /^othello/.test(m)) ?? this.models[0]);
         if (!model) return;
         const edits = parseEdits(unpack(s['e']));
         void this.load(model, { text: s['text'], edits, other: s['b'] }).then(() => {
