@@ -42,6 +42,11 @@ sg_status sg_glass_lora(sg_glass *glass, int i, int n, const double *strengths, 
  * is computed in. */
 sg_status sg_model_merge(sg_model *m, sg_error *err) SG_MUST_CHECK;
 
+/* Works into block `layer`'s bias what adding z [heads * d_head] to its heads' outputs (attn.hook_z) at every position would add:
+ * b_O += W_O z. A llama without such biases gets some, with those of queries, keys and values, as its config has one switch for
+ * all. Before the model's first graph; SG_EUNSUPPORTED: the family has none. */
+sg_status sg_model_bake_attention(sg_model *m, int layer, const double *z, sg_error *err) SG_MUST_CHECK;
+
 typedef enum sg_sae_use {
     SG_SAE_LOOK,   /* the model does not read it, unless an edit changes one of its values: then as SG_SAE_KEEP */
     SG_SAE_KEEP,   /* x becomes its reconstruction and the error that it makes: the same numbers, bit for bit, until its

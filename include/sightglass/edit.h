@@ -152,6 +152,8 @@ void sg_edit_list_free(sg_edit_list *list); /* NULL is fine */
 /* A list without edits, and one more edit, whose site, value and spans are copied: what another file says as edits. */
 sg_status sg_edit_list_new(sg_edit_list **out, const char *name, sg_error *err) SG_MUST_CHECK;
 sg_status sg_edit_list_add(sg_edit_list *list, const sg_edit *e, sg_error *err) SG_MUST_CHECK;
+/* Writes a list that sg_edit_list_open reads back to the same numbers. SG_EARG: a value that is to come from another run. */
+sg_status sg_edit_list_save(sg_edit_list *list, const char *path, sg_error *err) SG_MUST_CHECK;
 int sg_edit_list_count(const sg_edit_list *list);
 sg_edit *sg_edit_list_at(sg_edit_list *list, int i);
 const sg_edit_source *sg_edit_list_source(const sg_edit_list *list, int i); /* NULL: the value is in the edit */

@@ -209,6 +209,7 @@ struct sg_model {
     const char **warnings;
     int n_warnings;
     struct sg_adapters *adapters; /* adapt.h; NULL: none */
+    bool new_biases; /* attention has biases that its config.json does not speak of (adapt_bias.c) */
 };
 
 /* A run of rows at different lengths. */

@@ -311,6 +311,31 @@ static sg_status write_weights(sg_arena *arena, const sg_model *m, sg_dtype stor
     return sg_safetensors_save(path, list, n, &(sg_pair){"format", "pt"}, 1, err);
 }
 
+/* The config as it was, with the biases that the model has got since. */
+static sg_status write_config(const sg_model *m, const char *dir, sg_error *err)
+{
+    sg_str from = {0}, to = {0};
+    json_error_t e;
+    sg_writer *w;
+    sg_str_printf(&from, "%s/config.json", m->info.path);
+    sg_str_printf(&to, "%s/config.json", dir);
+    json_t *config = from.failed || to.failed ? NULL : json_load_file(from.text, 0, &e);
+    sg_status status = config ? SG_OK : sg_fail(err, SG_EIO, "%s: config.json cannot be read again", m->info.path);
+    if (status == SG_OK && json_object_set_new(config, "attention_bias", json_true()) != 0)
+        status = sg_fail(err, SG_ENOMEM, "%s: out of memory", dir);
+    if (status == SG_OK)
+        status = sg_writer_begin(&w, to.text, err);
+    if (status == SG_OK) {
+        json_dumpf(config, sg_writer_stream(w), JSON_INDENT(2));
+        fputc('\n', sg_writer_stream(w));
+        status = sg_writer_commit(w, err);
+    }
+    json_decref(config);
+    sg_str_free(&from);
+    sg_str_free(&to);
+    return status;
+}
+
 sg_status sg_model_write(const sg_model *m, sg_dtype stored, const char *dir, sg_error *err)
 {
     static const char *const beside[] = {"tokenizer.json",          "tokenizer_config.json", "special_tokens_map.json",
@@ -330,7 +355,7 @@ sg_status sg_model_write(const sg_model *m, sg_dtype stored, const char *dir, sg
     sg_status status = arena ? write_weights(arena, m, stored, dir, err) : sg_fail(err, SG_ENOMEM, "%s: out of memory", dir);
     sg_arena_free(arena);
     if (status == SG_OK)
-        status = copy_beside(m->info.path, "config.json", dir, true, err);
+        status = m->new_biases ? write_config(m, dir, err) : copy_beside(m->info.path, "config.json", dir, true, err);
     for (size_t i = 0; i < SG_COUNT_OF(beside) && status == SG_OK; i++)
         status = copy_beside(m->info.path, beside[i], dir, false, err);
     return status;
