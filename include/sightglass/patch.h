@@ -69,7 +69,22 @@ typedef struct sg_patch_table {
 /* SG_ENOTFOUND suggests the nearest name; SG_EARG: places, tokens or a metric that are not there; SG_ESHAPE: a site
  * without rows or positions, heads of different numbers. */
 sg_status sg_patch_run(sg_patch_table **out, const sg_patch_job *job, sg_error *err) SG_MUST_CHECK;
+/* The same table by attribution patching (Nanda 2023; Kramar et al. 2024, AtP): each place's effect to first order, the sum of
+ * (source - base) times the metric's gradient at the base. One run forward and one back for all sites together; exact where the
+ * metric is linear in the site, and wrong where attention or an activation saturates. Beware of sites early in the network. */
+sg_status sg_patch_estimate(sg_patch_table **out, const sg_patch_job *job, sg_error *err) SG_MUST_CHECK;
 void sg_patch_table_free(sg_patch_table *t); /* NULL is fine */
+
+/* How far effects that were estimated are from those of true patches of the same job. */
+typedef struct sg_patch_agreement {
+    sg_dim n;                             /* places */
+    double error, error_of_nothing;       /* mean |difference|; and that of an estimate that says 0 everywhere */
+    double correlation, rank_correlation; /* Pearson's and Spearman's, over places */
+    double worst;                         /* largest |difference| */
+    sg_dim worst_at;                      /* its place in the tables */
+} sg_patch_agreement;
+sg_status sg_patch_compare(sg_patch_agreement *out, const sg_patch_table *estimate, const sg_patch_table *patched,
+                           sg_error *err) SG_MUST_CHECK;
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,6 @@
-/* Both runs once, as a batch of two; then for each site batches of places. A site inside a block is fed together with
- * what enters that block, so that nothing before the block runs; one that is no part of a block is fed alone. */
+/* Both runs once, as a batch of two; then for each site batches of places (or all at once by the gradient). A site
+ * inside a block is fed together with what enters that block, so that nothing before the block runs; one that is no
+ * part of a block is fed alone. */
 #include "sightglass/patch.h"
 
 #include <inttypes.h>
@@ -9,6 +10,7 @@
 
 #include "base/base.h"
 #include "sightglass/ops.h"
+#include "sightglass/statistics.h"
 
 typedef struct site {
     const char *name;
@@ -27,6 +29,7 @@ typedef struct work {
     site *sites;
     sg_dim *positions;
     int n_positions, n_heads;
+    bool by_gradient; /* no place is run: all are estimated */
     const int32_t **rows;
     sg_dim *lengths;
     double *values; /* [sites,positions,heads] */
@@ -257,6 +260,61 @@ static sg_status run_site(work *w, int i, sg_error *err)
     return status;
 }
 
+/* ---- by the gradient ---- */
+
+/* Sum over a place's numbers of (source - base) times the metric's gradient at the base. */
+static double estimate_place(const site *s, const sg_tensor *gradient, sg_dim position, sg_dim head)
+{
+    const sg_tensor *t = &s->base;
+    sg_dim inner = 1, inner_of[SG_MAX_DIMS];
+    double sum = 0;
+    for (int k = t->n_dims - 1; k >= 0; k--) {
+        inner_of[k] = inner;
+        inner *= t->dims[k];
+    }
+    for (sg_dim i = 0; i < inner; i++)
+        if (i / inner_of[s->t] % t->dims[s->t] == position && (head < 0 || i / inner_of[s->h] % t->dims[s->h] == head))
+            sum += (sg_tensor_get(&s->source, i) - sg_tensor_get(t, i)) * sg_tensor_get(gradient, i);
+    return sum;
+}
+
+/* Both rows, and the gradient by all sites, in one run. */
+static sg_status estimate(work *w, sg_error *err)
+{
+    const sg_patch_job *j = w->job;
+    const size_t n = (size_t)j->n_sites;
+    const int32_t *rows[2] = {j->base, j->source};
+    const sg_rows both = {.n_rows = 2, .tokens = rows, .lengths = w->lengths};
+    sg_value **fetches = sg_arena_array(w->room, 2 * n + 1, sizeof *fetches);
+    sg_value **sites = sg_arena_array(w->room, n, sizeof *sites);
+    sg_tensor *out = sg_arena_array(w->room, 2 * n + 1, sizeof *out);
+    if (!fetches || !sites || !out)
+        return sg_fail(err, SG_ENOMEM, "patch: out of memory");
+    if (j->cancel && *j->cancel)
+        return sg_fail(err, SG_ECANCELLED, "stopped before the estimate");
+    for (size_t i = 0; i < n; i++)
+        fetches[1 + i] = sites[i] = w->sites[i].value;
+    fetches[0] = w->metric;
+    sg_graph *g = sg_glass_graph(w->glass);
+    sg_gradients(g, sg_sum_all(g, w->metric), NULL, j->n_sites, sites, fetches + 1 + n);
+    SG_TRY(sg_graph_status(g, err));
+    SG_TRY(sg_glass_run(w->glass, &both, 0, NULL, 2 * j->n_sites + 1, fetches, out, err));
+    w->base = sg_tensor_get(&out[0], 0);
+    w->source = sg_tensor_get(&out[0], 1);
+    for (size_t i = 0; i < n; i++) {
+        site *s = &w->sites[i];
+        SG_TRY(take_row(w, &out[1 + i], 0, &s->base, err));
+        SG_TRY(take_row(w, &out[1 + i], 1, &s->source, err));
+        for (int p = 0; p < w->n_positions; p++)
+            for (int h = 0; h < w->n_heads; h++)
+                w->values[((int)i * w->n_positions + p) * w->n_heads + h] =
+                    w->base + estimate_place(s, &out[1 + n + i], w->positions[p], j->by_head ? h : -1);
+    }
+    if (j->progress)
+        j->progress(j->context, 1);
+    return SG_OK;
+}
+
 /* ---- all ---- */
 
 static sg_status check(work *w, sg_error *err)
@@ -302,8 +360,8 @@ static sg_status work_on(work *w, owned *t, sg_error *err)
     t->face.effect = sg_arena_array(w->arena, n, sizeof(double));
     if (!t->face.metric || !t->face.effect)
         return sg_fail(err, SG_ENOMEM, "patch: out of memory for %zu places", n);
-    SG_TRY(run_both(w, err));
-    for (int i = 0; i < j->n_sites; i++)
+    SG_TRY(w->by_gradient ? estimate(w, err) : run_both(w, err));
+    for (int i = 0; i < j->n_sites && !w->by_gradient; i++)
         SG_TRY(run_site(w, i, err));
     for (size_t k = 0; k < n; k++)
         t->face.effect[k] = w->source == w->base ? (double)NAN : (w->values[k] - w->base) / (w->source - w->base);
@@ -315,9 +373,9 @@ static sg_status work_on(work *w, owned *t, sg_error *err)
     return SG_OK;
 }
 
-sg_status sg_patch_run(sg_patch_table **out, const sg_patch_job *job, sg_error *err)
+static sg_status make_table(sg_patch_table **out, const sg_patch_job *job, bool by_gradient, sg_error *err)
 {
-    work w = {.job = job, .arena = sg_arena_new(), .room = sg_arena_new()};
+    work w = {.job = job, .arena = sg_arena_new(), .room = sg_arena_new(), .by_gradient = by_gradient};
     owned *t = w.arena && w.room ? sg_arena_alloc(w.arena, sizeof *t) : NULL;
     *out = NULL;
     sg_status status = t ? SG_OK : sg_fail(err, SG_ENOMEM, "patch: out of memory");
@@ -333,6 +391,38 @@ sg_status sg_patch_run(sg_patch_table **out, const sg_patch_job *job, sg_error *
     }
     *out = &t->face;
     return SG_OK;
+}
+
+sg_status sg_patch_run(sg_patch_table **out, const sg_patch_job *job, sg_error *err)
+{
+    return make_table(out, job, false, err);
+}
+
+sg_status sg_patch_estimate(sg_patch_table **out, const sg_patch_job *job, sg_error *err)
+{
+    return make_table(out, job, true, err);
+}
+
+sg_status sg_patch_compare(sg_patch_agreement *out, const sg_patch_table *estimate, const sg_patch_table *patched,
+                           sg_error *err)
+{
+    const sg_dim n = (sg_dim)patched->n_sites * patched->n_positions * patched->n_heads;
+    *out = (sg_patch_agreement){.n = n};
+    if (estimate->n_sites != patched->n_sites || estimate->n_positions != patched->n_positions ||
+        estimate->n_heads != patched->n_heads)
+        return sg_fail(err, SG_ESHAPE, "patch: tables of %d sites, %d positions and of %d, %d are not of one job",
+                       estimate->n_sites, estimate->n_positions, patched->n_sites, patched->n_positions);
+    for (sg_dim i = 0; i < n; i++) {
+        const double off = fabs(estimate->effect[i] - patched->effect[i]);
+        out->error += off / (double)n;
+        out->error_of_nothing += fabs(patched->effect[i]) / (double)n;
+        if (i == 0 || off > out->worst) {
+            out->worst = off;
+            out->worst_at = i;
+        }
+    }
+    out->correlation = sg_stats_pearson(n, estimate->effect, patched->effect);
+    return sg_stats_spearman(&out->rank_correlation, n, estimate->effect, patched->effect, err);
 }
 
 void sg_patch_table_free(sg_patch_table *t)

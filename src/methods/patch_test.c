@@ -254,12 +254,67 @@ static void memory_may_run_out_anywhere(void **state)
     sg_model_close(m);
 }
 
+/* Where the metric is linear in the site the estimate is the patch: numbers of the residual stream in what writes to
+ * it. */
+static void estimates_are_exact_where_the_metric_is_linear(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {"blocks.1.attn.hook_z"}, *const writers[] = {"blocks.1.hook_resid_mid",
+                                                                                     "blocks.1.hook_mlp_out"};
+    sg_model *m = tiny();
+    sg_error err;
+    for (int by_head = 0; by_head < 2; by_head++) {
+        sg_patch_job j = job_of(m, by_head ? 1 : 2, by_head ? heads : writers);
+        sg_patch_table *estimate, *patched;
+        sg_patch_agreement a;
+        j.by_head = by_head;
+        j.metric = (sg_patch_metric){.kind = SG_METRIC_VALUE,
+                                     .site = by_head ? "blocks.1.hook_attn_out" : "blocks.1.hook_resid_post",
+                                     .index = 3,
+                                     .position = 5};
+        /* The stream behind the MLP is linear in what the MLP adds, and not in what it reads: its own site comes
+         * second. */
+        j.n_sites = 1;
+        j.sites = by_head ? heads : writers + 1;
+        CHECK_OK(sg_patch_estimate(&estimate, &j, &err), &err);
+        patched = patch(&j);
+        CHECK_OK(sg_patch_compare(&a, estimate, patched, &err), &err);
+        CHECK(a.n == T * (by_head ? H : 1) && a.error < 1e-5 && a.error_of_nothing > 1e-3);
+        CHECK_NEAR(a.correlation, 1, 1e-5, 0);
+        CHECK_NEAR(estimate->base, patched->base, 1e-6, 0);
+        CHECK_NEAR(estimate->source, patched->source, 1e-6, 0);
+        sg_patch_table_free(estimate);
+        sg_patch_table_free(patched);
+    }
+    /* Elsewhere it is not, but knows something. */
+    sg_patch_job j = job_of(m, 2, writers);
+    sg_patch_table *estimate, *patched = patch(&j);
+    sg_patch_agreement a;
+    CHECK_OK(sg_patch_estimate(&estimate, &j, &err), &err);
+    CHECK_OK(sg_patch_compare(&a, estimate, patched, &err), &err);
+    CHECK(a.error > 1e-4 && a.worst >= a.error && a.correlation > 0.3);
+    CHECK_NEAR(a.worst, fabs(estimate->effect[a.worst_at] - patched->effect[a.worst_at]), 1e-12, 0);
+    patched->n_positions--;
+    CHECK_STATUS(sg_patch_compare(&a, estimate, patched, &err), SG_ESHAPE);
+    patched->n_positions++;
+    const volatile sig_atomic_t stop = 1;
+    j.cancel = &stop;
+    sg_patch_table *none;
+    CHECK_STATUS(sg_patch_estimate(&none, &j, &err), SG_ECANCELLED);
+    sg_patch_table_free(estimate);
+    sg_patch_table_free(patched);
+    sg_model_close(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_must_hold_of_any_network_holds), cmocka_unit_test(places_are_what_edits_make_of_them),
-        cmocka_unit_test(metrics_are_what_they_are_called),    cmocka_unit_test(what_is_not_there_is_refused),
+        cmocka_unit_test(what_must_hold_of_any_network_holds),
+        cmocka_unit_test(places_are_what_edits_make_of_them),
+        cmocka_unit_test(metrics_are_what_they_are_called),
+        cmocka_unit_test(what_is_not_there_is_refused),
         cmocka_unit_test(memory_may_run_out_anywhere),
+        cmocka_unit_test(estimates_are_exact_where_the_metric_is_linear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

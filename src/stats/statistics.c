@@ -143,7 +143,7 @@ double sg_stats_pearson(sg_dim n, const double *x, const double *y)
     }
     if (isnan(xx) || isnan(yy) || !(xx > 0 && yy > 0))
         return nan("");
-    return SG_MIN(SG_MAX(xy / (sqrt(xx) * sqrt(yy)), -1), 1);
+    return SG_MIN(SG_MAX(xy / xx * sqrt(xx / yy), -1), 1); /* exact where x and y are multiples of each other */
 }
 
 sg_status sg_stats_spearman(double *out, sg_dim n, const double *x, const double *y, sg_error *err)

@@ -124,6 +124,9 @@ static void correlations_of_anscombes_first_set(void **state)
     CHECK_NEAR(s, 1 - 6.0 * 40 / (11 * 120), 1e-15, 0);
     CHECK(isnan(sg_stats_pearson(11, x, flat)));
     CHECK(sg_stats_pearson(11, x, x) == 1);
+    const double up[3] = {0.1, 0.7, 3}, down[3] = {9, 4, 1};
+    CHECK_OK(sg_stats_spearman(&s, 3, up, down, &err), &err);
+    CHECK(s == -1); /* to the bit: orders are compared with it */
 }
 
 static void the_normal_distribution_and_its_inverse(void **state)
