@@ -761,7 +761,7 @@ static sg_status train(sg_dict_trainer *t, sg_error *err)
         status = sg_dict_trainer_run(t, 1, err);
         step = sg_dict_trainer_step(t);
         const double now = sg_now();
-        if (o->progress && status == SG_OK && (now - told > 0.2 || step == o->n_steps)) {
+        if (o->progress && status == SG_OK && (now - told > 0.2 || step == first + 1 || step == o->n_steps)) {
             o->progress(o->context, (double)step / (double)o->n_steps,
                         (now - began) * (double)(o->n_steps - step) / (double)(step - first), sg_dict_trainer_loss(t));
             told = now;

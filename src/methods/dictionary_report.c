@@ -252,6 +252,29 @@ static sg_status null_of(double *plain, double *absolute, sg_dim a, sg_dim b, sg
     return status;
 }
 
+/* The pairs' cosines again, in double: a product in f32 chose them, but of equal atoms it would not say 1. */
+static double of_pairs(sg_dict_match *m, const sg_tensor *a, const sg_tensor *b)
+{
+    const sg_dim width = a->dims[1];
+    double sum = 0;
+
+    for (sg_dim i = 0; i < a->dims[0]; i++) {
+        m->cosine[i] = (double)NAN;
+        if (m->pair[i] < 0)
+            continue;
+        const float *x = (const float *)a->data + i * width, *y = (const float *)b->data + m->pair[i] * width;
+        double xy = 0, xx = 0, yy = 0;
+        for (sg_dim d = 0; d < width; d++) {
+            xy += (double)x[d] * (double)y[d];
+            xx += (double)x[d] * (double)x[d];
+            yy += (double)y[d] * (double)y[d];
+        }
+        m->cosine[i] = xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : 0;
+        sum += m->cosine[i];
+    }
+    return sum / (double)SG_MAX(SG_MIN(a->dims[0], b->dims[0]), 1);
+}
+
 sg_status sg_dict_match_new(sg_dict_match **out, const sg_tensor *atoms_a, const sg_tensor *atoms_b, uint64_t seed,
                             sg_error *err)
 {
@@ -270,8 +293,8 @@ sg_status sg_dict_match_new(sg_dict_match **out, const sg_tensor *atoms_a, const
         status = mean_matched(&m->absolute, m->pair, cosine, a, b, true, err);
     if (status == SG_OK)
         status = mean_matched(&m->stability, m->pair, cosine, a, b, false, err);
-    for (sg_dim i = 0; i < a && status == SG_OK; i++)
-        m->cosine[i] = m->pair[i] < 0 ? (double)NAN : (double)cosine[i * b + m->pair[i]];
+    if (status == SG_OK)
+        m->stability = of_pairs(m, atoms_a, atoms_b);
     if (status == SG_OK)
         status = null_of(&m->null, &m->absolute_null, a, b, atoms_a->dims[1], seed, err);
     free(cosine);
