@@ -408,6 +408,17 @@ static void close_points(points *p)
     free(p->own);
 }
 
+/* Bytes of the character there, 0 where it is none. */
+static size_t utf8_char(const char *text, size_t n)
+{
+    const unsigned char c = (unsigned char)text[0];
+    const size_t want = c < 0x80 ? 1 : c < 0xC2 ? 0 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : c < 0xF5 ? 4 : 0;
+    for (size_t k = 1; k < want; k++)
+        if (k >= n || ((unsigned char)text[k] & 0xC0) != 0x80)
+            return 0;
+    return want;
+}
+
 /* A token as people read it: in quotes, with what cannot be seen written out. */
 static void show_token(char *to, size_t room, const points *p, sg_token_escape how, int32_t id)
 {
@@ -419,12 +430,14 @@ static void show_token(char *to, size_t room, const points *p, sg_token_escape h
         return;
     }
     to[at++] = '"';
-    for (size_t i = 0; i < n && at + 6 < room; i++) {
+    for (size_t i = 0, more; i < n && at + 6 < room; i += more) {
         const unsigned char c = (unsigned char)bytes[i];
-        if (c < ' ' || c == 127)
+        more = SG_MAX(utf8_char(bytes + i, n - i), 1);
+        if (c < ' ' || c == 127 || (c >= 128 && more == 1))
             at += (size_t)snprintf(to + at, room - at, c == '\n' ? "\\n" : "\\x%02X", c);
         else
-            to[at++] = bytes[i];
+            for (size_t k = 0; k < more; k++)
+                to[at++] = bytes[i + k];
     }
     to[at++] = '"';
     to[at] = 0;

@@ -119,13 +119,25 @@ static double clip(double x)
 }
 
 typedef struct curve {
-    float a, b;
+    double a, b;
 } curve;
 
-/* d2^b by single precision: its error is far below the noise of the draws. */
-static double power(double d2, const curve *c)
+/* x^b for x > 0 to about 2e-5 of it, far below the noise of the draws: 2^(b log2 x), each by a polynomial in IEEE
+ * operations. */
+static inline double power(double x, double b)
 {
-    return (double)sg_math_powf((float)d2, c->b);
+    const uint64_t bits = sg_math_bits(x);
+    const double m = sg_math_double((bits & 0x000FFFFFFFFFFFFFu) | 0x3FF0000000000000u), t = m - 1; /* [0,1) */
+    /* log2(1 + t), least squares on Chebyshev's points, exact at both ends. */
+    const double log2 =
+        t * (1.442662765256 +
+             t * (-0.720487838641 +
+                  t * (0.472915651710 +
+                       t * (-0.323972021274 + t * (0.191330606663 + t * (-0.077314625592 + t * (0.014865461877)))))));
+    const double e = b * ((double)((int64_t)(bits >> 52) - 1023) + log2);
+    const double clamped = e < -1000 ? -1000 : e > 1000 ? 1000 : e, whole = clamped + SG_MATH_WHOLE;
+    const double f = (clamped - (whole - SG_MATH_WHOLE)) * .69314718055994531; /* |f| <= .35 */
+    return sg_math_power(whole) * (1 + f * (1 + f * (.5 + f * (1. / 6 + f * (1. / 24 + f * (1. / 120))))));
 }
 
 static void pull(double *one, double *other, const curve *c, double rate)
@@ -133,7 +145,7 @@ static void pull(double *one, double *other, const curve *c, double rate)
     const double dx = one[0] - other[0], dy = one[1] - other[1], d2 = dx * dx + dy * dy;
     if (!(d2 > 0))
         return;
-    const double p = power(d2, c), a = (double)c->a, b = (double)c->b, by = -2 * a * b * p / (d2 * (1 + a * p));
+    const double p = power(d2, c->b), by = -2 * c->a * c->b * p / (d2 * (1 + c->a * p));
     const double x = rate * clip(by * dx), y = rate * clip(by * dy);
     one[0] += x, one[1] += y;
     other[0] -= x, other[1] -= y;
@@ -144,7 +156,7 @@ static void push(double *one, const double *other, const curve *c, double rate)
     const double dx = one[0] - other[0], dy = one[1] - other[1], d2 = dx * dx + dy * dy;
     if (!(d2 > 0))
         return;
-    const double p = power(d2, c), by = 2 * (double)c->b / ((.001 + d2) * (1 + (double)c->a * p));
+    const double p = power(d2, c->b), by = 2 * c->b / ((.001 + d2) * (1 + c->a * p));
     one[0] += rate * clip(by * dx);
     one[1] += rate * clip(by * dy);
 }
@@ -156,7 +168,7 @@ static sg_status descend(double *y, const layout_weights *w, double *next, const
     double heaviest = 0, a, b;
     sg_rng r = sg_rng_new(opts->seed, STREAM);
     layout_umap_curve(&a, &b, opts->min_dist, opts->spread);
-    const curve c = {(float)a, (float)b};
+    const curve c = {a, b};
     for (sg_dim l = 0; l < w->first[n]; l++)
         heaviest = fmax(heaviest, w->weight[l]);
     /* The heaviest link is drawn in every step, others in proportion; next[l]: the step at which it is due. */
@@ -172,7 +184,7 @@ static sg_status descend(double *y, const layout_weights *w, double *next, const
                 next[l] += heaviest / w->weight[l];
                 pull(y + 2 * i, y + 2 * w->to[l], &c, rate);
                 for (int k = 0; k < opts->n_negative; k++) {
-                    const sg_dim other = (sg_dim)sg_rng_below(&r, (uint32_t)n);
+                    const sg_dim other = (sg_dim)((uint64_t)sg_rng_word(&r) * (uint64_t)n >> 32);
                     if (other != i)
                         push(y + 2 * i, y + 2 * other, &c, rate);
                 }
