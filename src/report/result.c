@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 
 #include "report/html.h"
 #include "report/json.h"
@@ -103,6 +104,27 @@ sg_status sg_result_add(sg_result *r, const sg_finding *f, sg_error *err)
     return append(r, &r->findings, &copy, good, err);
 }
 
+/* Bytes of a text that are no UTF-8, as parts of a character that is several tokens are, in figures: "\\xE2". */
+static const char *readable_copy(sg_arena *arena, const char *text, bool *good)
+{
+    sg_str s = {0};
+    bool odd = false;
+    for (const unsigned char *at = (const unsigned char *)text; at && *at;) {
+        utf8proc_int32_t sign;
+        const utf8proc_ssize_t n = utf8proc_iterate(at, -1, &sign);
+        if (n > 0)
+            sg_str_append(&s, (const char *)at, (size_t)n);
+        else
+            sg_str_printf(&s, "\\x%02X", *at);
+        odd |= n <= 0;
+        at += n > 0 ? n : 1;
+    }
+    *good = *good && !s.failed;
+    const char *copy = sg_text_copy(arena, odd && !s.failed ? s.text : text, good);
+    sg_str_free(&s);
+    return copy;
+}
+
 sg_status sg_result_add_table(sg_result *r, const sg_result_table *t, sg_error *err)
 {
     bool good = true;
@@ -117,7 +139,7 @@ sg_status sg_result_add_table(sg_result *r, const sg_result_table *t, sg_error *
     copy.columns = columns;
     sg_cell *cells = sg_bytes_copy(r->arena, t->cells, n_cells, sizeof *cells, &good);
     for (size_t i = 0; i < n_cells && cells; i++)
-        cells[i].text = sg_text_copy(r->arena, cells[i].text, &good);
+        cells[i].text = readable_copy(r->arena, cells[i].text, &good);
     copy.cells = cells;
     return append(r, &r->tables, &copy, good, err);
 }
@@ -144,7 +166,7 @@ sg_status sg_result_note(sg_result *r, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    const char *copy = sg_text_copy(r->arena, text, &good);
+    const char *copy = readable_copy(r->arena, text, &good);
     return append(r, &r->notes, &copy, good, NULL);
 }
 

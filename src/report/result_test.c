@@ -101,7 +101,7 @@ static void json_has_value_interval_control_and_verdict(void **state)
     sg_status status;
     const sg_finding f = good_finding();
     const char *columns[] = {"site", "R2"};
-    const sg_cell cells[] = {{"blocks.0", 0}, {NULL, 0.5}, {"random", 0}, {NULL, (double)NAN}};
+    const sg_cell cells[] = {{"blocks.0", 0}, {NULL, 0.5}, {"rand\xE2om", 0}, {NULL, (double)NAN}};
     CHECK_OK(sg_result_add(r, &f, &err), &err);
     CHECK_OK(sg_result_add_table(r,
                                  &(sg_result_table){.id = "t",
@@ -125,6 +125,7 @@ static void json_has_value_interval_control_and_verdict(void **state)
     CHECK(json_is_null(json_array_get(json_object_get(json_object_get(first, "control"), "interval"), 0)));
     const json_t *rows = json_object_get(json_array_get(json_object_get(root, "tables"), 0), "rows");
     CHECK(json_is_null(json_array_get(json_array_get(rows, 1), 1)));
+    CHECK(strcmp(json_string_value(json_array_get(json_array_get(rows, 1), 0)), "rand\\xE2om") == 0); /* no UTF-8 */
     CHECK(strcmp(json_string_value(json_array_get(json_object_get(root, "notes"), 0)), "3 were left out") == 0);
     CHECK(strcmp(json_string_value(json_object_get(json_object_get(root, "manifest"), "method")), "lre") == 0);
     json_decref(root);

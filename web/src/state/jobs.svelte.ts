@@ -97,6 +97,7 @@ const words = (e: unknown): string => (e instanceof Error ? e.message : String(e
 /* "study othello-linear, small", from what the job was asked. */
 function title(job: ServerJob): string {
     const spec = (job.spec ?? {}) as Record<string, unknown>;
+    if (job.kind === 'method') return [spec['method'], spec['action']].filter((v) => typeof v === 'string').join(' ');
     const of = [spec['study'], spec['recipe'], spec['model']].find((v) => typeof v === 'string') as string | undefined;
     return `${job.kind}${of ? ` ${of}` : ''}${job.kind === 'study' ? (spec['full'] === true ? ', full' : ', small') : ''}`;
 }
