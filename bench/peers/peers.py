@@ -231,6 +231,53 @@ def sae():
     return run, None
 
 
+class TopK(nn.Module):
+    """A plain TopK autoencoder: all codes, the k largest of them, a dense decoder with rows of length 1."""
+
+    def __init__(self, d, m, k):
+        super().__init__()
+        self.k = k
+        self.encoder, self.decoder = nn.Linear(d, m), nn.Linear(m, d, bias=False)
+        self.bias = nn.Parameter(torch.zeros(d))
+        self.normalise()
+
+    def forward(self, x):
+        values, at = self.encoder(x - self.bias).topk(self.k, dim=-1)
+        codes = torch.zeros(len(x), self.encoder.out_features, dtype=values.dtype).scatter(-1, at, F.relu(values))
+        return self.decoder(codes) + self.bias
+
+    @torch.no_grad()
+    def normalise(self):
+        w = self.decoder.weight
+        w /= w.norm(dim=0)
+
+    @torch.no_grad()
+    def project(self):
+        w, g = self.decoder.weight, self.decoder.weight.grad
+        g -= (g * w).sum(0) * w
+
+
+def sae_topk():
+    D, M, B, N = 768, 12288, 4096, 8192
+    model = TopK(D, M, 32)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+    rows = torch.randn(N, D)
+
+    def run():
+        x = rows[torch.randint(N, (B,))]
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = model(x)
+        loss = F.mse_loss(y.float(), x)
+        loss.backward()
+        model.project()
+        optimizer.step()
+        model.normalise()
+        loss.item()
+
+    return run, None
+
+
 def mlp_tiny():
     model = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 2), nn.Tanh(), nn.Linear(2, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.03)
@@ -334,6 +381,7 @@ ROWS = {
     "train_128_f32": lambda: train("train_128"),
     "train_othello": lambda: train("train_othello", True, 64),
     "sae_f32": sae,
+    "sae_topk": sae_topk,
     "mlp_tiny": mlp_tiny,
     "patch_sweep": patch_sweep,
     "observe_all": lambda: observe(True),

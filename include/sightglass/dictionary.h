@@ -113,7 +113,8 @@ void sg_dict_data_free(sg_dict_data *data); /* a zeroed struct is fine */
 typedef enum sg_dict_points {
     SG_DICT_CENTROIDS, /* of k-means */
     SG_DICT_SAMPLE,    /* rows of the data */
-    SG_DICT_RANDOM     /* directions that have nothing to do with it, as long as its rows: a control */
+    SG_DICT_RANDOM,    /* directions that have nothing to do with it, as long as its rows: a control */
+    SG_DICT_GIVEN      /* `given` */
 } sg_dict_points;
 
 typedef struct sg_dict_opts {
@@ -129,6 +130,7 @@ typedef struct sg_dict_opts {
     sg_dim resample;         /* 0: relu, gated; steps after which atoms that never fired begin anew. 0: never */
     sg_dict_points points;   /* SG_DICT_CENTROIDS */
     sg_dim n_points;         /* 512 */
+    const sg_tensor *given;  /* NULL; [n_points,D] f32, borrowed for the fit: points of the data that runs share */
     uint64_t points_seed;    /* 0: of the points alone, so that runs can share them */
     double delta;            /* 1: relaxed; in units in which rows have the mean length sqrt(D) */
     bool rescale;            /* true: relaxed; log_scale is learnt */

@@ -5,7 +5,7 @@
  * the same run.
  *
  * Codes that are kept are few. Where they are, neither the decoder nor any gradient multiplies whole matrices: single
- * rows are gathered, and gradients go through kept codes alone (ops/rows.c, docs/decisions/0016-sparse-codes.md). */
+ * rows are gathered, and gradients go through kept codes alone (ops/rows.c, docs/decisions/0012-sparse-codes.md). */
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -100,11 +100,21 @@ static sg_status find_points(sg_dict_trainer *t, const float *rows, sg_dim n, sg
     const sg_dim p = t->opts.n_points, width = t->d;
     const sg_tensor all = sg_tensor_of(SG_F32, 2, (sg_dim[]){n, width}, (float *)(uintptr_t)rows);
 
-    if (p < 1 || p > n)
+    const sg_tensor *given = t->opts.given;
+    char shape[SG_SHAPE_TEXT];
+    if (t->opts.points == SG_DICT_GIVEN &&
+        (!given || given->dtype != SG_F32 || given->n_dims != 2 || given->dims[0] != p || given->dims[1] != width))
+        return sg_fail(err, SG_ESHAPE, "dictionary: points are %s, f32 [%" PRId64 ",%" PRId64 "] were wanted",
+                       given ? sg_shape_text(shape, given->n_dims, given->dims) : "not given", p, width);
+    if (p < 1 || (p > n && t->opts.points != SG_DICT_GIVEN))
         return sg_fail(err, SG_EARG, "dictionary: %" PRId64 " points of %" PRId64 " rows", p, n);
     t->points = malloc((size_t)(p * width) * sizeof *t->points);
     if (!t->points)
         return no_memory(err);
+    if (t->opts.points == SG_DICT_GIVEN) {
+        memcpy(t->points, t->opts.given->data, sg_tensor_bytes(t->opts.given));
+        return SG_OK;
+    }
     if (t->opts.points == SG_DICT_CENTROIDS) {
         sg_kmeans_opts how = sg_kmeans_defaults();
         how.k = p;

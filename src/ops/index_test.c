@@ -243,10 +243,10 @@ static void the_largest_of_many(void **state)
         want[k] = best;
     }
     static const int counts[] = {1, 2, 3, 50, 199, 200};
-    for (int c = 0; c < 6; c++) {
+    for (int c = 0; c < 12; c++) { /* f32 has a way of its own */
         sg_graph *g = sg_graph_new();
-        sg_value *y = sg_top_k(g, numbers_of(g, SG_F64, DIMS(200), 200, x), counts[c]);
-        check_values(g, y, 0, counts[c], want, "top_k", __FILE__, __LINE__);
+        sg_value *y = sg_top_k(g, numbers_of(g, c < 6 ? SG_F64 : SG_F32, DIMS(200), 200, x), counts[c % 6]);
+        check_values(g, y, 0, counts[c % 6], want, "top_k", __FILE__, __LINE__);
         sg_graph_free(g);
     }
 }

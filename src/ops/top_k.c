@@ -1,7 +1,14 @@
 /* Indices of the k largest along the last axis. Attributes: k.
  *
- * The result row itself holds a heap of the best so far, its worst on top; a last pass sorts it. */
+ * The result row itself holds a heap of the best so far, its worst on top; a last pass sorts it. For f32 and k that is
+ * not huge the heap is of keys, an element's rank among floats above its index turned round, so that comparing is
+ * comparing whole numbers; and elements come in blocks, of which those without anything better than the worst are
+ * passed over. */
+#include <string.h>
+
 #include "ops/iter.h"
+
+enum { MOST_KEYS = 2048, BLOCK = 32 };
 
 static sg_status infer(sg_infer *s, sg_error *err)
 {
@@ -78,6 +85,76 @@ DEFINE_TOP(float)
 DEFINE_TOP(double)
 DEFINE_TOP(int32_t)
 
+/* Greater keys come first: NaN largest, both zeros equal, of equals the lower index. */
+static uint64_t key_of(float x, sg_dim i)
+{
+    const float y = x + 0.0f;
+    uint32_t bits;
+
+    memcpy(&bits, &y, sizeof bits);
+    bits = y != y ? UINT32_MAX : bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+    return (uint64_t)bits << 32 | (UINT32_MAX - (uint32_t)i);
+}
+
+static void sink_key(uint64_t *key, sg_dim n, sg_dim i)
+{
+    const uint64_t own = key[i];
+
+    for (sg_dim child; (child = 2 * i + 1) < n; i = child) {
+        child += child + 1 < n && key[child + 1] < key[child];
+        if (key[child] >= own)
+            break;
+        key[i] = key[child];
+    }
+    key[i] = own;
+}
+
+static void top_keys(void *context, sg_dim first, sg_dim last)
+{
+    const job *j = context;
+    uint64_t key[MOST_KEYS];
+
+    for (sg_dim r = first; r < last; r++) {
+        const float *x = (const float *)j->x + r * j->n;
+        int32_t *y = j->y + r * j->k;
+        for (sg_dim i = 0; i < j->k; i++)
+            key[i] = key_of(x[i], i);
+        for (sg_dim i = j->k / 2 - 1; i >= 0; i--)
+            sink_key(key, j->k, i);
+        float worst = x[UINT32_MAX - (uint32_t)key[0]];
+        for (sg_dim i = j->k; i < j->n;) {
+            const sg_dim end = SG_MIN(i + BLOCK, j->n);
+            if (end - i == BLOCK) {
+                int better = 0;
+                for (int l = 0; l < BLOCK; l++)
+                    better |= !(x[i + l] <= worst);
+                if (!better) {
+                    i = end;
+                    continue;
+                }
+            }
+            for (; i < end; i++) {
+                if (x[i] <= worst)
+                    continue;
+                const uint64_t own = key_of(x[i], i);
+                if (own > key[0]) {
+                    key[0] = own;
+                    sink_key(key, j->k, 0);
+                    worst = x[UINT32_MAX - (uint32_t)key[0]];
+                }
+            }
+        }
+        for (sg_dim left = j->k - 1; left > 0; left--) {
+            const uint64_t least = key[0];
+            key[0] = key[left];
+            key[left] = least;
+            sink_key(key, left, 0);
+        }
+        for (sg_dim i = 0; i < j->k; i++)
+            y[i] = (int32_t)(UINT32_MAX - (uint32_t)key[i]);
+    }
+}
+
 static sg_status run(const sg_kernel_args *k, sg_error *err)
 {
     const sg_view *x = k->in[0];
@@ -92,9 +169,10 @@ static sg_status run(const sg_kernel_args *k, sg_error *err)
         rows *= x->dims[a];
     if (j.k > 0)
         sg_split(rows, j.n, k->n_threads,
-                 x->dtype == SG_F32   ? top_float
-                 : x->dtype == SG_F64 ? top_double
-                                      : top_int32_t,
+                 x->dtype == SG_F32 && j.k <= MOST_KEYS ? top_keys
+                 : x->dtype == SG_F32                   ? top_float
+                 : x->dtype == SG_F64                   ? top_double
+                                                        : top_int32_t,
                  &j);
     return SG_OK;
 }

@@ -116,6 +116,7 @@ typedef struct fit {
     const sg_tensor *x;
     const sg_kmeans_opts *opts;
     double *distances;    /* [N] */
+    double *squares;      /* [N] |x|^2 */
     float *dots, *halves; /* [SLICE,K], [K] */
     double *sums;         /* [K,D] */
 } fit;
@@ -135,6 +136,8 @@ static sg_status start(fit *f, sg_error *err)
     float *c = f->face.centroids.data;
     sg_rng r = sg_rng_new(f->opts->seed, 0x6b6d);
 
+    for (sg_dim i = 0; i < n; i++)
+        f->squares[i] = square(x + i * width, width);
     for (sg_dim k = 0; k < f->opts->k; k++) {
         SG_TRY(cancelled(f, err));
         double total = 0;
@@ -154,7 +157,7 @@ static sg_status start(fit *f, sg_error *err)
             SG_TRY(sg_product(&to, &rows, false, &one, true, 1, 0, err));
             const double own = square(c + k * width, width);
             for (sg_dim i = 0; i < rows.dims[0]; i++) {
-                const double d = square(x + (first + i) * width, width) - 2 * (double)f->dots[i] + own;
+                const double d = f->squares[first + i] - 2 * (double)f->dots[i] + own;
                 f->distances[first + i] = k ? fmin(f->distances[first + i], fmax(d, 0)) : fmax(d, 0);
             }
         }
@@ -245,12 +248,14 @@ sg_status sg_kmeans_fit(sg_kmeans **out, const sg_tensor *x, sg_kmeans_opts opts
         f->face.labels = sg_arena_array(own, (size_t)n, sizeof *f->face.labels);
         f->face.counts = sg_arena_array(own, (size_t)k, sizeof *f->face.counts);
         f->distances = sg_arena_array(scratch, (size_t)n, sizeof *f->distances);
+        f->squares = sg_arena_array(scratch, (size_t)n, sizeof *f->squares);
         f->dots = sg_arena_array(scratch, SLICE * (size_t)k, sizeof *f->dots);
         f->halves = sg_arena_array(scratch, (size_t)k, sizeof *f->halves);
         f->sums = sg_arena_array(scratch, (size_t)(k * width), sizeof *f->sums);
     }
     sg_status status = no_memory(err);
-    if (f && centroids && f->face.labels && f->face.counts && f->distances && f->dots && f->halves && f->sums) {
+    if (f && centroids && f->face.labels && f->face.counts && f->distances && f->squares && f->dots && f->halves &&
+        f->sums) {
         f->face.centroids = sg_tensor_of(SG_F32, 2, (sg_dim[]){k, width}, centroids);
         status = run(f, err);
     }
