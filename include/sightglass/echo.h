@@ -15,6 +15,9 @@
  * within, so the sides follow from codes; or they are given; or, with neither, any atom may go to any other but itself, and the
  * better half of the pairs counts.
  *
+ * Where exactly one atom of each side is always active, a vector may be added to all atoms of the one and taken from all of the other, and
+ * the sums stay what they were: a dictionary has them up to that. So the mean of its side is taken off each atom first.
+ *
  * The score is the mean cosine of each D_j with its prediction by the others: the pair itself is held out, but the pairing was chosen
  * by such numbers, and with few pairs any map fits. So it means something only beside the null: the same search over atoms each of
  * which was turned by a rotation of its own. Signs count: codes are taken not to be negative. */
@@ -30,6 +33,7 @@ extern "C" {
 #endif
 
 typedef struct sg_echo_opts {
+    bool centre;    /* true: the mean of a side is taken off its atoms, where there are two sides */
     double ridge;   /* .1: penalty, beside atoms of length 1 */
     int n_rounds;   /* 20: of map and pairing, at most */
     int n_restarts; /* 5 */
@@ -57,7 +61,7 @@ typedef struct sg_echo {
     double *nulls;              /* [n_nulls] rising */
     double null_mean, null_high; /* 95 % of the nulls are below; NaN without nulls */
     double p;                   /* (1 + nulls that reach the score) / (1 + nulls) */
-    sg_tensor map;              /* [D,D] f64, orthogonal (Procrustes on all pairs): D_to = D_from map */
+    sg_tensor map;              /* [D,D] f64, orthogonal (Procrustes on all pairs): D_to = D_from map, both less the means of their sides */
     sg_dim rank;                /* of what determines it: pairs beyond that are free to turn */
 } sg_echo;
 
