@@ -33,6 +33,7 @@ extern "C" {
 #endif
 
 typedef struct sg_echo_opts {
+    double same;    /* .9: of atoms whose cosine is above this all but the one that fires most are left out */
     bool centre;    /* true: the mean of a side is taken off its atoms, where there are two sides */
     double ridge;   /* .1: penalty, beside atoms of length 1 */
     int n_rounds;   /* 20: of map and pairing, at most */
@@ -53,6 +54,7 @@ typedef struct sg_echo_pair {
 
 typedef struct sg_echo {
     sg_dim n_atoms, n_side[2]; /* that were looked at; on either side */
+    sg_dim n_copies;           /* left out as copies of others */
     int32_t *side;             /* [M] 0 or 1; 2: on both; -1: not looked at, as it never fires or is one too many */
     sg_dim n_pairs;
     sg_echo_pair *pairs;       /* the best first */

@@ -19,7 +19,8 @@ enum { STREAM_OF_PAIRINGS = 1, STREAM_OF_ROTATIONS, QUANTILES = 32 };
 
 sg_echo_opts sg_echo_defaults(void)
 {
-    return (sg_echo_opts){.centre = true, .ridge = .1, .n_rounds = 20, .n_restarts = 5, .n_nulls = 20, .most = 512};
+    return (sg_echo_opts){
+        .same = .9, .centre = true, .ridge = .1, .n_rounds = 20, .n_restarts = 5, .n_nulls = 20, .most = 512};
 }
 
 typedef struct search {
@@ -317,8 +318,8 @@ static int better_first(const void *a, const void *b)
 }
 
 /* Which atoms are looked at, and on which sides. */
-static sg_status choose(sg_echo *e, search *s, const double *length, const int32_t *side, int32_t *lists, ranked *order,
-                        sg_dim m)
+static sg_status choose(sg_echo *e, search *s, const double *rows, const double *length, const int32_t *side,
+                        int32_t *lists, ranked *order, sg_dim m)
 {
     sg_dim n = 0;
     for (sg_dim i = 0; i < m; i++) {
@@ -329,7 +330,16 @@ static sg_status choose(sg_echo *e, search *s, const double *length, const int32
             order[n++] = (ranked){s->firing ? s->firing[i] : 0, (int32_t)i};
     }
     qsort(order, (size_t)n, sizeof *order, fires_more);
-    n = SG_MIN(n, s->opts->most);
+    sg_dim apart = 0; /* a copy of an atom is an echo by the identity, and not what is looked for */
+    for (sg_dim i = 0; i < n && apart < s->opts->most; i++) {
+        bool copy = false;
+        for (sg_dim j = 0; j < apart && !copy; j++)
+            copy = dot(rows + order[i].atom * s->d, rows + order[j].atom * s->d, s->d) > s->opts->same;
+        if (!copy)
+            order[apart++] = order[i];
+    }
+    e->n_copies = apart < s->opts->most ? n - apart : 0;
+    n = apart;
     for (sg_dim i = 0; i < n; i++)
         e->side[order[i].atom] = side ? side[order[i].atom] : 2;
     int32_t *to = lists + m;
@@ -483,7 +493,7 @@ static sg_status run(owned *o, search *s, sg_arena *scratch, const sg_tensor *at
             SG_TRY(sg_echo_sides(found, codes, s->err));
         side = side ? side : found;
     }
-    SG_TRY(choose(e, s, length, side, lists, order, m));
+    SG_TRY(choose(e, s, rows, length, side, lists, order, m));
     SG_TRY(room(s, scratch));
     gather(s, rows);
     SG_TRY(find(s, &e->score));
