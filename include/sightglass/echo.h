@@ -13,7 +13,7 @@
  *
  * Sides: which atoms may be mapped to which. Roles that are filled at the same time make atoms fire together across sides and never
  * within, so the sides follow from codes; or they are given; or, with neither, any atom may go to any other but itself, and the
- * better half of the pairs counts.
+ * better half of the pairs counts: that finds little where echoes go one way only.
  *
  * Where exactly one atom of each side is always active, a vector may be added to all atoms of the one and taken from all of the other, and
  * the sums stay what they were: a dictionary has them up to that. So the mean of its side is taken off each atom first.
@@ -33,7 +33,7 @@ extern "C" {
 #endif
 
 typedef struct sg_echo_opts {
-    double same;    /* .9: of atoms whose cosine is above this all but the one that fires most are left out */
+    double same;    /* .6: of atoms whose cosine is above this all but the one that fires most are left out */
     bool centre;    /* true: the mean of a side is taken off its atoms, where there are two sides */
     double ridge;   /* .1: penalty, beside atoms of length 1 */
     int n_rounds;   /* 20: of map and pairing, at most */

@@ -20,7 +20,7 @@ enum { STREAM_OF_PAIRINGS = 1, STREAM_OF_ROTATIONS, QUANTILES = 32 };
 sg_echo_opts sg_echo_defaults(void)
 {
     return (sg_echo_opts){
-        .same = .9, .centre = true, .ridge = .1, .n_rounds = 20, .n_restarts = 5, .n_nulls = 20, .most = 512};
+        .same = .6, .centre = true, .ridge = .1, .n_rounds = 20, .n_restarts = 5, .n_nulls = 20, .most = 512};
 }
 
 typedef struct search {
@@ -60,10 +60,23 @@ static double dot(const double *a, const double *b, sg_dim n)
 
 /* ---- where it begins ---- */
 
-/* Quantiles of the cosines that each has with the others of its side. */
-static sg_status signatures(const search *s, double *to, const double *rows, sg_dim n)
+/* Quantiles of the cosines that each has with the others of its side, less the side's mean where that counts. room:
+ * [n,d]. */
+static sg_status signatures(const search *s, double *to, const double *rows, double *room, sg_dim n)
 {
-    const sg_tensor r = matrix(n, s->d, rows), gram = matrix(n, n, s->worth);
+    const sg_tensor r = matrix(n, s->d, room), gram = matrix(n, n, s->worth);
+    for (sg_dim j = 0; j < s->d; j++) {
+        double mean = 0;
+        for (sg_dim i = 0; i < n && s->opts->centre && !s->both; i++)
+            mean += rows[i * s->d + j] / (double)n;
+        for (sg_dim i = 0; i < n; i++)
+            room[i * s->d + j] = rows[i * s->d + j] - mean;
+    }
+    for (sg_dim i = 0; i < n; i++) {
+        const double length = sqrt(fmax(dot(room + i * s->d, room + i * s->d, s->d), 1e-24));
+        for (sg_dim j = 0; j < s->d; j++)
+            room[i * s->d + j] /= length;
+    }
     SG_TRY(sg_product(&gram, &r, false, &r, true, 1, 0, s->err));
     for (sg_dim i = 0; i < n; i++) {
         sg_dim count = 0;
@@ -86,8 +99,8 @@ static sg_status assign(search *s, int32_t *pair)
 static sg_status begin(search *s, int restart)
 {
     if (restart == 0) {
-        SG_TRY(signatures(s, s->left, s->x, s->n));
-        SG_TRY(signatures(s, s->right, s->y, s->m));
+        SG_TRY(signatures(s, s->left, s->x, s->xc, s->n));
+        SG_TRY(signatures(s, s->right, s->y, s->yc, s->m));
     }
     sg_rng r = sg_rng_new(s->opts->seed, STREAM_OF_PAIRINGS);
     r.step = (uint64_t)restart;
