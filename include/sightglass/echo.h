@@ -13,7 +13,10 @@
  *
  * Sides: which atoms may be mapped to which. Roles that are filled at the same time make atoms fire together across sides and never
  * within, so the sides follow from codes; or they are given; or, with neither, any atom may go to any other but itself, and the
- * better half of the pairs counts.
+ * better half of the pairs counts: that finds little where echoes go one way only.
+ *
+ * Where exactly one atom of each side is always active, a vector may be added to all atoms of the one and taken from all of the other, and
+ * the sums stay what they were: a dictionary has them up to that. So the mean of its side is taken off each atom first.
  *
  * The score is the mean cosine of each D_j with its prediction by the others: the pair itself is held out, but the pairing was chosen
  * by such numbers, and with few pairs any map fits. So it means something only beside the null: the same search over atoms each of
@@ -30,6 +33,8 @@ extern "C" {
 #endif
 
 typedef struct sg_echo_opts {
+    double same;    /* .6: of atoms whose cosine is above this all but the one that fires most are left out */
+    bool centre;    /* true: the mean of a side is taken off its atoms, where there are two sides */
     double ridge;   /* .1: penalty, beside atoms of length 1 */
     int n_rounds;   /* 20: of map and pairing, at most */
     int n_restarts; /* 5 */
@@ -49,6 +54,7 @@ typedef struct sg_echo_pair {
 
 typedef struct sg_echo {
     sg_dim n_atoms, n_side[2]; /* that were looked at; on either side */
+    sg_dim n_copies;           /* left out as copies of others */
     int32_t *side;             /* [M] 0 or 1; 2: on both; -1: not looked at, as it never fires or is one too many */
     sg_dim n_pairs;
     sg_echo_pair *pairs;       /* the best first */
@@ -57,7 +63,7 @@ typedef struct sg_echo {
     double *nulls;              /* [n_nulls] rising */
     double null_mean, null_high; /* 95 % of the nulls are below; NaN without nulls */
     double p;                   /* (1 + nulls that reach the score) / (1 + nulls) */
-    sg_tensor map;              /* [D,D] f64, orthogonal (Procrustes on all pairs): D_to = D_from map */
+    sg_tensor map;              /* [D,D] f64, orthogonal (Procrustes on all pairs): D_to = D_from map, both less the means of their sides */
     sg_dim rank;                /* of what determines it: pairs beyond that are free to turn */
 } sg_echo;
 

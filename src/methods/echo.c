@@ -19,16 +19,17 @@ enum { STREAM_OF_PAIRINGS = 1, STREAM_OF_ROTATIONS, QUANTILES = 32 };
 
 sg_echo_opts sg_echo_defaults(void)
 {
-    return (sg_echo_opts){.ridge = .1, .n_rounds = 20, .n_restarts = 5, .n_nulls = 20, .most = 512};
+    return (sg_echo_opts){
+        .same = .6, .centre = true, .ridge = .1, .n_rounds = 20, .n_restarts = 5, .n_nulls = 20, .most = 512};
 }
 
 typedef struct search {
     sg_dim n, m, d;               /* atoms on the first side and on the second; width */
     bool both;                    /* the sides are the same atoms */
     const int32_t *from, *to;     /* [n], [m] rows of `atoms` */
-    const double *atoms;          /* [.,d] of length 1 */
     const double *firing;         /* [.]; NULL: not known */
     double *x, *y;                /* [n,d] the first side, [m,d] the second */
+    double *xc, *yc;              /* the same less the means of sides */
     double *px, *py;              /* [n,d] of pairs that take part in the fit */
     double *k, *inverse;          /* [n,n] */
     double *a;                    /* [n,d] K^-1 Y */
@@ -59,10 +60,23 @@ static double dot(const double *a, const double *b, sg_dim n)
 
 /* ---- where it begins ---- */
 
-/* Quantiles of the cosines that each has with the others of its side. */
-static sg_status signatures(const search *s, double *to, const double *rows, sg_dim n)
+/* Quantiles of the cosines that each has with the others of its side, less the side's mean where that counts. room:
+ * [n,d]. */
+static sg_status signatures(const search *s, double *to, const double *rows, double *room, sg_dim n)
 {
-    const sg_tensor r = matrix(n, s->d, rows), gram = matrix(n, n, s->worth);
+    const sg_tensor r = matrix(n, s->d, room), gram = matrix(n, n, s->worth);
+    for (sg_dim j = 0; j < s->d; j++) {
+        double mean = 0;
+        for (sg_dim i = 0; i < n && s->opts->centre && !s->both; i++)
+            mean += rows[i * s->d + j] / (double)n;
+        for (sg_dim i = 0; i < n; i++)
+            room[i * s->d + j] = rows[i * s->d + j] - mean;
+    }
+    for (sg_dim i = 0; i < n; i++) {
+        const double length = sqrt(fmax(dot(room + i * s->d, room + i * s->d, s->d), 1e-24));
+        for (sg_dim j = 0; j < s->d; j++)
+            room[i * s->d + j] /= length;
+    }
     SG_TRY(sg_product(&gram, &r, false, &r, true, 1, 0, s->err));
     for (sg_dim i = 0; i < n; i++) {
         sg_dim count = 0;
@@ -85,8 +99,8 @@ static sg_status assign(search *s, int32_t *pair)
 static sg_status begin(search *s, int restart)
 {
     if (restart == 0) {
-        SG_TRY(signatures(s, s->left, s->x, s->n));
-        SG_TRY(signatures(s, s->right, s->y, s->m));
+        SG_TRY(signatures(s, s->left, s->x, s->xc, s->n));
+        SG_TRY(signatures(s, s->right, s->y, s->yc, s->m));
     }
     sg_rng r = sg_rng_new(s->opts->seed, STREAM_OF_PAIRINGS);
     r.step = (uint64_t)restart;
@@ -109,19 +123,23 @@ static sg_status begin(search *s, int restart)
 
 /* ---- a round ---- */
 
-/* Predictions of the pairs' second atoms by all other pairs that are kept; cosines of each with its partner, and worth
- * of all. */
-static sg_status predict(search *s)
+/* Rows less the mean of those that pairs name, where sides are centred: to [.,d]. */
+static void centred(const search *s, double *to, const double *rows, sg_dim count, bool second, sg_dim n_pairs)
 {
-    sg_dim n = 0;
-    for (sg_dim i = 0; i < s->n; i++)
-        if (s->pair[i] >= 0 && s->kept[i]) {
-            memcpy(s->px + n * s->d, s->x + i * s->d, (size_t)s->d * sizeof(double));
-            memcpy(s->py + n * s->d, s->y + s->pair[i] * s->d, (size_t)s->d * sizeof(double));
-            s->row[n++] = (int32_t)i;
-        }
-    const sg_tensor px = matrix(n, s->d, s->px), py = matrix(n, s->d, s->py), k = matrix(n, n, s->k),
-                    inverse = matrix(n, n, s->inverse), a = matrix(n, s->d, s->a);
+    for (sg_dim j = 0; j < s->d; j++) {
+        double mean = 0;
+        for (sg_dim r = 0; r < n_pairs && s->opts->centre && !s->both; r++)
+            mean += rows[(second ? s->pair[s->row[r]] : s->row[r]) * s->d + j] / (double)n_pairs;
+        for (sg_dim i = 0; i < count; i++)
+            to[i * s->d + j] = rows[i * s->d + j] - mean;
+    }
+}
+
+/* K^-1 of the pairs' first atoms. Of centred ones it holds 1 / (n ridge) everywhere, which is the mean's part and is
+ * taken off: what is left out of a regression with an intercept is left out of the mean as well. */
+static sg_status invert(search *s, sg_dim n, double off)
+{
+    const sg_tensor px = matrix(n, s->d, s->px), k = matrix(n, n, s->k), inverse = matrix(n, n, s->inverse);
     SG_TRY(sg_product(&k, &px, false, &px, true, 1, 0, s->err));
     memset(s->inverse, 0, (size_t)(n * n) * sizeof(double));
     for (sg_dim i = 0; i < n; i++) {
@@ -130,28 +148,56 @@ static sg_status predict(search *s)
     }
     sg_cholesky *c;
     SG_TRY(sg_cholesky_new(&c, &k, s->err));
-    sg_status status = sg_cholesky_solve(&inverse, c, &inverse, s->err);
+    const sg_status status = sg_cholesky_solve(&inverse, c, &inverse, s->err);
     sg_cholesky_free(c);
-    SG_TRY(status);
-    SG_TRY(sg_product(&a, &inverse, false, &py, false, 1, 0, s->err));
+    for (sg_dim i = 0; i < n * n; i++)
+        s->inverse[i] -= off;
+    return status;
+}
+
+/* Predictions of the pairs' second atoms by all other pairs that are kept; cosines of each with its partner, and worth
+ * of all. */
+static sg_status predict(search *s)
+{
+    sg_dim n = 0;
+    for (sg_dim i = 0; i < s->n; i++)
+        if (s->pair[i] >= 0 && s->kept[i])
+            s->row[n++] = (int32_t)i;
+    const bool centre = s->opts->centre && !s->both;
+    centred(s, s->xc, s->x, s->n, false, n);
+    centred(s, s->yc, s->y, s->m, true, n);
+    for (sg_dim r = 0; r < n; r++) {
+        memcpy(s->px + r * s->d, s->xc + s->row[r] * s->d, (size_t)s->d * sizeof(double));
+        memcpy(s->py + r * s->d, s->yc + s->pair[s->row[r]] * s->d, (size_t)s->d * sizeof(double));
+    }
+    SG_TRY(invert(s, n, centre ? 1 / ((double)n * s->opts->ridge) : 0));
     /* Of all, by the map as it is; then of those that take part in it, without themselves. */
-    const sg_tensor x = matrix(s->n, s->d, s->x), y = matrix(s->m, s->d, s->y), weights = matrix(s->n, n, s->k),
-                    predicted = matrix(s->n, s->d, s->predicted), worth = matrix(s->n, s->m, s->worth);
+    const sg_tensor px = matrix(n, s->d, s->px), py = matrix(n, s->d, s->py), inverse = matrix(n, n, s->inverse),
+                    a = matrix(n, s->d, s->a), x = matrix(s->n, s->d, s->xc), y = matrix(s->m, s->d, s->yc),
+                    weights = matrix(s->n, n, s->k), predicted = matrix(s->n, s->d, s->predicted),
+                    worth = matrix(s->n, s->m, s->worth);
+    SG_TRY(sg_product(&a, &inverse, false, &py, false, 1, 0, s->err));
     SG_TRY(sg_product(&weights, &x, false, &px, true, 1, 0, s->err));
     SG_TRY(sg_product(&predicted, &weights, false, &a, false, 1, 0, s->err));
+    const double own = centre ? (double)n / (double)(n - 1) : 1; /* beside the mean of the others */
     for (sg_dim r = 0; r < n; r++)
         for (sg_dim j = 0; j < s->d; j++)
-            s->predicted[s->row[r] * s->d + j] = s->py[r * s->d + j] - s->a[r * s->d + j] / s->inverse[r * n + r];
+            s->predicted[s->row[r] * s->d + j] = own * s->py[r * s->d + j] - s->a[r * s->d + j] / s->inverse[r * n + r];
     SG_TRY(sg_product(&worth, &predicted, false, &y, true, 1, 0, s->err));
+    for (sg_dim j = 0; j < s->m; j++)
+        s->order[j] = dot(s->yc + j * s->d, s->yc + j * s->d, s->d);
     for (sg_dim r = 0; r < n; r++)
         for (sg_dim q = 0; q < n; q++)
             if (q != r)
-                s->worth[s->row[r] * s->m + s->pair[s->row[q]]] += s->inverse[r * n + q] / s->inverse[r * n + r];
+                s->worth[s->row[r] * s->m + s->pair[s->row[q]]] +=
+                    s->inverse[r * n + q] / s->inverse[r * n + r] * s->order[s->pair[s->row[q]]];
     for (sg_dim i = 0; i < s->n; i++) {
-        const double *p = s->predicted + i * s->d, length = sqrt(fmax(dot(p, p, s->d), 1e-24));
+        const double *p = s->predicted + i * s->d, length = fmax(dot(p, p, s->d), 1e-24);
+        const sg_dim with = s->pair[i];
         for (sg_dim j = 0; j < s->m; j++)
-            s->worth[i * s->m + j] = s->both && i == j ? -1e6 : s->worth[i * s->m + j] / length;
-        s->cosine[i] = s->pair[i] < 0 ? -2 : dot(p, s->y + s->pair[i] * s->d, s->d) / length;
+            s->worth[i * s->m + j] =
+                s->both && i == j ? -1e6 : s->worth[i * s->m + j] / sqrt(length * fmax(s->order[j], 1e-24));
+        s->cosine[i] = with < 0 ? -2 : dot(p, s->yc + with * s->d, s->d) / sqrt(length * fmax(s->order[with], 1e-24));
     }
     return SG_OK;
 }
@@ -285,8 +331,8 @@ static int better_first(const void *a, const void *b)
 }
 
 /* Which atoms are looked at, and on which sides. */
-static sg_status choose(sg_echo *e, search *s, const double *length, const int32_t *side, int32_t *lists, ranked *order,
-                        sg_dim m)
+static sg_status choose(sg_echo *e, search *s, const double *rows, const double *length, const int32_t *side,
+                        int32_t *lists, ranked *order, sg_dim m)
 {
     sg_dim n = 0;
     for (sg_dim i = 0; i < m; i++) {
@@ -297,7 +343,16 @@ static sg_status choose(sg_echo *e, search *s, const double *length, const int32
             order[n++] = (ranked){s->firing ? s->firing[i] : 0, (int32_t)i};
     }
     qsort(order, (size_t)n, sizeof *order, fires_more);
-    n = SG_MIN(n, s->opts->most);
+    sg_dim apart = 0; /* a copy of an atom is an echo by the identity, and not what is looked for */
+    for (sg_dim i = 0; i < n && apart < s->opts->most; i++) {
+        bool copy = false;
+        for (sg_dim j = 0; j < apart && !copy; j++)
+            copy = dot(rows + order[i].atom * s->d, rows + order[j].atom * s->d, s->d) > s->opts->same;
+        if (!copy)
+            order[apart++] = order[i];
+    }
+    e->n_copies = apart < s->opts->most ? n - apart : 0;
+    n = apart;
     for (sg_dim i = 0; i < n; i++)
         e->side[order[i].atom] = side ? side[order[i].atom] : 2;
     int32_t *to = lists + m;
@@ -331,6 +386,8 @@ static sg_status room(search *s, sg_arena *arena)
                 {&s->y, m * d},
                 {&s->px, n * d},
                 {&s->py, n * d},
+                {&s->xc, n * d},
+                {&s->yc, m * d},
                 {&s->k, n * n},
                 {&s->inverse, n * n},
                 {&s->a, n * d},
@@ -358,9 +415,15 @@ static sg_status room(search *s, sg_arena *arena)
 static sg_status procrustes(owned *o, search *s)
 {
     sg_echo *e = &o->face;
+    for (sg_dim i = 0, at = 0; i < s->n; i++)
+        if (s->best_kept[i])
+            s->row[at++] = (int32_t)i;
+    memcpy(s->pair, s->best, (size_t)s->n * sizeof *s->pair);
+    centred(s, s->xc, s->x, s->n, false, e->n_pairs);
+    centred(s, s->yc, s->y, s->m, true, e->n_pairs);
     for (sg_dim i = 0; i < e->n_pairs; i++) {
-        memcpy(s->px + i * s->d, s->atoms + e->pairs[i].from * s->d, (size_t)s->d * sizeof(double));
-        memcpy(s->py + i * s->d, s->atoms + e->pairs[i].to * s->d, (size_t)s->d * sizeof(double));
+        memcpy(s->px + i * s->d, s->xc + s->row[i] * s->d, (size_t)s->d * sizeof(double));
+        memcpy(s->py + i * s->d, s->yc + s->best[s->row[i]] * s->d, (size_t)s->d * sizeof(double));
     }
     double *both = sg_arena_array(o->arena, (size_t)(s->d * s->d), sizeof *both),
            *map = sg_arena_array(o->arena, (size_t)(s->d * s->d), sizeof *map);
@@ -435,7 +498,6 @@ static sg_status run(owned *o, search *s, sg_arena *scratch, const sg_tensor *at
         for (sg_dim j = 0; length[i] > 0 && j < d; j++)
             rows[i * d + j] /= length[i];
     }
-    s->atoms = rows;
     if (codes) {
         for (sg_dim i = 0; i < sg_tensor_count(codes); i++)
             firing[i % m] += (sg_tensor_get(codes, i) > 0) / (double)codes->dims[0];
@@ -444,7 +506,7 @@ static sg_status run(owned *o, search *s, sg_arena *scratch, const sg_tensor *at
             SG_TRY(sg_echo_sides(found, codes, s->err));
         side = side ? side : found;
     }
-    SG_TRY(choose(e, s, length, side, lists, order, m));
+    SG_TRY(choose(e, s, rows, length, side, lists, order, m));
     SG_TRY(room(s, scratch));
     gather(s, rows);
     SG_TRY(find(s, &e->score));

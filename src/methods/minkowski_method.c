@@ -104,8 +104,9 @@ static sg_status check_layers(work *w, int first, int n, sg_cell *cells)
         sg_method_progress(w->r, (double)i / n, "layers");
         sg_minkowski *k;
         SG_TRY(sg_minkowski_check(&k, w->m, first + i, &rows, o, w->err));
-        const double row[COLUMNS] = {k->layer,     k->rebuilt, k->n_places,    (double)k->most_vertices,
-                                     (double)k->most_dims, k->member,  k->other_layer, k->other_sequence};
+        const double row[COLUMNS] = {
+            k->layer,  k->rebuilt,     k->n_places,      (double)k->most_vertices, (double)k->most_dims,
+            k->member, k->other_layer, k->other_sequence};
         for (int c = 0; c < COLUMNS; c++)
             cells[i * COLUMNS + c] = isfinite(row[c]) ? (sg_cell){NULL, row[c]} : (sg_cell){"-", 0};
         const sg_dim places = k->n_places, width = k->d_model, heads = k->n_heads;

@@ -43,8 +43,8 @@ static const sg_option options[N_OPTIONS] = {
     {"d", SG_OPTION_WHOLE, "128", 2, 4096, NULL, "dimensions"},
     {"noise", SG_OPTION_REAL, "0.02", 0, 1e6, NULL, "deviation of what is added to each number"},
     {"directions", SG_OPTION_CHOICE, "random", 0, 0, "random|orthonormal", "the features' directions"},
-    {"maps", SG_OPTION_CHOICE, "orthogonal", 0, 0, "orthogonal|low-rank|shared",
-     "the roles' maps of matrix; shared: one orthogonal map for all roles"},
+    {"maps", SG_OPTION_CHOICE, "orthogonal", 0, 0, "orthogonal|low-rank|shared|independent",
+     "the roles' maps of matrix; shared: one orthogonal map for all; independent: of random rows"},
     {"rank", SG_OPTION_WHOLE, "8", 1, 4096, NULL, "of maps of low rank"},
     {"tokens", SG_OPTION_WHOLE, "4", 2, MOST_TOKENS, NULL, "vectors of an item of tag and pointer, an even number"},
 };
@@ -192,7 +192,7 @@ static void maps(float *to, const double *o, uint64_t seed)
         } else if ((int)o[MECHANISM] == MATRIX && (int)o[MAPS] == 1) {
             low_rank(map, width, d, (sg_dim)o[RANK], seed, r);
         } else if ((int)o[MECHANISM] == MATRIX) {
-            rows_of(map, width, d, true, seed, STREAM_OF_MAPS, (int)o[MAPS] == 2 ? 0 : (uint64_t)r);
+            rows_of(map, width, d, (int)o[MAPS] != 3, seed, STREAM_OF_MAPS, (int)o[MAPS] == 2 ? 0 : (uint64_t)r);
         } else {
             memset(map, 0, (size_t)(width * d) * sizeof *map);
             for (sg_dim i = 0; i < width; i++)
