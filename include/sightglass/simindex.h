@@ -23,10 +23,26 @@
 extern "C" {
 #endif
 
-/* Inputs as the model reads `pixels`, f32: [n,C,S,S], far [n,k,C,S,S]. */
+/* Inputs as the model reads `pixels`, f32: [n,C,S,S], far [n,k,C,S,S]. Where `fill` is given the tensors have shapes
+ * alone, and it writes the images of triple i, one after another: whole, near, far ... */
 typedef struct sg_triples {
     sg_tensor whole, near, far;
+    sg_status (*fill)(void *context, sg_dim i, float *images, sg_error *err);
+    void *context;
 } sg_triples;
+
+/* Figures of Kanizsa's kind (kanizsa.h) as a model of images reads them (sg_model_pixels): whole, in place, turned. */
+typedef struct sg_figures_opts {
+    int open;       /* 0: triangles; 1: three lines that enclose nothing */
+    sg_dim n;       /* 64 */
+    sg_dim n_turns; /* 4; how often pieces are turned at random */
+    double gap;     /* 0: .2 to .8 by tenths, in turn */
+    uint64_t seed;  /* 0 */
+} sg_figures_opts;
+sg_figures_opts sg_figures_defaults(void);
+/* Drawn when they are needed. m outlives them. SG_EARG: it reads no images. */
+sg_status sg_figures_new(sg_triples *out, const sg_model *m, sg_figures_opts opts, sg_error *err) SG_MUST_CHECK;
+void sg_figures_free(sg_triples *t); /* a zeroed struct is fine */
 
 typedef struct sg_simindex_opts {
     bool over_space; /* false; maps [C,H,W] are averaged over H and W first */

@@ -5,11 +5,10 @@
 
 #include "base/base.h"
 #include "sightglass/convnet.h"
-#include "sightglass/kanizsa.h"
 #include "sightglass/method.h"
 #include "sightglass/simindex.h"
 
-enum { FRESH = 3, MOST_CALIBRATED = 64 };
+enum { FRESH = 3, CALIBRATED = 12 }; /* networks; figures that they are calibrated on */
 
 static const sg_method_input inputs[] = {
     {"MODEL", SG_METHOD_MODEL, 1, 1,
@@ -27,86 +26,21 @@ static const sg_option options[] = {
     {"resamples", SG_OPTION_WHOLE, "2000", 100, 100000, NULL, "of the bootstrap over figures"},
 };
 
-/* Greys as the model reads them: by way of pictures, so that whatever it does to those is done. */
-static sg_status as_model_reads(const sg_model *m, const float *grey, sg_dim n, int size, sg_tensor *out, sg_error *err)
-{
-    sg_bitmap *pictures = calloc((size_t)n, sizeof *pictures);
-    const sg_bitmap **list = calloc((size_t)n, sizeof *list);
-    uint8_t *bytes = malloc((size_t)n * (size_t)(size * size) * 3);
-    sg_status status = pictures && list && bytes ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory for stimuli");
-
-    for (sg_dim i = 0; i < n && status == SG_OK; i++) {
-        uint8_t *rgb = bytes + (size_t)i * (size_t)(size * size) * 3;
-        for (int p = 0; p < size * size; p++)
-            for (int c = 0; c < 3; c++)
-                rgb[p * 3 + c] = (uint8_t)(255 * SG_MAX(0.0f, SG_MIN(1.0f, grey[i * size * size + p])) + 0.5f);
-        pictures[i] = (sg_bitmap){size, size, rgb};
-        list[i] = &pictures[i];
-    }
-    if (status == SG_OK)
-        status = sg_model_pixels(m, (int)n, list, out, err);
-    free(bytes);
-    free(list);
-    free(pictures);
-    return status;
-}
-
-typedef struct stimuli {
-    sg_sample *sample;
-    sg_triples t;
-} stimuli;
-
-static sg_status make_stimuli(stimuli *s, const sg_method_run *r, const sg_model *m, sg_error *err)
-{
-    const int size = (int)sg_model_get_info(m)->image_side;
-    const sg_dim n = (sg_dim)sg_method_number(r, "n"), draws = (sg_dim)sg_method_number(r, "draws");
-    char texts[3][32];
-    const sg_setting with[] = {{"size", texts[0]},
-                               {"draws", texts[1]},
-                               {"gap", texts[2]},
-                               {"figure", sg_method_number(r, "figure") != 0 ? "open" : "triangle"}};
-
-    snprintf(texts[0], sizeof texts[0], "%d", size);
-    snprintf(texts[1], sizeof texts[1], "%lld", (long long)draws);
-    snprintf(texts[2], sizeof texts[2], "%.9g", sg_method_number(r, "gap"));
-    SG_TRY(sg_world_sample(&s->sample, sg_world_find("kanizsa", err), 4, with, n, sg_method_seed(r), err));
-    const struct {
-        const char *field;
-        sg_tensor *to;
-        sg_dim n;
-    } all[] = {{"whole", &s->t.whole, n}, {"pieces", &s->t.near, n}, {"turned", &s->t.far, n * draws}};
-    for (size_t i = 0; i < SG_COUNT_OF(all); i++)
-        SG_TRY(as_model_reads(m, sg_sample_find(s->sample, all[i].field)->data, all[i].n, size, all[i].to, err));
-    const sg_dim *d = s->t.whole.dims;
-    s->t.far = sg_tensor_of(SG_F32, 5, (sg_dim[]){n, draws, d[1], d[2], d[3]}, s->t.far.data);
-    return SG_OK;
-}
-
-static void free_stimuli(stimuli *s)
-{
-    sg_sample_free(s->sample);
-    free(s->t.whole.data);
-    free(s->t.near.data);
-    free(s->t.far.data);
-}
-
 /* A network with fresh weights: of convolutions, calibrated on the first stimuli, since one without is no fair control.
  */
-static sg_status fresh_network(sg_model **out, const sg_model *m, const stimuli *s, uint64_t seed, sg_error *err)
+static sg_status fresh_network(sg_model **out, const sg_model *m, const sg_tensor *some, uint64_t seed, sg_error *err)
 {
-    sg_tensor some = s->t.whole;
     sg_error not_conv;
 
     if (sg_convnet_fresh(out, m, seed, &not_conv) != SG_OK)
         return sg_model_untrained(out, m, err);
-    some.dims[0] = SG_MIN(MOST_CALIBRATED, some.dims[0]);
-    return sg_convnet_calibrate(*out, &some, err);
+    return sg_convnet_calibrate(*out, some, err);
 }
 
 typedef struct closure {
     sg_method_run *r;
     const sg_model *m;
-    stimuli s;
+    sg_triples t;
     int n_sites;
     const char **sites;
     sg_simindex_opts opts;
@@ -123,19 +57,47 @@ static double fresh_mean(const closure *c, int site, bool centred)
     return sum;
 }
 
+/* Whole figures and pieces, to calibrate on. */
+static sg_status first_stimuli(sg_tensor *out, const sg_triples *t, sg_error *err)
+{
+    const sg_dim stimuli = 2 + t->far.dims[1], n = SG_MIN(CALIBRATED, t->whole.dims[0]);
+    const sg_dim each = sg_tensor_count(&t->whole) / t->whole.dims[0];
+
+    *out = t->whole;
+    out->dims[0] = n * stimuli;
+    if (!(out->data = malloc(sg_tensor_bytes(out))))
+        return sg_fail(err, SG_ENOMEM, "out of memory for stimuli");
+    for (sg_dim i = 0; i < n; i++) {
+        const sg_status status = t->fill(t->context, i, (float *)out->data + i * stimuli * each, err);
+        if (status != SG_OK) {
+            free(out->data);
+            return status;
+        }
+    }
+    return SG_OK;
+}
+
 static sg_status measure(closure *c, sg_error *err)
 {
+    sg_tensor some;
+
     sg_method_progress(c->r, 0.05, "the network");
-    SG_TRY(sg_simindex_baselines(&c->baselines, &c->s.t, c->opts, err));
-    SG_TRY(sg_simindex_new(&c->trained, c->m, &c->s.t, c->n_sites, c->sites, c->opts, err));
+    SG_TRY(sg_simindex_baselines(&c->baselines, &c->t, c->opts, err));
+    SG_TRY(sg_simindex_new(&c->trained, c->m, &c->t, c->n_sites, c->sites, c->opts, err));
+    SG_TRY(first_stimuli(&some, &c->t, err));
     for (int k = 0; k < FRESH; k++) {
         sg_model *fresh;
         sg_method_progress(c->r, 0.25 + 0.25 * k, "fresh weights");
-        SG_TRY(fresh_network(&fresh, c->m, &c->s, sg_method_seed(c->r) + 1 + (uint64_t)k, err));
-        const sg_status status = sg_simindex_new(&c->fresh[k], fresh, &c->s.t, c->n_sites, c->sites, c->opts, err);
+        sg_status status = fresh_network(&fresh, c->m, &some, sg_method_seed(c->r) + 1 + (uint64_t)k, err);
+        if (status == SG_OK)
+            status = sg_simindex_new(&c->fresh[k], fresh, &c->t, c->n_sites, c->sites, c->opts, err);
         sg_model_close(fresh);
-        SG_TRY(status);
+        if (status != SG_OK) {
+            free(some.data);
+            return status;
+        }
     }
+    free(some.data);
     return SG_OK;
 }
 
@@ -250,7 +212,13 @@ static sg_status add_figure(const closure *c, sg_error *err)
 static sg_status work(closure *c, const sg_graph *g, sg_error *err)
 {
     SG_TRY(sg_method_sites(g, sg_method_text(c->r, "at"), &c->sites, &c->n_sites, err));
-    SG_TRY(make_stimuli(&c->s, c->r, c->m, err));
+    sg_figures_opts figures = sg_figures_defaults();
+    figures.open = (int)sg_method_number(c->r, "figure");
+    figures.n = (sg_dim)sg_method_number(c->r, "n");
+    figures.n_turns = (sg_dim)sg_method_number(c->r, "draws");
+    figures.gap = sg_method_number(c->r, "gap");
+    figures.seed = sg_method_seed(c->r);
+    SG_TRY(sg_figures_new(&c->t, c->m, figures, err));
     SG_TRY(measure(c, err));
     SG_TRY(add_table(c, err));
     for (int centred = 0; centred < 2; centred++) /* the last value says most: all are in the table */
@@ -269,8 +237,6 @@ static sg_status run(sg_method_run *r, sg_error *err)
 
     SG_TRY(sg_method_model(r, 0, &m, err));
     c.m = m;
-    if (!sg_model_get_info(m)->image_side)
-        return sg_fail(err, SG_EARG, "%s reads no images", sg_model_get_info(m)->path);
     c.opts.over_space = sg_method_flag(r, "over-space");
     c.opts.bootstrap.n_resamples = (int)sg_method_number(r, "resamples");
     c.opts.bootstrap.seed = sg_method_seed(r);
@@ -280,7 +246,7 @@ static sg_status run(sg_method_run *r, sg_error *err)
     c.opts.centre_on = sg_model_get_info(m)->image_side > 64 ? 32 : 0;
     SG_TRY(sg_model_graph(&g, m, 0, 1, err));
     const sg_status status = work(&c, g, err);
-    free_stimuli(&c.s);
+    sg_figures_free(&c.t);
     free(c.sites);
     sg_graph_free(g);
     sg_simindex_free(c.trained);

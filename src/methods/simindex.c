@@ -67,13 +67,16 @@ typedef struct work {
 } work;
 
 /* Images of triple i, one after another: whole, near, far ... */
-static void gather(const work *w, sg_dim i, float *to)
+static sg_status gather(const work *w, sg_dim i, float *to, sg_error *err)
 {
     const size_t bytes = (size_t)w->each * sizeof(float);
 
+    if (w->t->fill)
+        return w->t->fill(w->t->context, i, to, err);
     memcpy(to, (const float *)w->t->whole.data + i * w->each, bytes);
     memcpy(to + w->each, (const float *)w->t->near.data + i * w->each, bytes);
     memcpy(to + 2 * w->each, (const float *)w->t->far.data + i * w->k * w->each, (size_t)w->k * bytes);
+    return SG_OK;
 }
 
 /* [images,C,H,W] -> [images,C] */
@@ -136,7 +139,7 @@ static sg_status pass(work *w, sg_dim n, bool means, double from, double to, sg_
             return sg_fail(err, SG_ECANCELLED, "the index was cancelled after %lld of %lld triples", (long long)at,
                            (long long)n);
         for (sg_dim i = 0; i < triples; i++)
-            gather(w, at + i, w->images + i * stimuli * w->each);
+            SG_TRY(gather(w, at + i, w->images + i * stimuli * w->each, err));
         sg_tensor x = w->t->whole;
         x.dims[0] = triples * stimuli;
         x.data = w->images;

@@ -17,7 +17,9 @@ static sg_sample *draw(sg_triples *t)
     sg_error err;
     const sg_setting with[] = {{"draws", "3"}, {"size", "16"}};
     CHECK_OK(sg_world_sample(&s, sg_world_find("kanizsa", &err), 2, with, N, 3, &err), &err);
-    *t = (sg_triples){*sg_sample_find(s, "whole"), *sg_sample_find(s, "pieces"), *sg_sample_find(s, "turned")};
+    *t = (sg_triples){.whole = *sg_sample_find(s, "whole"),
+                      .near = *sg_sample_find(s, "pieces"),
+                      .far = *sg_sample_find(s, "turned")};
     t->far = sg_tensor_of(SG_F32, 5, (sg_dim[]){N, DRAWS, 1, 16, 16}, t->far.data);
     return s;
 }
@@ -206,6 +208,37 @@ static void intervals_cover_the_true_mean(void **state)
     CHECK(covered >= 0.93 * TRIALS && covered <= 0.97 * TRIALS);
 }
 
+/* Those of a model are the world's, in the 256 greys of a picture. */
+static void figures_of_a_model_are_the_worlds(void **state)
+{
+    (void)state;
+    sg_triples world, t;
+    sg_error err;
+    sg_sample *s = draw(&world);
+    sg_model *m = network(1, 0);
+    sg_figures_opts o = sg_figures_defaults();
+    float images[(2 + DRAWS) * 256];
+    o.n = N;
+    o.n_turns = DRAWS;
+    o.seed = 3;
+    CHECK_OK(sg_figures_new(&t, m, o, &err), &err);
+    for (int i = 0; i < N; i++) {
+        CHECK_OK(t.fill(t.context, i, images, &err), &err);
+        for (int k = 0; k < 2 + DRAWS; k++) {
+            const float *want = k == 0   ? (const float *)world.whole.data + i * 256
+                                : k == 1 ? (const float *)world.near.data + i * 256
+                                         : (const float *)world.far.data + (i * DRAWS + k - 2) * 256;
+            for (int p = 0; p < 256; p++)
+                CHECK_NEAR(images[k * 256 + p], want[p], 0.51 / 255, 0);
+        }
+    }
+    sg_figures_free(&t);
+    o.n_turns = 0;
+    CHECK_STATUS(sg_figures_new(&t, m, o, &err), SG_EARG);
+    sg_model_close(m);
+    sg_sample_free(s);
+}
+
 static void what_does_not_fit_is_refused(void **state)
 {
     (void)state;
@@ -241,6 +274,7 @@ int main(void)
         cmocka_unit_test(far_ones_that_are_near_ones_give_exactly_0),
         cmocka_unit_test(batches_do_not_matter),
         cmocka_unit_test(intervals_cover_the_true_mean),
+        cmocka_unit_test(figures_of_a_model_are_the_worlds),
         cmocka_unit_test(what_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
