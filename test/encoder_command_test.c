@@ -103,7 +103,7 @@ static void wrong_use_is_told(void **state)
     says(2, "run " E "vit_labels", "wanted either --text or --tokens, or --image");
     says(2, "run " E "vit_labels --tokens encoder_command.txt", "reads images and no tokens");
     says(2, "run " E "bert_labels --image " E "pictures/rgb.png", "reads no images");
-    says(1, "run " E "vit_labels --image " E "vit_labels/config.json", "neither a PNG nor a JPEG file");
+    says(1, "run " E "vit_labels --image " E "vit_labels/config.json", "neither a PNG nor a JPEG nor a BMP file");
     says(1, "run " E "vit_pooled --image " E "pictures/rgb.png", "no preprocessor_config.json");
     says(2, "generate " E "bert_pretraining --tokens encoder_command_one.txt", "is an encoder");
 }

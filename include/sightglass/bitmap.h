@@ -1,4 +1,4 @@
-/* Bitmaps: the pixels of PNG and JPEG files.
+/* Bitmaps: the pixels of PNG, JPEG and BMP files.
  *
  *     sg_bitmap *picture;
  *     SG_TRY(sg_bitmap_open(&picture, "cat.jpg", err));
@@ -6,7 +6,7 @@
  *     sg_bitmap_free(picture);
  *
  * Whatever a file holds, these are bytes of red, green and blue: greys are spread, palettes looked up, 16 bits cut to
- * 8, transparency is left out. Colour profiles, gamma and the orientation that a camera noted are not applied. */
+ * 8, transparency is left out. Of BMP files those of 24 or 32 bits without packing are read. Colour profiles, gamma and the orientation that a camera noted are not applied. */
 #ifndef SIGHTGLASS_BITMAP_H
 #define SIGHTGLASS_BITMAP_H
 
@@ -24,7 +24,7 @@ typedef struct sg_bitmap {
     uint8_t *rgb;      /* [height,width,3], from the top left */
 } sg_bitmap;
 
-/* SG_EFORMAT: neither PNG nor JPEG, damaged, or cut off; SG_EUNSUPPORTED: larger than 16384 pixels along a side, or
+/* SG_EFORMAT: neither PNG nor JPEG nor BMP, damaged, or cut off; SG_EUNSUPPORTED: larger than 16384 pixels along a side, or
  * 2^26 in all. */
 sg_status sg_bitmap_open(sg_bitmap **out, const char *path, sg_error *err) SG_MUST_CHECK;
 sg_status sg_bitmap_parse(sg_bitmap **out, const void *bytes, size_t n_bytes, const char *name,

@@ -1,5 +1,5 @@
-/* PNG and JPEG files as bytes of red, green and blue. Both libraries leave by longjmp when a file is damaged; what they
- * work on is kept in a struct of the caller's, so that nothing that is set between lives in a register. */
+/* PNG, JPEG and BMP files as bytes of red, green and blue. Both libraries leave by longjmp when a file is damaged; what
+ * they work on is kept in a struct of the caller's, so that nothing that is set between lives in a register. */
 #include "sightglass/bitmap.h"
 
 #include <setjmp.h>
@@ -209,7 +209,48 @@ static sg_status read_jpeg(reading *r, const char *name, sg_error *err)
     return status;
 }
 
-/* ---- either ---- */
+/* ---- BMP: 24 or 32 bits a pixel, as they are ---- */
+
+static uint32_t word_at(const reading *r, size_t at, int n_bytes)
+{
+    uint32_t x = 0;
+
+    for (int i = 0; i < n_bytes; i++)
+        x |= (uint32_t)r->bytes[at + (size_t)i] << (8 * i);
+    return x;
+}
+
+static sg_status read_bmp(reading *r, const char *name, sg_error *err)
+{
+    if (r->n < 54)
+        return sg_fail(err, SG_EFORMAT, "%s: a BMP file that is cut off in its header", name);
+    const size_t begin = word_at(r, 10, 4);
+    const int32_t width = (int32_t)word_at(r, 18, 4), tall = (int32_t)word_at(r, 22, 4);
+    const uint32_t header = word_at(r, 14, 4), bits = word_at(r, 28, 2), packing = word_at(r, 30, 4);
+    const uint64_t height = (uint64_t)(tall < 0 ? -(int64_t)tall : tall); /* below 0: rows go down */
+    if (header < 40 || (bits != 24 && bits != 32) || packing != 0)
+        return sg_fail(err, SG_EUNSUPPORTED,
+                       "%s: a BMP file of %u bits a pixel, packing %u; 24 or 32 bits without packing can be read", name,
+                       bits, packing);
+    SG_TRY(check_size(height, (uint64_t)SG_MAX(width, 0), name, err));
+    const size_t row = ((size_t)width * bits / 8 + 3) & ~(size_t)3;
+    if (begin > r->n || (r->n - begin) / row < height)
+        return sg_fail(err, SG_EFORMAT, "%s: a BMP file that is cut off: %zu bytes for %llu rows of %zu", name,
+                       r->n - SG_MIN(begin, r->n), (unsigned long long)height, row);
+    if (!(r->bitmap = bitmap_new((int)height, width)))
+        return sg_fail(err, SG_ENOMEM, "%s: out of memory for a picture of %llu rows and %d columns", name,
+                       (unsigned long long)height, width);
+    for (uint64_t y = 0; y < height; y++) {
+        const unsigned char *from = r->bytes + begin + row * (size_t)(tall < 0 ? y : height - 1 - y);
+        uint8_t *to = r->bitmap->rgb + (size_t)y * (size_t)width * 3;
+        for (int32_t x = 0; x < width; x++, from += bits / 8)
+            for (int c = 0; c < 3; c++)
+                to[3 * x + c] = from[2 - c];
+    }
+    return SG_OK;
+}
+
+/* ---- any ---- */
 
 sg_status sg_bitmap_parse(sg_bitmap **out, const void *bytes, size_t n_bytes, const char *name, sg_error *err)
 {
@@ -222,8 +263,10 @@ sg_status sg_bitmap_parse(sg_bitmap **out, const void *bytes, size_t n_bytes, co
         status = read_png(&r, name, err);
     else if (n_bytes >= 3 && r.bytes[0] == 0xff && r.bytes[1] == 0xd8 && r.bytes[2] == 0xff)
         status = read_jpeg(&r, name, err);
+    else if (n_bytes >= 2 && r.bytes[0] == 'B' && r.bytes[1] == 'M')
+        status = read_bmp(&r, name, err);
     else
-        return sg_fail(err, SG_EFORMAT, "%s: neither a PNG nor a JPEG file", name);
+        return sg_fail(err, SG_EFORMAT, "%s: neither a PNG nor a JPEG nor a BMP file", name);
     if (status != SG_OK) {
         sg_bitmap_free(r.bitmap);
         return status;

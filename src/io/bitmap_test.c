@@ -111,9 +111,42 @@ static void damaged_files_are_refused(void **state)
     sg_bitmap *b;
     sg_error err;
     CHECK_STATUS(sg_bitmap_parse(&b, "GIF89a", 6, "a.gif", &err), SG_EFORMAT);
-    CHECK_TEXT(err.text, "neither a PNG nor a JPEG");
+    CHECK_TEXT(err.text, "neither a PNG nor a JPEG nor a BMP");
     CHECK_STATUS(sg_bitmap_parse(&b, "", 0, "nothing", &err), SG_EFORMAT);
     CHECK_STATUS(sg_bitmap_open(&b, PICTURES "absent.png", &err), SG_ENOTFOUND);
+}
+
+/* Two rows of three pixels, upwards and downwards, of 24 and of 32 bits; and all that can be wrong with them. */
+static void bmp_files_have_their_pixels(void **state)
+{
+    (void)state;
+    for (int bits = 24; bits <= 32; bits += 8)
+        for (int down = 0; down < 2; down++) {
+            uint8_t file[128] = {'B', 'M', [10] = 54, [14] = 40, [18] = 3, [26] = 1, [28] = (uint8_t)bits};
+            const int row = 12, each = bits / 8; /* nine bytes and three of padding, or twelve */
+            const int32_t tall = down ? -2 : 2;
+            sg_bitmap *b;
+            sg_error err;
+            memcpy(file + 22, &tall, sizeof tall);
+            for (int y = 0; y < 2; y++)
+                for (int x = 0; x < 3; x++)
+                    for (int c = 0; c < 3; c++)
+                        file[54 + (down ? y : 1 - y) * row + x * each + 2 - c] = (uint8_t)(100 * y + 10 * x + c);
+            CHECK_OK(sg_bitmap_parse(&b, file, 54 + 2 * (size_t)row, "a.bmp", &err), &err);
+            CHECK(b->height == 2 && b->width == 3);
+            for (int i = 0; i < 18; i++)
+                CHECK(b->rgb[i] == 100 * (i / 9) + 10 * (i % 9 / 3) + i % 3);
+            sg_bitmap_free(b);
+            CHECK_STATUS(sg_bitmap_parse(&b, file, 53 + 2 * (size_t)row, "a.bmp", &err), SG_EFORMAT);
+            CHECK_STATUS(sg_bitmap_parse(&b, file, 20, "a.bmp", &err), SG_EFORMAT);
+            file[30] = 1;
+            CHECK_STATUS(sg_bitmap_parse(&b, file, sizeof file, "a.bmp", &err), SG_EUNSUPPORTED);
+            file[30] = 0;
+            file[21] = 0x80; /* a width below 0 */
+            CHECK_STATUS(sg_bitmap_parse(&b, file, sizeof file, "a.bmp", &err), SG_EFORMAT);
+            file[21] = 0x40;
+            CHECK_STATUS(sg_bitmap_parse(&b, file, sizeof file, "a.bmp", &err), SG_EUNSUPPORTED);
+        }
 }
 
 /* A header that claims a picture of gigabytes is refused by its size, before memory is asked for. */
@@ -158,6 +191,7 @@ int main(void)
         cmocka_unit_test(files_of_each_kind_have_their_pixels),
         cmocka_unit_test(each_filter_resizes_to_the_byte),
         cmocka_unit_test(damaged_files_are_refused),
+        cmocka_unit_test(bmp_files_have_their_pixels),
         cmocka_unit_test(claims_beyond_bounds_are_refused),
         cmocka_unit_test(each_failed_allocation_is_reported),
     };
