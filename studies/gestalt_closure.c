@@ -135,7 +135,7 @@ static sg_status run(closure_study *s)
         "%d figures a seed, gaps .2 to .8, pieces turned %d times; fresh networks calibrated on whole figures. They "
         "saw drawn "
         "shapes: this says nothing about natural scenes.",
-        s->opts->full ? "128,000 images of shapes (labels true, labels at random) or 64,000 of textures each, 3 seeds"
+        s->opts->full ? "60,000 images of shapes (labels true, labels at random) or 32,000 of textures each, 3 seeds"
                       : "those that ship, one seed",
         s->opts->full ? 768 : 98, s->opts->full ? 8 : 4);
 

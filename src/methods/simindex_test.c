@@ -5,6 +5,7 @@
 #include "check.h"
 #include "folder.h"
 #include "sightglass/convnet.h"
+#include "sightglass/method.h"
 #include "sightglass/rng.h"
 #include "sightglass/safetensors.h"
 #include "sightglass/world.h"
@@ -266,6 +267,41 @@ static void what_does_not_fit_is_refused(void **state)
     sg_sample_free(s);
 }
 
+/* The method over a network that ships: every layer beside fresh weights and front ends, and what it refuses. */
+static void the_method_says_it_of_every_layer(void **state)
+{
+    (void)state;
+    static const char *const model = SG_SOURCE_DIR "/models/closure-shapes";
+    SKIP_WITHOUT(SG_SOURCE_DIR "/models/closure-shapes/model.safetensors", "models/closure-shapes");
+    const sg_setting settings[] = {{"n", "14"}, {"draws", "2"}, {"resamples", "100"}};
+    sg_method_ask ask = sg_method_ask_defaults();
+    const sg_method *m = sg_method_find("closure", NULL);
+    sg_result *r;
+    sg_error err;
+    CHECK(m != NULL);
+    ask.n_inputs = 1;
+    ask.inputs = &model;
+    ask.n_settings = 3;
+    ask.settings = settings;
+    CHECK_OK(sg_method_do(&r, m, &ask, &err), &err);
+    CHECK_OK(sg_result_check(r, &err), &err);
+    CHECK(sg_result_n_findings(r) == 2 && sg_result_n_tables(r) == 1);
+    const sg_finding *f = sg_result_finding(r, 1);
+    CHECK(strcmp(f->where, "conv4.out") == 0 && f->value > f->control_value && f->n == 14);
+    const sg_result_table *t = sg_result_get_table(r, 0);
+    CHECK(t->n_rows == 6 && strcmp(t->cells[0].text, "(pixels)") == 0);
+    CHECK_NEAR(t->cells[5 * t->n_columns + 5].number, f->value, 1e-12, 0); /* the last layer, centred */
+    sg_result_free(r);
+    ask.n_settings = 1;
+    ask.settings = &(sg_setting){"at", "conv9.*"};
+    CHECK_STATUS(sg_method_do(&r, m, &ask, &err), SG_ENOTFOUND);
+    const char *text_model = SG_SOURCE_DIR "/models/othello6";
+    ask.inputs = &text_model;
+    ask.settings = &(sg_setting){"at", "logits"};
+    CHECK_STATUS(sg_method_do(&r, m, &ask, &err), SG_EARG);
+    CHECK_TEXT(err.text, "reads no images");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +312,7 @@ int main(void)
         cmocka_unit_test(intervals_cover_the_true_mean),
         cmocka_unit_test(figures_of_a_model_are_the_worlds),
         cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(the_method_says_it_of_every_layer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

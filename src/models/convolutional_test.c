@@ -495,6 +495,45 @@ static void a_convnet_is_made_saved_and_opened(void **state)
     sg_test_remove_all("convolutional_test_folder");
 }
 
+/* A picture of one colour as each family reads it: greys as Pillow has them, x / 127.5 - 1, CIFAR-10's means. */
+static void pictures_become_what_each_family_reads(void **state)
+{
+    (void)state;
+    static uint8_t rgb[40 * 50 * 3];
+    for (int i = 0; i < 40 * 50; i++)
+        memcpy(rgb + 3 * i, (const uint8_t[]){200, 100, 50}, 3);
+    const sg_bitmap picture = {40, 50, rgb}, *const list[] = {&picture, &picture};
+    static const char grey[] =
+        "{\"architectures\": [\"ConvNetModel\"], \"image_size\": 7, \"num_channels\": 1, \"num_labels\": 2, "
+        "\"layers\": []}";
+    sg_model *m[3];
+    sg_error err;
+    CHECK_OK(sg_convnet_new(&m[0], grey, 1, &err), &err);
+    write_mobilenet("convolutional_test.safetensors", tiny, SG_COUNT_OF(tiny), 7);
+    m[1] = open_model("convolutional_test.safetensors", SG_F32);
+    write_resnet("convolutional_test_2.safetensors", 1);
+    m[2] = open_model("convolutional_test_2.safetensors", SG_F32);
+    const double want[3][3] = {{124 / 255.0}, /* .299 200 + .587 100 + .114 50 = 124.2 */
+                               {200 / 127.5 - 1, 100 / 127.5 - 1, 50 / 127.5 - 1},
+                               {(200 / 255.0 - .485) / .229, (100 / 255.0 - .456) / .224, (50 / 255.0 - .406) / .225}};
+    for (int k = 0; k < 3; k++) {
+        const sg_dim side = sg_model_get_info(m[k])->image_side, channels = sg_model_get_info(m[k])->n_channels;
+        sg_tensor t;
+        CHECK_OK(sg_model_pixels(m[k], 2, list, &t, &err), &err);
+        CHECK(t.dims[0] == 2 && t.dims[1] == channels && t.dims[2] == side && t.dims[3] == side);
+        for (sg_dim i = 0; i < sg_tensor_count(&t); i++)
+            CHECK_NEAR(sg_tensor_get(&t, i), want[k][i / (side * side) % channels], 1e-6, 0);
+        free(t.data);
+        sg_model_close(m[k]);
+    }
+    CHECK_OK(sg_convnet_new(&m[0], small_config, 1, &err), &err); /* of two channels */
+    sg_tensor t;
+    CHECK_STATUS(sg_model_pixels(m[0], 1, list, &t, &err), SG_EUNSUPPORTED);
+    sg_model_close(m[0]);
+    remove("convolutional_test.safetensors");
+    remove("convolutional_test_2.safetensors");
+}
+
 /* d class_logits[0,k] / d pixels against (f(x+h) - f(x-h)) / 2h, in f64, over conv, depthwise conv, ReLU6, pooling. */
 static void check_gradient(const sg_model *m, sg_dim channels, int n_checked)
 {
@@ -689,6 +728,7 @@ int main(void)
         cmocka_unit_test(mobilenet_v2_gives_what_plain_loops_give),
         cmocka_unit_test(resnet_20_gives_what_plain_loops_give),
         cmocka_unit_test(a_convnet_is_made_saved_and_opened),
+        cmocka_unit_test(pictures_become_what_each_family_reads),
         cmocka_unit_test(input_gradients_are_finite_differences),
         cmocka_unit_test(edits_take_channels_for_heads),
         cmocka_unit_test(calibrated_layers_have_mean_0_and_variance_1),
