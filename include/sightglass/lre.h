@@ -87,10 +87,13 @@ typedef struct sg_lre_relation {
     const sg_relation *file; /* NULL: of the world kb */
     int n_objects, n_colliding;
 } sg_lre_relation;
+/* Whose state is s: the subject's, or that of the prompt's last token, to which some models bring the subject in their
+ * first blocks (no place of the paper's). */
+typedef enum sg_lre_place { SG_LRE_AT_SUBJECT, SG_LRE_AT_LAST } sg_lre_place;
 /* The model outlives it. SG_ENOTFOUND; SG_EARG: no such template; SG_EUNSUPPORTED: the model has no tokenizer, or other
  * words. */
-sg_status sg_lre_relation_open(sg_lre_relation **out, const char *name, int template_index, const sg_model *m,
-                               sg_error *err) SG_MUST_CHECK;
+sg_status sg_lre_relation_open(sg_lre_relation **out, const char *name, int template_index, sg_lre_place at,
+                               const sg_model *m, sg_error *err) SG_MUST_CHECK;
 void sg_lre_relation_free(sg_lre_relation *r);
 
 /* ---- the map ---- */
@@ -194,10 +197,12 @@ typedef struct sg_lre_effect {
     sg_dim n;                             /* pairs of known subjects with different objects */
     sg_lre_rate changed[SG_N_LRE_CAUSES]; /* how often the likeliest token is then the other's object */
 } sg_lre_effect;
-/* Every known test of the part, up to n_most, with another known one that has another object. */
+/* Every known test of the part, up to n_most, with another known one that has another object. kinds: bit k is cause k;
+ * of the others nothing is known. */
+enum { SG_LRE_ALL_CAUSES = (1 << SG_N_LRE_CAUSES) - 1 };
 sg_status sg_lre_causes(sg_lre_effect *out, const sg_model *m, sg_lre_reader *r, const sg_lre *lre, int site,
                         const sg_lre_inverse *v, sg_dim rank, const sg_lre_data *d, int part, int n_most,
-                        sg_lre_opts opts, sg_error *err) SG_MUST_CHECK;
+                        unsigned kinds, sg_lre_opts opts, sg_error *err) SG_MUST_CHECK;
 
 /* ---- the attribute lens ---- */
 

@@ -73,11 +73,15 @@ static sg_status shift(work *w, sg_error *err)
 {
     SG_TRY(sg_prompts_new(&w->beside, err));
     for (int i = 0; i < w->data->train->n; i++) {
-        sg_prompt p = w->data->train->at[i];
-        p.subject = SG_MAX(p.subject - 1, (sg_dim)0);
-        SG_TRY(sg_prompts_add(w->beside, &p, err));
+        SG_TRY(sg_prompts_add(w->beside, &w->data->train->at[i], err));
+        sg_prompts_place(w->beside, i, SG_MAX(w->beside->at[i].subject - 1, (sg_dim)0));
     }
     return SG_OK;
+}
+
+static sg_lre_place place(const work *w)
+{
+    return sg_method_number(w->r, "at") > 0 ? SG_LRE_AT_LAST : SG_LRE_AT_SUBJECT;
 }
 
 static sg_status fit_all(work *w, sg_error *err)
@@ -93,7 +97,7 @@ static sg_status fit_all(work *w, sg_error *err)
     if (!other)
         return SG_OK;
     sg_method_progress(w->r, 0, "the other relation");
-    SG_TRY(sg_lre_relation_open(&w->other_relation, other, 0, w->m, err));
+    SG_TRY(sg_lre_relation_open(&w->other_relation, other, 0, place(w), w->m, err));
     SG_TRY(sg_lre_data_new(&w->other_data, w->m, &w->other_relation->source, w->opts, err));
     return sg_lre_fit(&w->other, w->m, w->other_data->train, opts, err);
 }
@@ -251,7 +255,7 @@ static sg_status choose_rank(work *w, const sg_lre_inverse *v, sg_dim *rank, sg_
         sg_lre_effect e;
         sg_method_progress(w->r, (double)k / (double)SG_COUNT_OF(ranks), "ranks");
         SG_TRY(sg_lre_causes(&e, w->m, w->reader, w->lre, w->chosen, v, ranks[k], w->data, SG_LRE_CHOOSING,
-                             CHOOSING_PAIRS, w->opts, err));
+                             CHOOSING_PAIRS, 1u << SG_LRE_BY_STATE, w->opts, err));
         if (e.changed[SG_LRE_BY_STATE].value > best) {
             best = e.changed[SG_LRE_BY_STATE].value;
             *rank = ranks[k];
@@ -274,7 +278,7 @@ static sg_status causality(work *w, sg_error *err)
     sg_method_progress(w->r, 0, "edits");
     if (status == SG_OK)
         status = sg_lre_causes(&e, w->m, w->reader, w->lre, w->chosen, v, rank, w->data, SG_LRE_REPORTED, pairs,
-                               w->opts, err);
+                               SG_LRE_ALL_CAUSES, w->opts, err);
     sg_lre_inverse_free(v);
     SG_TRY(status);
     sg_result *out = sg_method_result(w->r);
@@ -402,7 +406,7 @@ static sg_status work_on(work *w, sg_error *err)
     if (!relation)
         return sg_fail(err, SG_EARG, "lre fit: wanted --relation, a file or kb:colour");
     SG_TRY(sg_method_model(w->r, 0, &w->m, err));
-    SG_TRY(sg_lre_relation_open(&w->relation, relation, (int)sg_method_number(w->r, "template"), w->m, err));
+    SG_TRY(sg_lre_relation_open(&w->relation, relation, (int)sg_method_number(w->r, "template"), place(w), w->m, err));
     if (w->relation->file)
         SG_TRY(sg_method_data(w->r, relation, err));
     SG_TRY(choose_sites(w, err));
@@ -454,6 +458,8 @@ static const sg_option fit_options[] = {
      "are named"},
     {"site", SG_OPTION_TEXT, "", 0, 0, NULL,
      "another value of the subject, {} for the layer, as blocks.{}.hook_mlp_out"},
+    {"at", SG_OPTION_CHOICE, "subject", 0, 0, "subject|last",
+     "whose state: the subject's last token's, or the prompt's"},
     {"beta", SG_OPTION_TEXT, "1,1.5,2,2.25,2.5,3,4,5", 0, 0, NULL,
      "the factor before W, one or several to choose from"},
     {"n", SG_OPTION_WHOLE, "8", 1, 1000, NULL, "prompts whose Jacobians are averaged"},

@@ -11,12 +11,16 @@ typedef struct owned {
     const sg_tokenizer *tokenizer;
     sg_kb kb;
     int which, form; /* of the world kb; form is also a file's template */
+    sg_lre_place at;
 } owned;
 
 static sg_status from_file(void *self, sg_prompts *to, int n_shots, const int *shots, int sample, sg_error *err)
 {
     const owned *r = self;
-    return sg_relation_prompt(to, r->file, r->tokenizer, r->form, n_shots, shots, sample, err);
+    SG_TRY(sg_relation_prompt(to, r->file, r->tokenizer, r->form, n_shots, shots, sample, err));
+    if (r->at == SG_LRE_AT_LAST)
+        sg_prompts_place(to, to->n - 1, to->at[to->n - 1].n - 1);
+    return SG_OK;
 }
 
 static sg_status from_kb(void *self, sg_prompts *to, int n_shots, const int *shots, int sample, sg_error *err)
@@ -26,7 +30,7 @@ static sg_status from_kb(void *self, sg_prompts *to, int n_shots, const int *sho
     const sg_kb_ask ask = {
         .relation = r->which, .entity = sample, .form = r->form, .phrase = -1, .n_shots = n_shots, .shots = shots};
     sg_kb_prompt_of(&p, &r->kb, &ask);
-    return sg_prompts_add(to, &(sg_prompt){p.tokens, p.n, p.subject, p.truth}, err);
+    return sg_prompts_add(to, &(sg_prompt){p.tokens, p.n, r->at == SG_LRE_AT_LAST ? p.n - 1 : p.subject, p.truth}, err);
 }
 
 static sg_status open_kb(owned *r, const char *name, const sg_model *m, sg_error *err)
@@ -71,14 +75,15 @@ static sg_status open_file(owned *r, const char *path, const sg_model *m, sg_err
     return SG_OK;
 }
 
-sg_status sg_lre_relation_open(sg_lre_relation **out, const char *name, int template_index, const sg_model *m,
-                               sg_error *err)
+sg_status sg_lre_relation_open(sg_lre_relation **out, const char *name, int template_index, sg_lre_place at,
+                               const sg_model *m, sg_error *err)
 {
     owned *r = calloc(1, sizeof *r);
     *out = NULL;
     if (!r)
         return sg_fail(err, SG_ENOMEM, "lre: out of memory");
     r->form = template_index;
+    r->at = at;
     const sg_status status = strncmp(name, "kb:", 3) == 0 ? open_kb(r, name + 3, m, err) : open_file(r, name, m, err);
     if (status != SG_OK) {
         sg_lre_relation_free(&r->face);

@@ -327,7 +327,8 @@ static sg_status open_causes(causes *c, const sg_model *m, sg_error *err)
     return sg_graph_status(sg_glass_graph(c->glass), err);
 }
 
-static sg_status run_causes(sg_lre_effect *out, causes *c, const sg_model *m, int part, int n_most, sg_error *err)
+static sg_status run_causes(sg_lre_effect *out, causes *c, const sg_model *m, int part, int n_most, unsigned kinds,
+                            sg_error *err)
 {
     choose_pairs(c, part, n_most);
     out->n = c->n;
@@ -337,6 +338,8 @@ static sg_status run_causes(sg_lre_effect *out, causes *c, const sg_model *m, in
         return SG_OK;
     SG_TRY(open_causes(c, m, err));
     for (int how = 0; how < SG_N_LRE_CAUSES; how++) {
+        if (!(kinds >> how & 1))
+            continue;
         SG_TRY(fill_deltas(c, (sg_lre_cause)how, err));
         for (sg_dim first = 0; first < c->n; first += c->batch) {
             if (c->opts.cancel && *c->opts.cancel)
@@ -350,7 +353,7 @@ static sg_status run_causes(sg_lre_effect *out, causes *c, const sg_model *m, in
 
 sg_status sg_lre_causes(sg_lre_effect *out, const sg_model *m, sg_lre_reader *r, const sg_lre *lre, int site,
                         const sg_lre_inverse *v, sg_dim rank, const sg_lre_data *d, int part, int n_most,
-                        sg_lre_opts opts, sg_error *err)
+                        unsigned kinds, sg_lre_opts opts, sg_error *err)
 {
     const size_t most = (size_t)SG_MAX(SG_MIN(n_most, d->n_tests), 1);
     causes c = {.lre = lre,
@@ -368,7 +371,7 @@ sg_status sg_lre_causes(sg_lre_effect *out, const sg_model *m, sg_lre_reader *r,
     c.delta = malloc(most * (size_t)c.d * sizeof *c.delta);
     c.changed = malloc(most * sizeof *c.changed);
     const sg_status status = c.from && c.to && c.delta && c.changed
-                                 ? run_causes(out, &c, m, part, (int)most, err)
+                                 ? run_causes(out, &c, m, part, (int)most, kinds, err)
                                  : sg_fail(err, SG_ENOMEM, "lre: out of memory for %zu pairs", most);
     sg_glass_free(c.glass);
     free(c.from);
