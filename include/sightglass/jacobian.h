@@ -42,6 +42,7 @@ typedef struct sg_jacobian_opts {
     bool prefix;           /* true; false: every position is computed in each run */
     sg_dim pad;            /* 0; positions of padding on the left, which change nothing; not with prefix */
     sg_exec_opts exec;
+    sg_dim most_runs;                    /* 0: all; after so many batches the rest is left out, as for an estimate */
     const volatile sig_atomic_t *cancel; /* NULL; looked at before each run */
 } sg_jacobian_opts;
 sg_jacobian_opts sg_jacobian_defaults(void);

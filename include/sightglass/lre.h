@@ -79,6 +79,23 @@ sg_status sg_lre_data_new(sg_lre_data **out, const sg_model *m, const sg_lre_sou
                           sg_error *err) SG_MUST_CHECK;
 void sg_lre_data_free(sg_lre_data *d);
 
+/* A relation by name: a file of relation.h, for a model with a tokenizer; or kb:colour and the like, for a model of the
+ * world kb. */
+typedef struct sg_lre_relation {
+    sg_lre_source source;
+    const char *name;        /* "adjective superlative" */
+    const sg_relation *file; /* NULL: of the world kb */
+    int n_objects, n_colliding;
+} sg_lre_relation;
+/* Whose state is s: the subject's, or that of the prompt's last token, to which some models bring the subject in their
+ * first blocks (no place of the paper's). */
+typedef enum sg_lre_place { SG_LRE_AT_SUBJECT, SG_LRE_AT_LAST } sg_lre_place;
+/* The model outlives it. SG_ENOTFOUND; SG_EARG: no such template; SG_EUNSUPPORTED: the model has no tokenizer, or other
+ * words. */
+sg_status sg_lre_relation_open(sg_lre_relation **out, const char *name, int template_index, sg_lre_place at,
+                               const sg_model *m, sg_error *err) SG_MUST_CHECK;
+void sg_lre_relation_free(sg_lre_relation *r);
+
 /* ---- the map ---- */
 
 typedef struct sg_lre {
@@ -142,11 +159,13 @@ typedef struct sg_lre_score {
     sg_lre_rate faithful[SG_N_LRE_READINGS];     /* among the known: the model's own token */
     sg_lre_rate faithful_all[SG_N_LRE_READINGS]; /* among all: another quantity, since the model's token may be wrong */
 } sg_lre_score;
-/* part: 0 all tests, 1 those that are for choosing layer and beta, 2 the others. */
+/* Which tests: all; every other one, for choosing layer and beta; the others, for reporting. */
+enum { SG_LRE_WHOLE, SG_LRE_CHOOSING, SG_LRE_REPORTED, SG_LRE_ALSO_UNKNOWN = 4 };
 sg_status sg_lre_score_of(sg_lre_score *out, sg_lre_reader *r, const sg_lre *lre, int site, double beta,
                           const sg_lre_data *d, const sg_lre *other, int part, sg_error *err) SG_MUST_CHECK;
 
-/* How faithful the map is at each beta: rates [n_betas], among the known of the part. */
+/* How faithful the map is at each beta: rates [n_betas], among the known of the part, or all with SG_LRE_ALSO_UNKNOWN.
+ */
 sg_status sg_lre_sweep(sg_lre_rate *rates, sg_lre_reader *r, const sg_lre *lre, int site, int n_betas,
                        const double *betas, const sg_lre_data *d, int part, sg_error *err) SG_MUST_CHECK;
 
@@ -178,10 +197,12 @@ typedef struct sg_lre_effect {
     sg_dim n;                             /* pairs of known subjects with different objects */
     sg_lre_rate changed[SG_N_LRE_CAUSES]; /* how often the likeliest token is then the other's object */
 } sg_lre_effect;
-/* Every known test of the part, up to n_most, with another known one that has another object. */
+/* Every known test of the part, up to n_most, with another known one that has another object. kinds: bit k is cause k;
+ * of the others nothing is known. */
+enum { SG_LRE_ALL_CAUSES = (1 << SG_N_LRE_CAUSES) - 1 };
 sg_status sg_lre_causes(sg_lre_effect *out, const sg_model *m, sg_lre_reader *r, const sg_lre *lre, int site,
                         const sg_lre_inverse *v, sg_dim rank, const sg_lre_data *d, int part, int n_most,
-                        sg_lre_opts opts, sg_error *err) SG_MUST_CHECK;
+                        unsigned kinds, sg_lre_opts opts, sg_error *err) SG_MUST_CHECK;
 
 /* ---- the attribute lens ---- */
 
@@ -190,7 +211,7 @@ sg_status sg_lre_causes(sg_lre_effect *out, const sg_model *m, sg_lre_reader *r,
 typedef struct sg_lre_lens {
     int n_layers;
     sg_dim n_tokens;
-    const int32_t *top, *rank;
+    const int32_t *top, *rank, *plain;
 } sg_lre_lens;
 sg_status sg_lre_lens_new(sg_lre_lens **out, const sg_model *m, sg_lre_reader *r, const sg_lre *lre, int site,
                           double beta, const int32_t *tokens, sg_dim n_tokens, int32_t token, sg_exec_opts exec,

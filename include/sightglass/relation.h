@@ -59,7 +59,8 @@ typedef struct sg_prompts {
 } sg_prompts;
 sg_status sg_prompts_new(sg_prompts **out, sg_error *err) SG_MUST_CHECK;                    /* empty */
 sg_status sg_prompts_add(sg_prompts *p, const sg_prompt *one, sg_error *err) SG_MUST_CHECK; /* tokens are copied */
-void sg_prompts_free(sg_prompts *p);                                                        /* NULL is fine */
+void sg_prompts_place(sg_prompts *p, int i, sg_dim subject); /* another place in the subject's */
+void sg_prompts_free(sg_prompts *p);                         /* NULL is fine */
 
 /* Adds the prompt of a sample: shots in the same template with their objects, a line each, then the sample's own. The
  * subject's last token is the one with which all its letters are there. SG_EARG: no such template or sample;

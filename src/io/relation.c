@@ -235,6 +235,12 @@ sg_status sg_prompts_add(sg_prompts *p, const sg_prompt *one, sg_error *err)
     return SG_OK;
 }
 
+void sg_prompts_place(sg_prompts *p, int i, sg_dim subject)
+{
+    SG_ASSERT(i >= 0 && i < p->n && subject >= 0 && subject < p->at[i].n);
+    ((list *)p)->at[i].subject = subject;
+}
+
 void sg_prompts_free(sg_prompts *p)
 {
     list *l = (list *)p;

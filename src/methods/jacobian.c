@@ -401,7 +401,7 @@ static sg_status run_rows(sg_jacobian *j, batch *b, bool shared, const int32_t *
     const sg_rows rows = {
         .n_rows = (int)n, .tokens = j->rows, .lengths = j->lengths, .pad_left = pad > 0, .time = time};
     /* The last batch goes back over rows that are known, so that all have one size and one plan. */
-    for (sg_dim first = 0; first < width; first += n)
+    for (sg_dim first = 0, k = 0; first < width && (j->opts.most_runs == 0 || k < j->opts.most_runs); first += n, k++)
         SG_TRY(run_batch(j, b, &rows, n_feeds, SG_MIN(first, width - n), time, j->columns ? s : o, j->columns ? o : s,
                          err));
     sg_session *session = sg_glass_session(b->glass);

@@ -46,7 +46,7 @@ static sg_status rate(sg_lre_rate *out, const double *right, sg_dim n, uint64_t 
 
 static bool in_part(int i, int part)
 {
-    return part == 0 || (part == 1) == (i % 2 == 0);
+    return part == SG_LRE_WHOLE || (part == SG_LRE_CHOOSING) == (i % 2 == 0);
 }
 
 /* ---- readings ---- */
@@ -157,7 +157,7 @@ sg_status sg_lre_sweep(sg_lre_rate *rates, sg_lre_reader *r, const sg_lre *lre, 
     sg_status status =
         s && o && top && own && right ? SG_OK : sg_fail(err, SG_ENOMEM, "lre: out of memory for %d tests", d->n_tests);
     for (int i = 0; i < d->n_tests && status == SG_OK; i++)
-        if (in_part(i, part) && d->known[i]) {
+        if (in_part(i, part & ~SG_LRE_ALSO_UNKNOWN) && (d->known[i] || (part & SG_LRE_ALSO_UNKNOWN))) {
             memcpy(s + count * width, d->states->s[site] + i * width, (size_t)width * sizeof *s);
             own[count++] = d->states->top[i];
         }
@@ -327,7 +327,8 @@ static sg_status open_causes(causes *c, const sg_model *m, sg_error *err)
     return sg_graph_status(sg_glass_graph(c->glass), err);
 }
 
-static sg_status run_causes(sg_lre_effect *out, causes *c, const sg_model *m, int part, int n_most, sg_error *err)
+static sg_status run_causes(sg_lre_effect *out, causes *c, const sg_model *m, int part, int n_most, unsigned kinds,
+                            sg_error *err)
 {
     choose_pairs(c, part, n_most);
     out->n = c->n;
@@ -337,6 +338,8 @@ static sg_status run_causes(sg_lre_effect *out, causes *c, const sg_model *m, in
         return SG_OK;
     SG_TRY(open_causes(c, m, err));
     for (int how = 0; how < SG_N_LRE_CAUSES; how++) {
+        if (!(kinds >> how & 1))
+            continue;
         SG_TRY(fill_deltas(c, (sg_lre_cause)how, err));
         for (sg_dim first = 0; first < c->n; first += c->batch) {
             if (c->opts.cancel && *c->opts.cancel)
@@ -350,7 +353,7 @@ static sg_status run_causes(sg_lre_effect *out, causes *c, const sg_model *m, in
 
 sg_status sg_lre_causes(sg_lre_effect *out, const sg_model *m, sg_lre_reader *r, const sg_lre *lre, int site,
                         const sg_lre_inverse *v, sg_dim rank, const sg_lre_data *d, int part, int n_most,
-                        sg_lre_opts opts, sg_error *err)
+                        unsigned kinds, sg_lre_opts opts, sg_error *err)
 {
     const size_t most = (size_t)SG_MAX(SG_MIN(n_most, d->n_tests), 1);
     causes c = {.lre = lre,
@@ -368,7 +371,7 @@ sg_status sg_lre_causes(sg_lre_effect *out, const sg_model *m, sg_lre_reader *r,
     c.delta = malloc(most * (size_t)c.d * sizeof *c.delta);
     c.changed = malloc(most * sizeof *c.changed);
     const sg_status status = c.from && c.to && c.delta && c.changed
-                                 ? run_causes(out, &c, m, part, (int)most, err)
+                                 ? run_causes(out, &c, m, part, (int)most, kinds, err)
                                  : sg_fail(err, SG_ENOMEM, "lre: out of memory for %zu pairs", most);
     sg_glass_free(c.glass);
     free(c.from);
@@ -383,7 +386,7 @@ sg_status sg_lre_causes(sg_lre_effect *out, const sg_model *m, sg_lre_reader *r,
 
 typedef struct owned_lens {
     sg_lre_lens face;
-    int32_t *top, *rank;
+    int32_t *top, *rank, *plain;
 } owned_lens;
 
 void sg_lre_lens_free(sg_lre_lens *l)
@@ -393,6 +396,7 @@ void sg_lre_lens_free(sg_lre_lens *l)
         return;
     free(o->top);
     free(o->rank);
+    free(o->plain);
     free(o);
 }
 
@@ -429,6 +433,8 @@ static sg_status look(owned_lens *l, const sg_model *m, sg_lre_reader *r, const 
         status = sg_lre_apply(o, lre, site, beta, n, s, err);
         if (status == SG_OK)
             status = sg_lre_read(r, n, o, l->top + layer * n, wanted, l->rank + layer * n, err);
+        if (status == SG_OK && d == lre->d_o)
+            status = sg_lre_read(r, n, s, l->plain + layer * n, NULL, NULL, err);
     }
     free(fetches);
     free(got);
@@ -452,6 +458,7 @@ sg_status sg_lre_lens_new(sg_lre_lens **out, const sg_model *m, sg_lre_reader *r
     l->face.n_tokens = n_tokens;
     l->face.top = l->top = calloc((size_t)(n_layers * SG_MAX(n_tokens, 1)), sizeof *l->top);
     l->face.rank = l->rank = calloc((size_t)(n_layers * SG_MAX(n_tokens, 1)), sizeof *l->rank);
+    l->face.plain = l->plain = calloc((size_t)(n_layers * SG_MAX(n_tokens, 1)), sizeof *l->plain);
     const sg_status status =
         l->top && l->rank && n_tokens > 0
             ? look(l, m, r, lre, site, beta, tokens, token, exec, err)
