@@ -76,7 +76,6 @@ static void a_planted_direction_is_found(void **state)
     CHECK_OK(sg_steer_direction(found, NULL, SG_STEER_PCA, &acts, d, 1, &err), &err);
     CHECK(cosine(found, truth) >= .98); /* noise of one pair counts twice, and squared */
     CHECK_OK(sg_steer_direction(found, NULL, SG_STEER_PROBE, &acts, d, 1, &err), &err);
-    print_message("%g\n", cosine(found, truth));
     CHECK(cosine(found, truth) >= .75); /* it minds those near the boundary, of which there are few */
     for (uint64_t seed = 0; seed < 5; seed++) {
         CHECK_OK(sg_steer_direction(found, NULL, SG_STEER_RANDOM, &acts, d, seed, &err), &err);
