@@ -12,7 +12,7 @@
 #include "sightglass/geometry.h"
 #include "sightglass/npy.h"
 
-enum { SHUFFLES = 20, TARGETS = 6, NAMES = SG_N_DICT_GEOMETRIES };
+enum { SHUFFLES = 20, TARGETS = 3, NAMES = SG_N_DICT_GEOMETRIES };
 static const char *const names[NAMES] = {"this dictionary", "normal numbers", "low coherence"};
 
 typedef struct work {
@@ -195,7 +195,7 @@ static sg_status position(work *w)
     SG_TRY(sg_position_targets(&targets, w->acts.position, w->err));
     SG_TRY(sg_position_remove(&p, &rows, &targets, n * 3 / 4, w->err));
     const sg_finding f =
-        finding("position", "R^2 of a linear probe for six functions of the position, on rows held out", p.before,
+        finding("position", "R^2 of a linear probe for three functions of the position, on rows held out", p.before,
                 n / 4, "the same behind the removal of the directions that vary with them", p.after);
     SG_TRY(sg_result_add(sg_method_result(w->r), &f, w->err));
     SG_TRY(sg_result_note(sg_method_result(w->r),
