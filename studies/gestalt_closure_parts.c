@@ -22,8 +22,9 @@ enum { CALIBRATED = 96, FRESH_SEEDS = 1000, STIMULI_SEEDS = 5000, BATCH = 64 };
 void closure_tell(const closure_study *s, const char *part, double done)
 {
     if (s->opts->progress)
-        s->opts->progress(s->opts->context,
-                          &(sg_study_progress){.part = part, .done = done, .seconds_left = NAN, .loss = NAN});
+        s->opts->progress(
+            s->opts->context,
+            &(sg_study_progress){.part = part, .done = done, .seconds_left = (double)NAN, .loss = (double)NAN});
 }
 
 /* ---- networks ---- */
