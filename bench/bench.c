@@ -38,6 +38,7 @@ static const struct {
               {bench_packed_rows, &bench_n_packed_rows},
               {bench_harvest_rows, &bench_n_harvest_rows},
               {bench_training_rows, &bench_n_training_rows},
+              {bench_map_rows, &bench_n_map_rows},
               {bench_small_rows, &bench_n_small_rows},
               {bench_tokenizer_rows, &bench_n_tokenizer_rows},
               {bench_server_rows, &bench_n_server_rows}};

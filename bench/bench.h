@@ -3,7 +3,7 @@
  * A row is made once, runs twice to warm up, and is then timed round by round: ours, peer, ours, peer. What is reported
  * is the median. `work` is what a run has to compute or read, whoever does it, and gives the share of the peak that
  * this machine showed in the same run. bench.c runs rows, peer.c talks to PyTorch, peak.c measures the machine,
- * folders.c writes models of random weights; models.c, packed.c, harvest.c, training.c, small.c and server.c hold the rows. */
+ * folders.c writes models of random weights; models.c, packed.c, harvest.c, training.c, small.c, maps.c and server.c hold the rows. */
 #ifndef SG_BENCH_H
 #define SG_BENCH_H
 
@@ -40,9 +40,9 @@ struct bench_row {
 };
 
 extern const bench_row bench_model_rows[], bench_training_rows[], bench_small_rows[], bench_server_rows[], bench_harvest_rows[],
-    bench_tokenizer_rows[], bench_packed_rows[];
+    bench_tokenizer_rows[], bench_packed_rows[], bench_map_rows[];
 extern const int bench_n_model_rows, bench_n_training_rows, bench_n_small_rows, bench_n_server_rows,
-    bench_n_harvest_rows, bench_n_tokenizer_rows, bench_n_packed_rows;
+    bench_n_harvest_rows, bench_n_tokenizer_rows, bench_n_packed_rows, bench_n_map_rows;
 
 /* ---- the machine ---- */
 
