@@ -34,14 +34,11 @@ typedef struct times {
 static const struct {
     const bench_row *rows;
     const int *n;
-} themes[] = {{bench_model_rows, &bench_n_model_rows},
-              {bench_packed_rows, &bench_n_packed_rows},
-              {bench_harvest_rows, &bench_n_harvest_rows},
-              {bench_training_rows, &bench_n_training_rows},
-              {bench_dictionary_rows, &bench_n_dictionary_rows},
-              {bench_small_rows, &bench_n_small_rows},
-              {bench_tokenizer_rows, &bench_n_tokenizer_rows},
-              {bench_server_rows, &bench_n_server_rows}};
+} themes[] = {
+#define BENCH_ROWS(name) {bench_##name##_rows, &bench_n_##name##_rows},
+#include "rows.def"
+#undef BENCH_ROWS
+};
 
 /* ---- the temporary folder ---- */
 

@@ -3,7 +3,7 @@
  * A row is made once, runs twice to warm up, and is then timed round by round: ours, peer, ours, peer. What is reported
  * is the median. `work` is what a run has to compute or read, whoever does it, and gives the share of the peak that
  * this machine showed in the same run. bench.c runs rows, peer.c talks to PyTorch, peak.c measures the machine,
- * folders.c writes models of random weights; models.c, packed.c, harvest.c, training.c, dictionary.c, small.c and server.c hold the rows. */
+ * folders.c writes models of random weights; rows.def lists the files that hold rows. */
 #ifndef SG_BENCH_H
 #define SG_BENCH_H
 
@@ -39,10 +39,12 @@ struct bench_row {
     const float *(*numbers)(void *self, sg_dim *n);
 };
 
-extern const bench_row bench_model_rows[], bench_training_rows[], bench_small_rows[], bench_server_rows[], bench_harvest_rows[],
-    bench_tokenizer_rows[], bench_packed_rows[], bench_dictionary_rows[];
-extern const int bench_n_model_rows, bench_n_training_rows, bench_n_small_rows, bench_n_server_rows,
-    bench_n_harvest_rows, bench_n_tokenizer_rows, bench_n_packed_rows, bench_n_dictionary_rows;
+/* Every file of rows, as rows.def lists them. */
+#define BENCH_ROWS(name)                                                                                               \
+    extern const bench_row bench_##name##_rows[];                                                                      \
+    extern const int bench_n_##name##_rows;
+#include "rows.def"
+#undef BENCH_ROWS
 
 /* ---- the machine ---- */
 

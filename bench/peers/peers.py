@@ -371,7 +371,59 @@ def harvest():
     return run, None
 
 
+class MobileNet(nn.Module):
+    """v2, norms folded; weights are frozen, as for a map."""
+
+    def __init__(self):
+        super().__init__()
+        w = read_safetensors(os.path.join(FOLDER, "mobilenet.safetensors"))
+        self.w = [(w[f"w{i}"], w[f"b{i}"]) for i in range(len(w) // 2)]
+
+    def forward(self, x):
+        layers = iter(self.w)
+
+        def conv(x, stride=1, depthwise=False, relu=True):
+            w, b = next(layers)
+            y = F.conv2d(x, w, b, stride, w.shape[-1] // 2, 1, w.shape[0] if depthwise else 1)
+            return F.relu6(y) if relu else y
+
+        x = conv(x, 2)
+        for t, n, s in ((1, 1, 1), (6, 2, 2), (6, 3, 2), (6, 4, 2), (6, 3, 1), (6, 3, 2), (6, 1, 1)):
+            for i in range(n):
+                y = conv(x) if t > 1 else x
+                y = conv(y, s if i == 0 else 1, depthwise=True)
+                y = conv(y, relu=False)
+                x = x + y if i > 0 else y
+        x = conv(x).mean((2, 3))
+        w, b = next(layers)
+        return F.linear(x, w, b)
+
+
+def smoothgrad(copies=50, batch=10):
+    """The mean gradient of one logit by the pixels over noisy copies, a batch at a time."""
+    model = MobileNet()
+    x = torch.tensor([token(i, 255) for i in range(3 * 224 * 224)]).view(1, 3, 224, 224) / 127.0 - 1
+
+    def gradient(x):
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(model(x)[:, 7].sum(), x)[0]
+
+    def run():
+        sigma = 0.15 * (x.max() - x.min())
+        total = torch.zeros_like(x)
+        for _ in range(copies // batch):
+            total += gradient(x + sigma * torch.randn(batch, *x.shape[1:])).sum(0, keepdim=True)
+        return None
+
+    def numbers():
+        g = gradient(x).flatten()
+        return (g / g.abs().max())[:4096]
+
+    return run, numbers
+
+
 ROWS = {
+    "smoothgrad": smoothgrad,
     "harvest": harvest,
     "gpt2_prefill_f32": lambda: prefill(False),
     "gpt2_prefill_bf16": lambda: prefill(True),

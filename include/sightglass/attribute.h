@@ -70,6 +70,8 @@ int sg_attributer_n_weights(const sg_attributer *a);                /* matrices 
 const char *sg_attributer_weight(const sg_attributer *a, int i);    /* 0 is nearest to S */
 sg_dim sg_attributer_n_rows_run(const sg_attributer *a, bool back); /* rows run so far; back: with gradients */
 
+sg_session *sg_attributer_session(const sg_attributer *a); /* what it runs in, to trace; borrowed */
+
 /* ---- one input ---- */
 
 typedef struct sg_attribute_input {

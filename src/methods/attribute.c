@@ -185,6 +185,11 @@ sg_dim sg_attributer_n_rows_run(const sg_attributer *a, bool back)
     return own + (a->guided ? sg_attributer_n_rows_run(a->guided, back) : 0);
 }
 
+sg_session *sg_attributer_session(const sg_attributer *a)
+{
+    return a->session;
+}
+
 /* ---- running rows ---- */
 
 /* Tokens of rows first.. filled up on the left, so that the last is everyone's last; which are real, and where they

@@ -42,7 +42,7 @@ sg_attribute_opts sg_attribute_defaults(void)
 /* Few enough rows that what they hold stays near the processor, and enough to keep it busy. */
 static sg_dim rows_at_once(const sg_attribute_opts *opts, sg_dim n)
 {
-    return opts->batch > 0 ? opts->batch : n > 16384 ? 5 : 25;
+    return opts->batch > 0 ? opts->batch : n > 16384 ? 2 : 25;
 }
 
 static sg_status repeat(sg_attribute_work *w, sg_error *err)
@@ -187,6 +187,19 @@ sg_status sg_attribute_scores(sg_attribute_work *w, sg_dim n, sg_attribute_point
     return SG_OK;
 }
 
+/* In double, whatever the type. */
+static void add_row(const sg_attribute_work *w, const sg_tensor *t, sg_dim row, double *sum, double *squares)
+{
+    const float *x = t->dtype == SG_F32 ? (const float *)t->data + row * w->n : NULL;
+    const double *x64 = t->dtype == SG_F64 ? (const double *)t->data + row * w->n : NULL;
+    for (sg_dim i = 0; i < w->n; i++) {
+        const double v = x ? (double)x[i] : x64[i];
+        sum[i] += v;
+        if (squares)
+            squares[i] += v * v;
+    }
+}
+
 sg_status sg_attribute_sums(sg_attribute_work *w, sg_attributer *by, sg_dim n, sg_attribute_point point, void *context,
                             double *sum, double *squares, sg_error *err)
 {
@@ -194,14 +207,8 @@ sg_status sg_attribute_sums(sg_attribute_work *w, sg_attributer *by, sg_dim n, s
         sg_tensor out;
         now = SG_MIN(w->batch, n - first);
         SG_TRY(run_points(w, by, first, now, point, context, by->gradient, &out, err));
-        for (sg_dim r = 0; r < now; r++) {
-            sg_convert(w->point, SG_F64, (const char *)out.data + (size_t)(r * w->n) * sg_dtype_bytes(out.dtype),
-                       out.dtype, w->n);
-            for (sg_dim i = 0; i < w->n; i++)
-                sum[i] += w->point[i];
-            for (sg_dim i = 0; i < w->n && squares; i++)
-                squares[i] += w->point[i] * w->point[i];
-        }
+        for (sg_dim r = 0; r < now; r++)
+            add_row(w, &out, r, sum, squares);
     }
     return SG_OK;
 }
@@ -272,15 +279,16 @@ static double range(const sg_attribute_work *w)
 static sg_status smoothed(sg_attribute_work *w, sg_attribute_map *m, sg_error *err)
 {
     const sg_dim n = w->opts->n < 0 ? 25 : w->opts->n;
-    double *squares = sg_arena_array(w->arena, (size_t)SG_MAX(w->n, 1), sizeof *squares);
+    const bool mean_only = m->kind == SG_ATTRIBUTE_SMOOTH;
+    double *squares = mean_only ? NULL : sg_arena_array(w->arena, (size_t)SG_MAX(w->n, 1), sizeof *squares);
     noise e = {.sigma = w->opts->noise * range(w), .seed = w->opts->seed, .n = w->n};
-    if (!squares)
+    if (!squares && !mean_only)
         return sg_fail(err, SG_ENOMEM, "attribute: out of memory");
     m->sigma = e.sigma;
     w->whole = (double)n;
     SG_TRY(sg_attribute_sums(w, w->a, n, noisy, &e, m->map, squares, err));
     for (sg_dim i = 0; i < w->n; i++) {
-        const double mean = m->map[i] / (double)n, square = squares[i] / (double)n;
+        const double mean = m->map[i] / (double)n, square = squares ? squares[i] / (double)n : 0;
         m->map[i] = m->kind == SG_ATTRIBUTE_SMOOTH    ? mean
                     : m->kind == SG_ATTRIBUTE_SMOOTH2 ? square
                                                       : SG_MAX(square - mean * mean, 0);
