@@ -312,8 +312,7 @@ sg_status qk_sweep(qk_parts *p, const qk_setting sweep[QK_SWEEP])
             .title = "Eight latents in a head of fewer dimensions",
             .kind = SG_FIGURE_POINTS,
             .caption =
-                "3 + 5 latents, so that below 8 dimensions the two subspaces cannot be apart. A point for each seed. "
-                "head answers less well.",
+                "3 + 5 latents, so that below 8 dimensions the two subspaces cannot be apart. A point for each seed.",
             .x = {.label = "d_head"},
             .y = {.label = "share", .low = 0, .high = 1.05},
             .n_panels = 1,
