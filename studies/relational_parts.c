@@ -480,7 +480,7 @@ sg_status rc_figures(const rc_parts *p, int n, const rc_mechanism *m, int n_echo
     snprintf(caption + strlen(caption), sizeof caption - strlen(caption),
              ". Columns: 0 features of a vector, 1 who fills which role, 2 the same by a tensor-product probe, 3 what "
              "belongs together by a "
-             "product of two vectors (of multi-token the order), 4 the same by one vector. Empty: there is one vector "
+             "product of two vectors (of multi-token the order), 4 the same by one vector; nan: there is one vector "
              "alone.");
     const sg_panel panel = {.n_rows = n, .n_columns = RC_READ, .cells = cells};
     SG_TRY(sg_report_add_figure(p->report,
