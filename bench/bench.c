@@ -41,6 +41,7 @@ static const struct {
               {bench_dictionary_rows, &bench_n_dictionary_rows},
               {bench_small_rows, &bench_n_small_rows},
               {bench_tokenizer_rows, &bench_n_tokenizer_rows},
+              {bench_layout_rows, &bench_n_layout_rows},
               {bench_server_rows, &bench_n_server_rows}};
 
 /* ---- the temporary folder ---- */

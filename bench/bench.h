@@ -40,9 +40,9 @@ struct bench_row {
 };
 
 extern const bench_row bench_model_rows[], bench_training_rows[], bench_small_rows[], bench_server_rows[], bench_harvest_rows[],
-    bench_tokenizer_rows[], bench_packed_rows[], bench_dictionary_rows[];
+    bench_tokenizer_rows[], bench_layout_rows[], bench_packed_rows[], bench_dictionary_rows[];
 extern const int bench_n_model_rows, bench_n_training_rows, bench_n_small_rows, bench_n_server_rows,
-    bench_n_harvest_rows, bench_n_tokenizer_rows, bench_n_packed_rows, bench_n_dictionary_rows;
+    bench_n_harvest_rows, bench_n_tokenizer_rows, bench_n_layout_rows, bench_n_packed_rows, bench_n_dictionary_rows;
 
 /* ---- the machine ---- */
 

@@ -12,17 +12,31 @@ typedef struct drawn {
     int32_t head[SENTENCES * MOST];
     sg_dim first[SENTENCES + 1];
     float f[SENTENCES * MOST * MOST]; /* [N,MOST]: each link has a direction of its own, a word is the sum on its way */
-    float x[SENTENCES * MOST * WIDE]; /* f, mixed into WIDE components, with noise beside */
+    float x[SENTENCES * MOST * WIDE]; /* f, beside noise, mixed into WIDE components */
 } drawn;
 
 /* Words are attached to earlier or later ones at random, so that position tells little. */
 static void draw(drawn *d, uint64_t seed)
 {
     sg_rng r = sg_rng_new(seed, 1), mix = sg_rng_new(99, 2);
-    float by[MOST * WIDE];
+    float by[WIDE * WIDE], own[WIDE];
     sg_dim n_rows = 0;
-    for (int i = 0; i < MOST * WIDE; i++)
+    for (int i = 0; i < WIDE * WIDE; i++)
         by[i] = (float)sg_rng_normal(&mix);
+    for (int a = 0; a < WIDE; a++) { /* orthonormal rows, by Gram and Schmidt */
+        double length = 0;
+        for (int b = 0; b < a; b++) {
+            double both = 0;
+            for (int c = 0; c < WIDE; c++)
+                both += (double)(by[a * WIDE + c] * by[b * WIDE + c]);
+            for (int c = 0; c < WIDE; c++)
+                by[a * WIDE + c] -= (float)both * by[b * WIDE + c];
+        }
+        for (int c = 0; c < WIDE; c++)
+            length += (double)(by[a * WIDE + c] * by[a * WIDE + c]);
+        for (int c = 0; c < WIDE; c++)
+            by[a * WIDE + c] /= (float)sqrt(length);
+    }
     memset(d, 0, sizeof *d);
     for (int s = 0; s < SENTENCES; s++) {
         const int n = 5 + (int)sg_rng_below(&r, MOST - 4);
@@ -44,13 +58,16 @@ static void draw(drawn *d, uint64_t seed)
         n_rows += n;
     }
     d->first[SENTENCES] = n_rows;
-    for (sg_dim i = 0; i < n_rows; i++)
+    for (sg_dim i = 0; i < n_rows; i++) {
+        for (int k = 0; k < WIDE; k++) /* what is no tree is larger than what is */
+            own[k] = k < MOST ? d->f[i * MOST + k] : (float)(2 * sg_rng_normal(&r));
         for (int c = 0; c < WIDE; c++) {
-            double sum = .02 * sg_rng_normal(&r);
-            for (int k = 0; k < MOST; k++)
-                sum += (double)(d->f[i * MOST + k] * by[k * WIDE + c]);
+            double sum = 0;
+            for (int k = 0; k < WIDE; k++)
+                sum += (double)(own[k] * by[k * WIDE + c]);
             d->x[i * WIDE + c] = (float)sum;
         }
+    }
     d->trees = (sg_trees){sg_tensor_of(SG_F32, 2, (sg_dim[]){n_rows, WIDE}, d->x), d->head, SENTENCES, d->first};
 }
 
@@ -99,8 +116,8 @@ static void a_planted_map_is_recovered_and_other_trees_are_not(void **state)
     draw(&held, 2);
     sg_treeprobe_opts opts = sg_treeprobe_defaults();
     opts.rank = WIDE;
-    opts.epochs = 250;
-    opts.lr = 5e-3;
+    opts.epochs = 600;
+    opts.lr = 2e-3;
     opts.exec.n_threads = 1;
     CHECK_OK(sg_treeprobe_fit(&p, &train.trees, opts, &err), &err);
     CHECK_OK(sg_treeprobe_judge(&score, p, &held.trees, &err), &err);
