@@ -151,7 +151,8 @@ static sg_status run(study *s)
         "%s and its neighbours: five models of one text, widths 64 (three seeds), 96 and 128, and one of the same with "
         "its "
         "words shuffled; tied embeddings, %lld tokens that come 100 times or more; 10 neighbours for weights, 48 for "
-        "dimensions; directions are added behind block 0 at every position, at the strength that costs %.2g nats per "
+        "dimensions; directions are added behind the last block at every position, at the strength that costs %.2g "
+        "nats per "
         "token of plain text. The models are trained beforehand, by scripts/train-shared-geometry, in both budgets.",
         sg_model_get_info(s->geo.model[0])->path, (long long)s->geo.n, GEO_COST);
     SG_TRY(sg_report_set_setup(s->geo.report, text, s->geo.err));

@@ -67,7 +67,7 @@ sg_status geo_compare(geo_pair *out, geo_study *s, int a, int b, uint64_t seed) 
 
 /* ---- steering ---- */
 
-/* A model that is steered: a direction is added behind its first block, at every position. */
+/* A model that is steered: a direction is added behind its last block, at every position. */
 typedef struct geo_steered geo_steered;
 sg_status geo_steered_new(geo_steered **out, geo_study *s, int model) SG_MUST_CHECK;
 void geo_steered_free(geo_steered *t); /* NULL is fine */

@@ -6,7 +6,9 @@
 #include "shared_geometry_parts.h"
 #include "sightglass/rng.h"
 
-#define SITE "blocks.0.hook_resid_post"
+/* Behind the last block. A first full run had it behind block 0, where the models' own directions do little (.27 to .59
+ * of log-odds) and shares of that say little; the site was moved for that, whatever is carried. */
+#define SITE "blocks.1.hook_resid_post"
 enum { STREAM = 0x67656f73, HALVINGS = 18, MOST_TOKENS = 96 };
 
 /* Pairs in both cases give the direction; prompts and plain texts are others. Names and words are of the kind that the
