@@ -342,6 +342,69 @@ static int index_in(const int *list, int n, int what)
     return -1;
 }
 
+/* Whether f rows can be read as one: they lie behind each other, or all read the same number. */
+static bool joins(const reading *r, sg_dim f, sg_dim columns)
+{
+    return r->n_lead > 0 && r->extents[0] % f == 0 &&
+           (r->column == 0 ? r->strides[0] == 0 : r->column == 1 && r->strides[0] == columns);
+}
+
+static void join(reading *r, sg_dim f)
+{
+    r->extents[0] /= f;
+    r->strides[0] *= f;
+    if (r->extents[0] > 1)
+        return;
+    r->n_lead--;
+    memmove(r->extents, r->extents + 1, (size_t)r->n_lead * sizeof *r->extents);
+    memmove(r->strides, r->strides + 1, (size_t)r->n_lead * sizeof *r->strides);
+}
+
+/* How many rows are joined to one. Where all members are element-wise what a row is does not matter, and those of small
+ * images (7 numbers) would cost more calls than work: the most that every input allows and that leaves a tile some
+ * rows. */
+static sg_dim rows_joined(const sg_planner *pl, const sg_cluster *c)
+{
+    const sg_plan *p = pl->p;
+    sg_dim most = c->columns > 0 ? SG_MIN(c->rows, TILE_NUMBERS / 2 / c->columns) : 1;
+
+    for (int m = 0; m < c->n; m++) {
+        const sg_plan_value *x = &p->values[c->members[m]];
+        if (x->v->op->rows != SG_ROWS_ANY || !(x->v->op->flags & SG_OP_STRIDED) || /* norms of a row take no strides */
+            !whole_rows(&x->view, c->rows, c->columns))
+            return 1;
+        for (int i = 0; i < x->v->n_in; i++) {
+            const int at = sg_plan_input(pl, x, i);
+            reading r;
+            bool per_row;
+            if (index_in(c->members, m, p->values[at].root) >= 0)
+                continue;
+            (void)reading_of(p, c->members[m], &p->values[at].view, c->rows, c->columns, &r, &per_row);
+            if (per_row || !joins(&r, 1, c->columns))
+                return 1;
+            most = SG_MIN(most, r.extents[0]);
+        }
+    }
+    for (sg_dim f = most; f > 1; f--) {
+        bool fits = c->rows % f == 0;
+        for (int m = 0; m < c->n && fits; m++) {
+            const sg_plan_value *x = &p->values[c->members[m]];
+            for (int i = 0; i < x->v->n_in && fits; i++) {
+                const int at = sg_plan_input(pl, x, i);
+                reading r;
+                bool per_row;
+                if (index_in(c->members, m, p->values[at].root) >= 0)
+                    continue;
+                (void)reading_of(p, c->members[m], &p->values[at].view, c->rows, c->columns, &r, &per_row);
+                fits = joins(&r, f, c->columns);
+            }
+        }
+        if (fits)
+            return f;
+    }
+    return 1;
+}
+
 sg_status sg_rows_prepare(sg_planner *pl, const sg_cluster *c, sg_plan_step *step)
 {
     sg_plan *p = pl->p;
@@ -351,15 +414,16 @@ sg_status sg_rows_prepare(sg_planner *pl, const sg_cluster *c, sg_plan_step *ste
     sg_interval *intervals = malloc((size_t)c->n * sizeof *intervals);
     int *interval_of = malloc((size_t)c->n * sizeof *interval_of), n_intervals = 0;
     size_t sums = 0;
+    const sg_dim f = rows_joined(pl, c), n_rows = c->rows / f, columns = c->columns * f;
 
     if (!k || !members || !intervals || !interval_of) {
         free(intervals);
         free(interval_of);
         return sg_fail(pl->err, SG_ENOMEM, "out of memory for a plan");
     }
-    *k = (rows_kernel){.rows = c->rows, .columns = c->columns, .n = c->n, .members = members};
-    k->tile = SG_MAX(SG_MIN(TILE_NUMBERS / c->columns, c->rows), (sg_dim)1);
-    k->n_threads = c->rows * c->columns * c->n < 2 * SG_PARALLEL ? 1 : (int)SG_MIN((sg_dim)p->opts.n_threads, c->rows);
+    *k = (rows_kernel){.rows = n_rows, .columns = columns, .n = c->n, .members = members};
+    k->tile = SG_MAX(SG_MIN(TILE_NUMBERS / columns, n_rows), (sg_dim)1);
+    k->n_threads = n_rows * columns * c->n < 2 * SG_PARALLEL ? 1 : (int)SG_MIN((sg_dim)p->opts.n_threads, n_rows);
     k->n_threads = SG_MIN(k->n_threads, SG_MAX_THREADS);
     for (int m = 0; m < c->n; m++) {
         const int a = c->members[m];
@@ -376,13 +440,13 @@ sg_status sg_rows_prepare(sg_planner *pl, const sg_cluster *c, sg_plan_step *ste
             .in = -1, .out = index_in(step->outs, step->n_out, a), .member = -1, .size = sg_dtype_bytes(x->view.dtype)};
         interval_of[m] = -1;
         if (y->out.out < 0) {
-            const size_t numbers = (size_t)(k->tile * (y->per_row ? 1 : c->columns));
+            const size_t numbers = (size_t)(k->tile * (y->per_row ? 1 : columns));
             interval_of[m] = n_intervals;
             intervals[n_intervals++] = (sg_interval){m, m, numbers * y->out.size, 0};
         }
         if (y->tail) {
             y->sums = sums;
-            sums += (size_t)c->columns * sizeof(double);
+            sums += (size_t)columns * sizeof(double);
         }
         for (int i = 0; i < y->n_in; i++) {
             const int at = sg_plan_input(pl, x, i), root = p->values[at].root;
@@ -392,16 +456,18 @@ sg_status sg_rows_prepare(sg_planner *pl, const sg_cluster *c, sg_plan_step *ste
             *o = (operand){.in = -1, .out = -1, .member = beside, .size = sg_dtype_bytes(p->values[at].view.dtype)};
             y->dtype[i] = p->values[at].view.dtype;
             (void)reading_of(p, a, &p->values[at].view, c->rows, c->columns, &o->r, &per_row);
+            if (f > 1)
+                join(&o->r, f);
             if (beside >= 0) {
                 o->out = members[beside].out.out;
-                o->row = members[beside].per_row ? 1 : c->columns;
+                o->row = members[beside].per_row ? 1 : columns;
                 if (interval_of[beside] >= 0)
                     intervals[interval_of[beside]].last = m;
                 continue;
             }
             o->in = index_in(step->in, step->n_in, at);
             SG_ASSERT(o->in >= 0);
-            o->row = o->r.n_lead ? o->r.strides[0] : c->rows == 1 && o->r.column ? c->columns : 0;
+            o->row = o->r.n_lead ? o->r.strides[0] : n_rows == 1 && o->r.column ? columns : 0;
         }
     }
     const size_t between = sg_layout(n_intervals, intervals);
