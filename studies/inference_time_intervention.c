@@ -158,7 +158,7 @@ sg_status sg_study_inference_time_intervention(const sg_study_opts *opts, sg_rep
     iti_parts s = {.opts = opts, .report = report, .err = err, .n_fit = 300};
     s.n_choose = 40, s.n_test = 60, s.n_draws = 2, s.n_other = 16;
     if (opts->full)
-        s.n_choose = 300, s.n_test = 600, s.n_draws = 8, s.n_other = 64;
+        s.n_choose = 150, s.n_test = 300, s.n_draws = 6, s.n_other = 32;
     for (int k = 0; k < K; k++)
         s.seeds[k] = 1000 * opts->seed + (uint64_t)k;
     SG_TRY(sg_study_model(&s.model, opts, "kb4", err));
