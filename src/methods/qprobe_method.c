@@ -301,9 +301,14 @@ static sg_status tell(work *w, sg_error *err)
     SG_TRY(finding(w, "q-reward-fit", "the same on what was fitted", pearson(w->n_fit, w->q, w->rewards), NULL,
                    w->n_fit, "Q of the probe of shuffled rewards", pearson(w->n_fit, w->q_shuffled, w->rewards), NULL,
                    err));
-    SG_TRY(finding(w, "q-length", "correlation of Q with the completion's length: is the probe a detector of length?",
-                   pearson(n, q, lengths), NULL, n, "the true reward's with the length", pearson(n, r, lengths), NULL,
-                   err));
+    if (isfinite(sg_stats_pearson(n, lengths, r)) || isfinite(sg_stats_pearson(n, lengths, q))) {
+        SG_TRY(finding(
+            w, "q-length", "correlation of Q with the completion's length: is the probe a detector of length?",
+            pearson(n, q, lengths), NULL, n, "the true reward's with the length", pearson(n, r, lengths), NULL, err));
+    } else {
+        SG_TRY(sg_result_note(sg_method_result(w->r),
+                              "All completions are of one length, so that the probe cannot be a detector of it."));
+    }
     SG_TRY(tell_curve(w, &c, err));
     const int shown = (int)SG_MIN(n, (sg_dim)1000);
     const sg_series points = {"completions", shown, q, r};
