@@ -9,7 +9,7 @@
  * and low-coherence dictionaries. Run       sightglass study run rabbit-hull [--small|--full] Expect    Residuals <
  * 1e-5 and 1e-4, controls > .1; R^2 >= .98 and <= .9, of the normal cloud < .8 (the specification, whose thresholds are
  *           set after a first run; the order is the claim: the normal
- * cloud came to .96). Without DINOv2 and its dictionary of 32,000 atoms, the
+ * cloud came to .97). Without DINOv2 and its dictionary of 32,000 atoms, the
  * numbers of (C) have none. */
 #include <math.h>
 #include <stdio.h>
@@ -74,7 +74,7 @@ static sg_status mixture_claims(const rh_parts *p)
         "A sum of three polytopes is explained by archetypes in three blocks, and a normal cloud of equal "
         "covariance less well.",
         ANEW, blocks,
-        (sg_control){"a normal cloud of equal covariance", {"R^2, three blocks", K, m->normal, -HUGE_VAL, .975}}));
+        (sg_control){"a normal cloud of equal covariance", {"R^2, three blocks", K, m->normal, -HUGE_VAL, .98}}));
     SG_TRY(claim(p, "single", "One simplex of twelve corners does not explain it.", SPEC,
                  (sg_measure){"R^2 of 12 archetypes in one block", K, m->single, -HUGE_VAL, .9},
                  (sg_control){"three blocks", blocks}));

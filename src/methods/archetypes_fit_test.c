@@ -154,7 +154,7 @@ static void what_makes_no_sense_is_refused_and_it_stops_when_asked(void **state)
     CHECK_STATUS(sg_archetypes_fit(&a, &t, 1, (sg_dim[]){7}, opts, &err), SG_EARG);
     CHECK_TEXT(err.text, "7 archetypes");
     CHECK_STATUS(sg_archetypes_fit(&a, &t, 1, (sg_dim[]){2}, opts, &err), SG_ENUMERIC); /* all rows are one */
-    x[3] = NAN;
+    x[3] = (double)NAN;
     CHECK_STATUS(sg_archetypes_fit(&a, &t, 1, (sg_dim[]){2}, opts, &err), SG_ENUMERIC);
     x[3] = 1;
     opts.cancel = &stop;

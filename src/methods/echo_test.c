@@ -156,7 +156,7 @@ static void what_makes_no_sense_is_refused_and_it_stops_when_asked(void **state)
     CHECK_STATUS(sg_echo_search(&e, &t, &thin, NULL, opts, &err), SG_ESHAPE);
     opts.cancel = &stop;
     CHECK_STATUS(sg_echo_search(&e, &t, NULL, NULL, opts, &err), SG_ECANCELLED);
-    atoms[3] = INFINITY;
+    atoms[3] = (double)INFINITY;
     CHECK_STATUS(sg_echo_search(&e, &t, NULL, NULL, opts, &err), SG_ENUMERIC);
     CHECK(e == NULL);
 }

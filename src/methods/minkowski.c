@@ -251,7 +251,7 @@ static sg_status judge(check *c, int r, sg_dim p, double *vertices, double *goal
     }
     for (sg_dim h = 0; h < c->heads; h++)
         blocks[h] = n;
-    *at = (sg_minkowski_place){r, p, c->heads * n, NAN, NAN, NAN};
+    *at = (sg_minkowski_place){r, p, c->heads * n, (double)NAN, (double)NAN, (double)NAN};
     size = sqrt(fmax(size, 1e-300));
     SG_TRY(distance(c, vertices, c->values, r, first, n, goal, blocks, &rest));
     at->member = rest / size;

@@ -244,7 +244,7 @@ static void what_does_not_fit_is_refused(void **state)
     CHECK_STATUS(sg_simplex_fit_new(&fit, &vt, 2, (sg_dim[]){3, 0}, &xt, NULL, sg_simplex_defaults(), &err), SG_ESHAPE);
     const sg_tensor thin = sg_tensor_of(SG_F64, 2, (sg_dim[]){4, 1}, x);
     CHECK_STATUS(sg_simplex_fit_new(&fit, &vt, 1, (sg_dim[]){3}, &thin, NULL, sg_simplex_defaults(), &err), SG_ESHAPE);
-    x[1] = INFINITY;
+    x[1] = (double)INFINITY;
     CHECK_STATUS(sg_simplex_fit_new(&fit, &vt, 1, (sg_dim[]){3}, &xt, NULL, sg_simplex_defaults(), &err), SG_ENUMERIC);
     CHECK(fit == NULL);
 }
