@@ -157,7 +157,7 @@ static sg_status cascade_figure(smooth_study *s, sg_attributer *const own[SMOOTH
 {
     enum { KINDS = 3, MOST = 8, IMAGES = 40 };
     static const sg_attribute_kind kinds[KINDS] = {SG_ATTRIBUTE_GRADIENT, SG_ATTRIBUTE_SMOOTH, SG_ATTRIBUTE_GUIDED};
-    double x[MOST], y[KINDS][MOST] = {{0}}, a[SHAPE_PIXELS], b[SHAPE_PIXELS], rho;
+    double x[MOST], y[KINDS][MOST] = {{0}}, a[SHAPE_PIXELS], b[SHAPE_PIXELS], rho, counted[KINDS][MOST] = {{0}};
     sg_series series[KINDS];
     const int n = sg_attributer_n_weights(own[0]) < MOST ? sg_attributer_n_weights(own[0]) : MOST - 1;
     for (int top = 0; top <= n; top++) {
@@ -175,13 +175,19 @@ static sg_status cascade_figure(smooth_study *s, sg_attributer *const own[SMOOTH
                     status = smooth_places(b, shuffled, d, k % IMAGES, &o, s->err);
                 if (status == SG_OK)
                     status = sg_stats_spearman(&rho, SHAPE_PIXELS, a, b, s->err);
-                y[k / IMAGES][top] += rho / (IMAGES * SMOOTH_SEEDS);
+                if (status == SG_OK && rho == rho) { /* a guided map may be 0 everywhere: it agrees with nothing */
+                    y[k / IMAGES][top] += rho;
+                    counted[k / IMAGES][top]++;
+                }
             }
             sg_attributer_free(shuffled);
             SG_TRY(status);
         }
         SG_TRY(shape_progress(s->opts, "layers shuffled", (top + 1.0) / (n + 1), s->err));
     }
+    for (int k = 0; k < KINDS; k++)
+        for (int top = 0; top <= n; top++)
+            y[k][top] /= counted[k][top];
     for (int k = 0; k < KINDS; k++)
         series[k] = (sg_series){sg_attribute_kind_name(kinds[k]), n + 1, x, y[k]};
     const sg_panel panel = {.n_series = KINDS, .series = series};
