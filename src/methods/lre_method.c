@@ -172,6 +172,8 @@ static sg_status table_of_layers(work *w, sg_error *err)
     for (int i = 0; i < w->n_layers; i++) {
         sg_cell *c = cells + i * COLUMNS;
         const sg_lre_score *s = &w->scores[i];
+        const sg_lre_rate *f = w->also ? s->faithful_all : s->faithful;
+        const sg_lre_rate *wrong = w->also ? w->wrong_scores[i].faithful_all : w->wrong_scores[i].faithful;
         double best = 0;
         for (int b = 0; b < w->n_betas; b++)
             best = w->betas[b] == w->beta_at[i] ? w->rates[i * w->n_betas + b] : best;
@@ -179,12 +181,12 @@ static sg_status table_of_layers(work *w, sg_error *err)
         const double row[COLUMNS] = {0,
                                      w->beta_at[i],
                                      best,
-                                     s->faithful[SG_LRE_MAP].value,
-                                     s->faithful[SG_LRE_IDENTITY].value,
-                                     s->faithful[SG_LRE_TRANSLATION].value,
-                                     s->faithful[SG_LRE_REGRESSION].value,
-                                     w->wrong_scores[i].faithful[SG_LRE_MAP].value,
-                                     s->faithful[SG_LRE_OTHER].value,
+                                     f[SG_LRE_MAP].value,
+                                     f[SG_LRE_IDENTITY].value,
+                                     f[SG_LRE_TRANSLATION].value,
+                                     f[SG_LRE_REGRESSION].value,
+                                     wrong[SG_LRE_MAP].value,
+                                     f[SG_LRE_OTHER].value,
                                      s->faithful_all[SG_LRE_MAP].value,
                                      (double)s->n_known,
                                      (double)s->n_total};
@@ -195,14 +197,14 @@ static sg_status table_of_layers(work *w, sg_error *err)
     }
     const sg_result_table t = {
         .id = "layers",
-        .title = "How faithful the readings are, by site",
+        .title = w->also ? "How faithful the readings are, by site, among all tests"
+                         : "How faithful the readings are, by site",
         .n_columns = COLUMNS,
         .n_rows = w->n_layers,
         .columns = columns,
         .cells = cells,
         .control = "identity, translation and regression read the same states with other maps; the token before "
-                   "and another relation are the map fitted where it should not work. Among known subjects, but "
-                   "for the column of all"};
+                   "and another relation are the map fitted where it should not work"};
     return sg_result_add_table(sg_method_result(w->r), &t, err);
 }
 
@@ -309,8 +311,8 @@ static sg_status notes(work *w, sg_error *err)
         SG_TRY(sg_result_note(out, "The model knows fewer than %d samples, so any were fitted.", w->opts.n));
     if (w->also)
         SG_TRY(sg_result_note(
-            out, "It knows none of the tests: layer and beta were chosen among all, where the model's own token may be "
-                 "wrong."));
+            out, "It knows none of the tests that choose: layer and beta were chosen among all of them, where the "
+                 "model's own token may be wrong."));
     if (w->relation->n_colliding)
         SG_TRY(sg_result_note(out, "%d objects begin with the same token as another: they count as one.",
                               w->relation->n_colliding));
