@@ -13,7 +13,7 @@ const double qp_betas[QP_BETAS] = {.1, .5, 1};
 
 static void tell(const qp_parts *p, const char *part, double done)
 {
-    const sg_study_progress at = {.part = part, .done = done, .seconds_left = NAN, .loss = NAN};
+    const sg_study_progress at = {.part = part, .done = done, .seconds_left = (double)NAN, .loss = (double)NAN};
     if (p->opts->progress)
         p->opts->progress(p->opts->context, &at);
 }

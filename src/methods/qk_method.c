@@ -71,13 +71,13 @@ static sg_status sizes(work *w, sg_error *err)
                                   .where = z->name,
                                   .text = "largest singular value of the contrast",
                                   .value = z->sigma[0],
-                                  .low = NAN,
-                                  .high = NAN,
+                                  .low = (double)NAN,
+                                  .high = (double)NAN,
                                   .n = z->n_match + z->n_differ,
                                   .control = "the same queries and keys, paired at random",
                                   .control_value = z->sigma_shuffled[0],
-                                  .control_low = NAN,
-                                  .control_high = NAN};
+                                  .control_low = (double)NAN,
+                                  .control_high = (double)NAN};
         sg_finding rank = sigma;
         SG_TRY(sg_result_add(sg_method_result(w->r), &sigma, err));
         rank.id = "rank";
@@ -277,13 +277,13 @@ static sg_status shares(work *w, sg_error *err)
                                            .where = where,
                                            .text = text,
                                            .value = explained,
-                                           .low = NAN,
-                                           .high = NAN,
+                                           .low = (double)NAN,
+                                           .high = (double)NAN,
                                            .n = w->pairs->n_pairs,
                                            .control = "random subspaces of equal ranks, in the mean of 5 draws",
                                            .control_value = by_random,
-                                           .control_low = NAN,
-                                           .control_high = NAN},
+                                           .control_low = (double)NAN,
+                                           .control_high = (double)NAN},
                              err));
     }
     return SG_OK;

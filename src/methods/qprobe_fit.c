@@ -73,7 +73,7 @@ static sg_status probe_new(sg_qprobe **out, sg_dim d, int n_hidden, sg_dim width
     sg_qprobe *q = calloc(1, sizeof *q);
     bool ok = q && make(&q->mean, 1, d, 0) && make(&q->scale, 1, d, 0);
     if (q)
-        *q = (sg_qprobe){.d = d, .n_layers = n_hidden + 1, .mean = q->mean, .scale = q->scale, .held_out = NAN};
+        *q = (sg_qprobe){.d = d, .n_layers = n_hidden + 1, .mean = q->mean, .scale = q->scale, .held_out = (double)NAN};
     for (int i = 0; i <= n_hidden && ok; i++) {
         const sg_dim in = i ? width : d, rows = i < n_hidden ? width : 1;
         ok = make(&q->w[i], 2, rows, in) && make(&q->b[i], 1, rows, 0);

@@ -256,7 +256,7 @@ static sg_status finding(const work *w, const char *id, const char *text, double
                          int64_t n, const char *control, double control_value, const sg_interval *control_within,
                          sg_error *err)
 {
-    const sg_interval unknown = {NAN, NAN};
+    const sg_interval unknown = {(double)NAN, (double)NAN};
     within = within ? within : &unknown;
     control_within = control_within ? control_within : &unknown;
     return sg_result_add(sg_method_result(w->r),
