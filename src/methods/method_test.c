@@ -136,6 +136,32 @@ static void every_method_of_the_table_is_whole(void **state)
     }
 }
 
+/* docs/methods/README.md tells of every one, and where it links to there is a page. */
+static void every_method_has_its_page(void **state)
+{
+    (void)state;
+    static char index[1 << 16];
+    FILE *f = fopen(SG_SOURCE_DIR "/docs/methods/README.md", "r");
+    CHECK(f != NULL);
+    index[fread(index, 1, sizeof index - 1, f)] = '\0';
+    fclose(f);
+    for (int i = 0; i < sg_method_count(); i++) {
+        char name[80];
+        snprintf(name, sizeof name, "`%s", sg_method_at(i)->name);
+        CHECK_TEXT(index, name);
+    }
+    for (const char *at = index; (at = strstr(at, "](")) != NULL; at++) {
+        char path[300];
+        const int n = (int)strcspn(at + 2, ")");
+        snprintf(path, sizeof path, SG_SOURCE_DIR "/docs/methods/%.*s", n, at + 2);
+        f = fopen(path, "r");
+        if (!f)
+            print_error("%s is not there\n", path);
+        CHECK(f != NULL);
+        fclose(f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +169,7 @@ int main(void)
         cmocka_unit_test(what_a_method_has_not_is_said_by_name),
         cmocka_unit_test(a_result_without_its_control_does_not_come_back),
         cmocka_unit_test(every_method_of_the_table_is_whole),
+        cmocka_unit_test(every_method_has_its_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
