@@ -1,6 +1,24 @@
 #include "methods/atoms_file.h"
 
+#include <string.h>
 #include <sys/stat.h>
+
+#include "sightglass/safetensors.h"
+
+/* The weights of an autoencoder are a file of several tensors, of which one has the atoms. */
+static const char *atoms_in(const char *path)
+{
+    static const char *const names[] = {"W_dec", "dec"};
+    const size_t n = strlen(path), m = strlen(".safetensors");
+    const char *found = NULL;
+    sg_safetensors *st;
+    if (n < m || strcmp(path + n - m, ".safetensors") != 0 || sg_safetensors_open(&st, path, NULL) != SG_OK)
+        return NULL;
+    for (size_t i = 0; i < SG_COUNT_OF(names) && !found; i++)
+        found = sg_safetensors_find(st, names[i]) ? names[i] : NULL;
+    sg_safetensors_close(st);
+    return found;
+}
 
 sg_status sg_atoms_file_open(sg_atoms_file *out, const char *path, sg_error *err)
 {
@@ -11,7 +29,10 @@ sg_status sg_atoms_file_open(sg_atoms_file *out, const char *path, sg_error *err
         out->atoms = out->dict->dec;
         return SG_OK;
     }
-    SG_TRY(sg_rows_file_read(&out->file, path, NULL, INT32_MAX, 0, err));
+    char named[1100];
+    const char *name = atoms_in(path);
+    snprintf(named, sizeof named, "%s%s%s", path, name ? ":" : "", name ? name : "");
+    SG_TRY(sg_rows_file_read(&out->file, named, NULL, INT32_MAX, 0, err));
     out->atoms = out->file.rows;
     return SG_OK;
 }

@@ -93,6 +93,36 @@ static void orthogonal_maps_and_directions_are(void **state)
     sg_sample_free(s);
 }
 
+/* Six orthonormal features in two roles are twelve vectors of 24 dimensions. They are independent, so that a linear map
+ * tells each of them apart; under one map for both roles they are six. */
+static void roles_are_linearly_separable_unless_they_share_a_map(void **state)
+{
+    (void)state;
+    for (int shared = 0; shared < 2; shared++) {
+        const sg_setting settings[] = {{"mechanism", "matrix"},
+                                       {"noise", "0"},
+                                       {"features", "6"},
+                                       {"d", "24"},
+                                       {"directions", "orthonormal"},
+                                       {"maps", shared ? "shared" : "orthogonal"}};
+        sg_sample *s;
+        sg_svd *svd;
+        float rows[12 * 24];
+        CHECK_OK(sg_world_sample(&s, sg_world_find("binding", NULL), 6, settings, 1, 5, NULL), NULL);
+        for (int r = 0; r < 2; r++) {
+            const sg_tensor map = sg_tensor_of(SG_F32, 2, (sg_dim[]){24, 24},
+                                               (float *)sg_sample_find(s, "maps")->data + r * 576),
+                            out = sg_tensor_of(SG_F32, 2, (sg_dim[]){6, 24}, rows + r * 144);
+            CHECK_OK(sg_product(&out, sg_sample_find(s, "features"), false, &map, false, 1, 0, NULL), NULL);
+        }
+        const sg_tensor all = sg_tensor_of(SG_F32, 2, (sg_dim[]){12, 24}, rows);
+        CHECK_OK(sg_svd_new(&svd, &all, SG_FACTORS_THIN, NULL), NULL);
+        CHECK(sg_svd_rank(svd, 1e-5) == (shared ? 6 : 12));
+        sg_svd_free(svd);
+        sg_sample_free(s);
+    }
+}
+
 /* A vector of multi-token is as likely with the roles exchanged: its mark is an even coin, whatever the order. */
 static void a_single_vector_of_multi_token_says_nothing_of_the_order(void **state)
 {
@@ -156,6 +186,7 @@ int main(void)
         cmocka_unit_test(the_truth_makes_the_vectors_again),
         cmocka_unit_test(a_bag_has_the_same_bytes_with_roles_exchanged_and_others_do_not),
         cmocka_unit_test(orthogonal_maps_and_directions_are),
+        cmocka_unit_test(roles_are_linearly_separable_unless_they_share_a_map),
         cmocka_unit_test(a_single_vector_of_multi_token_says_nothing_of_the_order),
         cmocka_unit_test(partners_are_mutual_and_share_what_marks_them),
         cmocka_unit_test(what_does_not_go_together_is_refused),
