@@ -55,7 +55,7 @@ typedef struct sg_attribute_work {
     sg_dim dims[SG_MAX_DIMS], n;
     bool by_position;     /* the first axis of a row is a text's */
     double *x;            /* [n] */
-    double *point;        /* [n] scratch */
+    double *points;       /* [batch,n] scratch */
     sg_named_feed *feeds; /* [n_feeds] repeated, but the site */
     int n_feeds;
     const int32_t **tokens; /* [batch] */

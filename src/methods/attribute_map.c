@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/math.h"
 #include "methods/attribute_internal.h"
+#include "ops/iter.h"
 #include "sightglass/rng.h"
 
 enum { STREAM = 0x61747472 };
@@ -125,9 +127,9 @@ static sg_status find_x(sg_attribute_work *w, sg_error *err)
         w->by_position = true; /* [rows, places, components] */
     w->batch = rows_at_once(w->opts, w->n);
     w->x = sg_arena_array(w->arena, (size_t)SG_MAX(w->n, 1), sizeof *w->x);
-    w->point = sg_arena_array(w->arena, (size_t)SG_MAX(w->n, 1), sizeof *w->point);
+    w->points = sg_arena_array(w->arena, (size_t)(w->batch * w->n) + 1, sizeof *w->points);
     w->values = sg_arena_array(w->arena, (size_t)(w->batch * w->n) + 1, sg_dtype_bytes(x.dtype));
-    if (!w->x || !w->point || !w->values)
+    if (!w->x || !w->points || !w->values)
         return sg_fail(err, SG_ENOMEM, "attribute: out of memory for %" PRId64 " rows", w->batch);
     sg_convert(w->x, SG_F64, x.data, x.dtype, w->n);
     return SG_OK;
@@ -152,6 +154,26 @@ void sg_attribute_end(sg_attribute_work *w)
 
 /* ---- rows ---- */
 
+typedef struct filling {
+    const sg_attribute_work *w;
+    sg_attribute_point point;
+    void *context;
+    sg_dim first;
+    sg_dtype type;
+} filling;
+
+static void fill_rows(void *context, sg_dim from, sg_dim to)
+{
+    const filling *f = context;
+    const sg_attribute_work *w = f->w;
+    for (sg_dim r = from; r < to; r++) {
+        double *x = w->points + r * w->n;
+        memcpy(x, w->x, (size_t)w->n * sizeof *x);
+        f->point(f->context, f->first + r, x);
+        sg_convert((char *)w->values + (size_t)(r * w->n) * sg_dtype_bytes(f->type), f->type, x, SG_F64, w->n);
+    }
+}
+
 static sg_status run_points(sg_attribute_work *w, sg_attributer *by, sg_dim first, sg_dim n, sg_attribute_point point,
                             void *context, sg_value *fetch, sg_tensor *out, sg_error *err)
 {
@@ -162,11 +184,9 @@ static sg_status run_points(sg_attribute_work *w, sg_attributer *by, sg_dim firs
         return sg_fail(err, SG_ECANCELLED, "stopped at row %" PRId64, first);
     site.dims[0] = n;
     memcpy(site.dims + 1, w->dims, (size_t)w->n_dims * sizeof *w->dims);
-    for (sg_dim r = 0; r < n; r++) {
-        memcpy(w->point, w->x, (size_t)w->n * sizeof *w->point);
-        point(context, first + r, w->point);
-        sg_convert((char *)w->values + (size_t)(r * w->n) * sg_dtype_bytes(type), type, w->point, SG_F64, w->n);
-    }
+    filling f = {w, point, context, first, type};
+    sg_split(n, w->n * 8, w->a->exec.n_threads, fill_rows,
+             &f); /* a row's numbers are drawn, say, from its own stream */
     SG_TRY(sg_attributer_batch(by, &rows, 0, n, &site, 1, &fetch, out, err));
     w->done += (double)n;
     if (w->opts->progress && w->whole > 0)
@@ -187,16 +207,25 @@ sg_status sg_attribute_scores(sg_attribute_work *w, sg_dim n, sg_attribute_point
     return SG_OK;
 }
 
-/* In double, whatever the type. */
-static void add_row(const sg_attribute_work *w, const sg_tensor *t, sg_dim row, double *sum, double *squares)
+typedef struct adding {
+    const sg_tensor *t; /* [rows,n] */
+    sg_dim rows, n;
+    double *sum, *squares; /* squares may be NULL */
+} adding;
+
+/* In double, whatever the type; the order of rows is that of their numbers, however elements are shared out. */
+static void add_rows(void *context, sg_dim from, sg_dim to)
 {
-    const float *x = t->dtype == SG_F32 ? (const float *)t->data + row * w->n : NULL;
-    const double *x64 = t->dtype == SG_F64 ? (const double *)t->data + row * w->n : NULL;
-    for (sg_dim i = 0; i < w->n; i++) {
-        const double v = x ? (double)x[i] : x64[i];
-        sum[i] += v;
-        if (squares)
-            squares[i] += v * v;
+    const adding *d = context;
+    for (sg_dim r = 0; r < d->rows; r++) {
+        const float *x = d->t->dtype == SG_F32 ? (const float *)d->t->data + r * d->n : NULL;
+        const double *x64 = d->t->dtype == SG_F64 ? (const double *)d->t->data + r * d->n : NULL;
+        for (sg_dim i = from; i < to; i++) {
+            const double v = x ? (double)x[i] : x64[i];
+            d->sum[i] += v;
+            if (d->squares)
+                d->squares[i] += v * v;
+        }
     }
 }
 
@@ -207,8 +236,8 @@ sg_status sg_attribute_sums(sg_attribute_work *w, sg_attributer *by, sg_dim n, s
         sg_tensor out;
         now = SG_MIN(w->batch, n - first);
         SG_TRY(run_points(w, by, first, now, point, context, by->gradient, &out, err));
-        for (sg_dim r = 0; r < now; r++)
-            add_row(w, &out, r, sum, squares);
+        adding d = {&out, now, w->n, sum, squares};
+        sg_split(w->n, now, w->a->exec.n_threads, add_rows, &d);
     }
     return SG_OK;
 }
@@ -226,18 +255,30 @@ typedef struct noise {
     sg_dim n;
 } noise;
 
-/* Four numbers of a block at a time. */
+/* Normal numbers by Box and Muller (1958), from blocks of four words as everywhere; logarithms many at a time. */
 static void noisy(void *context, sg_dim j, double *x)
 {
+    enum { PAIRS = 128 };
     const noise *e = context;
+    double u[PAIRS], angle[PAIRS], logs[PAIRS];
     uint32_t words[4];
-    double z[4];
-    for (sg_dim i = 0; i < e->n; i += 4) {
-        sg_philox_block(words, e->seed, STREAM, (uint64_t)j, (uint32_t)(i / 4));
-        sg_words_normal(words[0], words[1], &z[0], &z[1]);
-        sg_words_normal(words[2], words[3], &z[2], &z[3]);
-        for (sg_dim k = i; k < SG_MIN(i + 4, e->n); k++)
-            x[k] += e->sigma * z[k - i];
+    for (sg_dim first = 0; first < e->n; first += 2 * PAIRS) {
+        for (int k = 0; k < PAIRS; k += 2) {
+            sg_philox_block(words, e->seed, STREAM, (uint64_t)j, (uint32_t)((first + 2 * k) / 4));
+            for (int half = 0; half < 2; half++) {
+                u[k + half] = ((double)words[2 * half] + 1.0) * 0x1p-32; /* (0,1] */
+                angle[k + half] = 6.283185307179586477 * ((double)words[2 * half + 1] * 0x1p-32);
+            }
+        }
+        sg_math_log_n(logs, u, PAIRS);
+        for (int k = 0; k < PAIRS && first + 2 * k < e->n; k++) {
+            const double radius = e->sigma * sqrt(-2.0 * logs[k]);
+            double sine, cosine;
+            sg_math_sincos(angle[k], &sine, &cosine);
+            x[first + 2 * k] += radius * cosine;
+            if (first + 2 * k + 1 < e->n)
+                x[first + 2 * k + 1] += radius * sine;
+        }
     }
 }
 
