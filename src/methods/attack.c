@@ -179,7 +179,8 @@ static sg_status ask_session(void *self, const sg_tensor *x, const float **gradi
     sg_feed feeds[SG_ATTACK_FEEDS + 1] = {{s->x, *x}};
     sg_tensor out[2];
     SG_ASSERT(s->n_feeds <= SG_ATTACK_FEEDS);
-    memcpy(feeds + 1, s->feeds, (size_t)s->n_feeds * sizeof *feeds);
+    if (s->n_feeds)
+        memcpy(feeds + 1, s->feeds, (size_t)s->n_feeds * sizeof *feeds);
     SG_TRY(sg_session_run(s->session, 1 + s->n_feeds, feeds, gradient ? 2 : 1, (sg_value *[]){s->wrong, s->gradient},
                           out, err));
     if (out[0].dtype != SG_BOOL || sg_tensor_count(&out[0]) != x->dims[0])

@@ -101,7 +101,7 @@ static sg_status logits_of(const sg_model *m, sg_edit_list *list, const int32_t 
 static sg_status run_bake(sg_method_run *r, sg_error *err)
 {
     enum { T = 16 };
-    sg_model *m, *baked;
+    sg_model *m, *baked = NULL;
     sg_edit_list *list = NULL;
     const char *dir = sg_method_out(r);
     float *logits[3] = {NULL};
@@ -111,10 +111,11 @@ static sg_status run_bake(sg_method_run *r, sg_error *err)
     if (!dir)
         return sg_fail(err, SG_EARG, "steer bake: -o names the folder that the model is written to");
     SG_TRY(sg_method_model(r, 0, &m, err));
-    SG_TRY(sg_method_model(r, 0, &baked, err));
     SG_TRY(sg_method_data(r, sg_method_input_at(r, 1), err));
     SG_TRY(sg_steer_edits(&list, sg_method_input_at(r, 1), err));
-    sg_status status = sg_steer_bake(baked, list, err);
+    sg_status status = sg_model_open(&baked, sg_method_input_at(r, 0), sg_model_defaults(), err);
+    if (status == SG_OK)
+        status = sg_steer_bake(baked, list, err);
     sg_rng rng = sg_rng_new(sg_method_seed(r), 9);
     for (int i = 0; i < T; i++)
         tokens[i] = (int32_t)sg_rng_below(&rng, (uint32_t)sg_model_get_info(m)->n_vocab);
@@ -150,6 +151,7 @@ static sg_status run_bake(sg_method_run *r, sg_error *err)
     if (status == SG_OK)
         status = sg_result_add_file(sg_method_result(r), dir, "the model with the edits in its biases", err);
     sg_edit_list_free(list);
+    sg_model_close(baked);
     return status;
 }
 

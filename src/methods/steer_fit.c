@@ -184,7 +184,7 @@ typedef struct fitted {
     double shuffled, shuffled_low, shuffled_high, random; /* mean and range of all draws */
 } fitted;
 
-static sg_status fit_site(sg_method_run *r, const char *site, const sg_tensor *acts, const sg_tensor *test,
+static sg_status fit_site(sg_method_run *r, const sg_value *site, const sg_tensor *acts, const sg_tensor *test,
                           const sg_steer_data *fit, sg_steer_data *const *shuffled, const sg_steer_data *rest,
                           sg_edit_list *list, fitted *out, sg_error *err)
 {
@@ -192,7 +192,8 @@ static sg_status fit_site(sg_method_run *r, const char *site, const sg_tensor *a
     const sg_steer_kind kind = (sg_steer_kind)sg_method_number(r, "kind");
     const sg_steer_where where = sg_method_number(r, "where") > 0 ? SG_STEER_GENERATED : SG_STEER_ALL;
     float *v = malloc((size_t)width * sizeof *v);
-    const sg_tensor t = sg_tensor_of(SG_F32, 1, &width, v);
+    /* As the site has it behind rows and positions: [D], or [heads,width]. */
+    const sg_tensor t = sg_tensor_of(SG_F32, sg_value_n_dims(site) - 2, sg_value_dims(site) + 2, v);
     double square = 0;
     if (!v)
         return sg_fail(err, SG_ENOMEM, "steer: out of memory");
@@ -224,7 +225,7 @@ static sg_status fit_site(sg_method_run *r, const char *site, const sg_tensor *a
     for (sg_dim k = 0; k < width; k++)
         v[k] = (float)(out->sigma * (double)v[k]);
     if (status == SG_OK)
-        status = sg_steer_add(list, site, &t, sg_method_number(r, "strength"), where, err);
+        status = sg_steer_add(list, sg_value_name(site), &t, sg_method_number(r, "strength"), where, err);
     free(v);
     return status;
 }
@@ -323,8 +324,8 @@ static sg_status fit_sites(sg_method_run *r, const sg_model *m, const sg_steer_d
         status = sg_fail(err, SG_ENOMEM, "steer: out of memory");
     for (int i = 0; i < n && status == SG_OK; i++) {
         sg_method_progress(r, .6 + .4 * i / n, "directions");
-        status = fit_site(r, sites[i], sg_store_acts(acts, i), sg_store_acts(test, i), fit, shuffled, rest, list, &f[i],
-                          err);
+        status = fit_site(r, sg_graph_find(g, sites[i]), sg_store_acts(acts, i), sg_store_acts(test, i), fit, shuffled,
+                          rest, list, &f[i], err);
     }
     if (status == SG_OK)
         status = tell_sites(r, n, sites, f, fit->n, rest->n, err);
