@@ -105,7 +105,7 @@ sg_status sg_study_archetypal_sae(const sg_study_opts *opts, sg_report *report, 
                     .n_rows = opts->full ? 100000 : 20000,
                     .n_held = opts->full ? 10000 : 4000,
                     .n_points = opts->full ? 512 : 256,
-                    .n_steps = opts->full ? 2000 : 250};
+                    .n_steps = opts->full ? 2000 : 600};
 
     p.n_pairs = p.n_starts * (p.n_starts - 1) / 2;
     for (int i = 0; i < ARCH_STARTS; i++)
