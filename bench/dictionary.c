@@ -63,8 +63,8 @@ static sg_status run(void *self, double *seconds, sg_error *err)
     return SG_OK;
 }
 
-/* One product has to be made whole, that of the encoder: of the others a part KEPT / ATOMS, in the decoder, its gradient,
- * that of the codes and that of the encoder. */
+/* One product has to be made whole, that of the encoder: of the others a part KEPT / ATOMS, in the decoder, its
+ * gradient, that of the codes and that of the encoder. */
 const bench_row bench_dictionary_rows[] = {
     {"sae_topk", .unit = "ms", .scale = 1e3, .open = open_topk, .run = run, .close = close_work, .peer = true,
      .work = 2.0 * BATCH * WIDTH * (ATOMS + 4.0 * KEPT), .peak = BENCH_BF16},

@@ -189,15 +189,15 @@ static sg_status tell_report(sg_method_run *run, const sg_dict *d, const sg_dict
                                              .where = d->site,
                                              .text = "share of the rows' variance that is reconstructed",
                                              .value = r->r2,
-                                             .low = NAN,
-                                             .high = NAN,
+                                             .low = (double)NAN,
+                                             .high = (double)NAN,
                                              .n = r->n_rows,
                                              .control = "random atoms of the same shape, as many kept",
                                              .control_value = c->r2,
-                                             .control_low = NAN,
-                                             .control_high = NAN,
-                                             .least = -INFINITY,
-                                             .most = INFINITY},
+                                             .control_low = (double)NAN,
+                                             .control_high = (double)NAN,
+                                             .least = -HUGE_VAL,
+                                             .most = HUGE_VAL},
                                err);
     if (status == SG_OK) {
         const struct {
@@ -436,15 +436,15 @@ static sg_status tell_loss(sg_method_run *r, const sg_dict *d, const sg_model *m
                                         .where = d->site,
                                         .text = "share of the loss that zeros cost and the reconstruction does not",
                                         .value = loss.recovered,
-                                        .low = NAN,
-                                        .high = NAN,
+                                        .low = (double)NAN,
+                                        .high = (double)NAN,
                                         .n = loss.n_tokens,
                                         .control = "random atoms of the same shape, as many kept",
                                         .control_value = random.recovered,
-                                        .control_low = NAN,
-                                        .control_high = NAN,
-                                        .least = -INFINITY,
-                                        .most = INFINITY},
+                                        .control_low = (double)NAN,
+                                        .control_high = (double)NAN,
+                                        .least = -HUGE_VAL,
+                                        .most = HUGE_VAL},
                           err);
     if (status == SG_OK) {
         const sg_cell cells[] = {{"what it is", 0},     {NULL, loss.clean},    {"the reconstruction", 0},
@@ -470,7 +470,7 @@ static sg_status tell_loss(sg_method_run *r, const sg_dict *d, const sg_model *m
 static sg_status tell_plausibility(sg_method_run *r, const sg_dict *d, const char *path, sg_error *err)
 {
     char shape[SG_SHAPE_TEXT];
-    double value = NAN, null = NAN;
+    double value = (double)NAN, null = (double)NAN;
     sg_npy *npy;
 
     SG_TRY(sg_npy_open(&npy, path, err));
@@ -484,15 +484,15 @@ static sg_status tell_plausibility(sg_method_run *r, const sg_dict *d, const cha
                                &(sg_finding){.id = "plausibility",
                                              .text = "cosine of each direction with the atom nearest to it, mean",
                                              .value = value,
-                                             .low = NAN,
-                                             .high = NAN,
+                                             .low = (double)NAN,
+                                             .high = (double)NAN,
                                              .n = t->dims[0],
                                              .control = "random atoms of the same shape",
                                              .control_value = null,
-                                             .control_low = NAN,
-                                             .control_high = NAN,
-                                             .least = -INFINITY,
-                                             .most = INFINITY},
+                                             .control_low = (double)NAN,
+                                             .control_high = (double)NAN,
+                                             .least = -HUGE_VAL,
+                                             .most = HUGE_VAL},
                                err);
     sg_npy_close(npy);
     return status;
@@ -610,10 +610,10 @@ static sg_status tell_pairs(sg_method_run *r, int n, sg_dict *const *d, sg_error
                                         .n = n_pairs,
                                         .control = "random directions of the same shapes",
                                         .control_value = null,
-                                        .control_low = NAN,
-                                        .control_high = NAN,
-                                        .least = -INFINITY,
-                                        .most = INFINITY},
+                                        .control_low = (double)NAN,
+                                        .control_high = (double)NAN,
+                                        .least = -HUGE_VAL,
+                                        .most = HUGE_VAL},
                           err);
     }
     for (int i = 0; i < SG_DICT_BINS; i++)
@@ -846,15 +846,15 @@ static sg_status tell_cards(sg_method_run *r, const acts *a, const sg_model *m, 
                 .id = "alike",
                 .text = "share of the rows where an atom is greatest that have one and the same token, mean over atoms",
                 .value = same / known,
-                .low = NAN,
-                .high = NAN,
+                .low = (double)NAN,
+                .high = (double)NAN,
                 .n = known,
                 .control = "as many rows drawn by chance",
                 .control_value = random / known,
-                .control_low = NAN,
-                .control_high = NAN,
-                .least = -INFINITY,
-                .most = INFINITY},
+                .control_low = (double)NAN,
+                .control_high = (double)NAN,
+                .least = -HUGE_VAL,
+                .most = HUGE_VAL},
             err);
     if (status == SG_OK)
         status = tell_values(r, n, cards, err);
