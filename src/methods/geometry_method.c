@@ -12,7 +12,7 @@
 #include "sightglass/geometry.h"
 #include "sightglass/npy.h"
 
-enum { SHUFFLES = 20, TARGETS = 3, NAMES = SG_N_DICT_GEOMETRIES };
+enum { SHUFFLES = 20, MOST_WAYS = 3000, TARGETS = 3, NAMES = SG_N_DICT_GEOMETRIES };
 static const char *const names[NAMES] = {"this dictionary", "normal numbers", "low coherence"};
 
 typedef struct work {
@@ -159,9 +159,10 @@ static sg_status blocks(work *w)
     return sg_result_note(sg_method_result(w->r), "%d blocks.", n_blocks);
 }
 
-static sg_status ways(work *w, const sg_tensor *rows, const char *id, const char *of)
+static sg_status ways(work *w, const sg_tensor *all, const char *id, const char *of)
 {
-    const sg_dim n = rows->dims[0], d = rows->dims[1];
+    const sg_dim n = SG_MIN(all->dims[0], MOST_WAYS), d = all->dims[1];
+    const sg_tensor few = sg_tensor_of(all->dtype, 2, (sg_dim[]){n, d}, all->data), *const rows = &few;
     char text[160];
     double *cloud = sg_arena_array(w->arena, (size_t)(n * d), sizeof *cloud);
     if (!cloud)
