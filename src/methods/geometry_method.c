@@ -268,9 +268,9 @@ static sg_status run(sg_method_run *r, sg_error *err)
 }
 
 static const sg_method_input inputs[] = {
-    {"DICT", SG_METHOD_TEXT, 1, 1, "a dictionary's folder, or atoms: FILE.npy, FILE.safetensors[:NAME]"}};
+    {"DICT", SG_METHOD_FILE, 1, 1, "a dictionary's folder, or atoms: FILE.npy, FILE.safetensors[:NAME]"}};
 static const sg_option options[] = {
-    {"acts", SG_OPTION_TEXT, "", 0, 0, NULL, "rows to encode: a harvest's folder, FILE.npy or FILE.safetensors[:NAME]"},
+    {"acts", SG_OPTION_PATH, "", 0, 0, NULL, "rows to encode: a harvest's folder, FILE.npy or FILE.safetensors[:NAME]"},
     {"site", SG_OPTION_TEXT, "", 0, 0, NULL, "of a harvest (its first)"},
     {"rows", SG_OPTION_WHOLE, "1500", 4, 100000, NULL, "at most, drawn from all"},
     {"atoms", SG_OPTION_WHOLE, "512", 3, 8192, NULL, "at most: those with most energy, or the first"},
