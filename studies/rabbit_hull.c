@@ -1,16 +1,22 @@
 /* Into the Rabbit Hull: from task-relevant concepts in DINO to Minkowski geometry (Fel et al., 2025).
  *
  * Question  Are activations sparse sums of directions, or sums of mixtures, one for each head?
+ *
  * Claim     What attention writes is a sum of mixtures of what its heads may move, exactly. A cloud of such sums is
- * found again by archetypal analysis in blocks, and not by one simplex of as many corners. Measure   Residuals of
- * attention's output, rebuilt and sought among mixtures (minkowski.h); R^2 of 12 archetypes in 3 + 4 + 5, on sums of
- * polytopes (world minkowski); numbers of a TopK dictionary of othello6 beside those of two others of equal shape
- * (geometry.h). Control   Values of another layer and of another sequence; a normal cloud of equal covariance; random
- * and low-coherence dictionaries. Run       sightglass study run rabbit-hull [--small|--full] Expect    Residuals <
- * 1e-5 and 1e-4, controls > .1; R^2 >= .98 and <= .9, of the normal cloud < .8 (the specification, whose thresholds are
- *           set after a first run; the order is the claim: the normal
- * cloud came to .97). Without DINOv2 and its dictionary of 32,000 atoms, the
- * numbers of (C) have none. */
+ * found again by archetypal analysis in blocks, and not by one simplex of as many corners.
+ *
+ * Measure   Residuals of attention's output, rebuilt and sought among mixtures (minkowski.h); R^2 of 12 archetypes in 3
+ * + 4 + 5, on sums of polytopes (world minkowski); numbers of a TopK dictionary of othello6 beside those of two others
+ * of equal shape (geometry.h).
+ *
+ * Control   Values of another layer and of another sequence; a normal cloud of equal covariance; random and
+ * low-coherence dictionaries.
+ *
+ * Run       sightglass study run rabbit-hull [--small|--full]
+ *
+ * Expect    Residuals < 1e-5 and 1e-4, controls > .1; R^2 >= .98 and <= .9, of the normal cloud < .8 (the
+ * specification, whose thresholds are set after a first run; the order is the claim: the normal cloud came to .97).
+ * Without DINOv2 and its dictionary of 32,000 atoms, the numbers of (C) have none. */
 #include <math.h>
 #include <stdio.h>
 
@@ -69,12 +75,12 @@ static sg_status mixture_claims(const rh_parts *p)
         order[K + k] = m->blocks[k] - m->normal[k];
     }
     const sg_measure blocks = {"R^2 of 3 + 4 + 5 archetypes", K, m->blocks, .98, HUGE_VAL};
-    SG_TRY(claim(
-        p, "blocks",
-        "A sum of three polytopes is explained by archetypes in three blocks, and a normal cloud of equal "
-        "covariance less well.",
-        ANEW, blocks,
-        (sg_control){"a normal cloud of equal covariance", {"R^2, three blocks", K, m->normal, -HUGE_VAL, .98}}));
+    SG_TRY(
+        claim(p, "blocks",
+              "A sum of three polytopes is explained by archetypes in three blocks, and a normal cloud of equal "
+              "covariance less well.",
+              ANEW, blocks,
+              (sg_control){"a normal cloud of equal covariance", {"R^2, three blocks", K, m->normal, -HUGE_VAL, .98}}));
     SG_TRY(claim(p, "single", "One simplex of twelve corners does not explain it.", SPEC,
                  (sg_measure){"R^2 of 12 archetypes in one block", K, m->single, -HUGE_VAL, .9},
                  (sg_control){"three blocks", blocks}));

@@ -1,12 +1,19 @@
 /* Relational composition in neural networks (survey; Wattenberg, Viegas, 2024).
  *
  * Question  Which ways of binding features to roles leave traces that probes of one vector read, and which make a
- * dictionary find one feature twice? Claim     Matrix, tensor and slot binding can be read off a vector, a bag cannot.
- * Under matrix binding a dictionary finds a feature in two roles as two atoms, and one map relates all such pairs. What
- * is bound across vectors is not found in any of them. Measure   Accuracy of probes on vectors held out; share of R_r f
- * that have an atom; the mean cosine of an atom with what the map of all other pairs makes of its partner (echo.h).
+ * dictionary find one feature twice?
+ *
+ * Claim     Matrix, tensor and slot binding can be read off a vector, a bag cannot. Under matrix binding a dictionary
+ * finds a feature in two roles as two atoms, and one map relates all such pairs. What is bound across vectors is not
+ * found in any of them.
+ *
+ * Measure   Accuracy of probes on vectors held out; share of R_r f that have an atom; the mean cosine of an atom with
+ * what the map of all other pairs makes of its partner (echo.h).
+ *
  * Control   A bag; one map for all roles; atoms that are independent in each role; atoms turned at random.
+ *
  * Run       sightglass study run relational-composition [--small|--full]
+ *
  * Expect    Atoms .9, echo .6 with a null of .25, roles .95 and in a bag chance (the specification; thresholds of the
  * echo are set anew after a first full run, as it says: of n pairs in d dimensions a map predicts at most sqrt((n - 1)
  * / d), .61). */

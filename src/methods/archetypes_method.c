@@ -297,7 +297,7 @@ static sg_status run(sg_method_run *r, sg_error *err)
 }
 
 static const sg_method_input inputs[] = {
-    {"ACTS", SG_METHOD_TEXT, 1, 1, "rows: a harvest's folder, FILE.npy or FILE.safetensors[:NAME]"}};
+    {"ACTS", SG_METHOD_FILE, 1, 1, "rows: a harvest's folder, FILE.npy or FILE.safetensors[:NAME]"}};
 static const sg_option options[] = {
     {"k", SG_OPTION_WHOLE, "8", 1, 4096, NULL, "archetypes, in one block"},
     {"blocks", SG_OPTION_TEXT, "", 0, 0, NULL, "archetypes of each of several blocks that add up, as 3,4,5"},

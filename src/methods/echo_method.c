@@ -169,9 +169,9 @@ static sg_status run(sg_method_run *r, sg_error *err)
 }
 
 static const sg_method_input inputs[] = {
-    {"DICT", SG_METHOD_TEXT, 1, 1, "a dictionary's folder, or atoms: FILE.npy, FILE.safetensors[:NAME]"}};
+    {"DICT", SG_METHOD_FILE, 1, 1, "a dictionary's folder, or atoms: FILE.npy, FILE.safetensors[:NAME]"}};
 static const sg_option options[] = {
-    {"acts", SG_OPTION_TEXT, "", 0, 0, NULL,
+    {"acts", SG_OPTION_PATH, "", 0, 0, NULL,
      "rows to encode, which tell the two sides: a harvest's folder, FILE.npy or FILE.safetensors[:NAME]"},
     {"site", SG_OPTION_TEXT, "", 0, 0, NULL, "of a harvest (its first)"},
     {"rows", SG_OPTION_WHOLE, "4000", 4, 100000, NULL, "at most, drawn from all"},

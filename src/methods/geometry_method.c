@@ -12,7 +12,7 @@
 #include "sightglass/geometry.h"
 #include "sightglass/npy.h"
 
-enum { SHUFFLES = 20, TARGETS = 3, NAMES = SG_N_DICT_GEOMETRIES };
+enum { SHUFFLES = 20, MOST_WAYS = 3000, TARGETS = 3, NAMES = SG_N_DICT_GEOMETRIES };
 static const char *const names[NAMES] = {"this dictionary", "normal numbers", "low coherence"};
 
 typedef struct work {
@@ -159,9 +159,10 @@ static sg_status blocks(work *w)
     return sg_result_note(sg_method_result(w->r), "%d blocks.", n_blocks);
 }
 
-static sg_status ways(work *w, const sg_tensor *rows, const char *id, const char *of)
+static sg_status ways(work *w, const sg_tensor *all, const char *id, const char *of)
 {
-    const sg_dim n = rows->dims[0], d = rows->dims[1];
+    const sg_dim n = SG_MIN(all->dims[0], MOST_WAYS), d = all->dims[1];
+    const sg_tensor few = sg_tensor_of(all->dtype, 2, (sg_dim[]){n, d}, all->data), *const rows = &few;
     char text[160];
     double *cloud = sg_arena_array(w->arena, (size_t)(n * d), sizeof *cloud);
     if (!cloud)
@@ -267,9 +268,9 @@ static sg_status run(sg_method_run *r, sg_error *err)
 }
 
 static const sg_method_input inputs[] = {
-    {"DICT", SG_METHOD_TEXT, 1, 1, "a dictionary's folder, or atoms: FILE.npy, FILE.safetensors[:NAME]"}};
+    {"DICT", SG_METHOD_FILE, 1, 1, "a dictionary's folder, or atoms: FILE.npy, FILE.safetensors[:NAME]"}};
 static const sg_option options[] = {
-    {"acts", SG_OPTION_TEXT, "", 0, 0, NULL, "rows to encode: a harvest's folder, FILE.npy or FILE.safetensors[:NAME]"},
+    {"acts", SG_OPTION_PATH, "", 0, 0, NULL, "rows to encode: a harvest's folder, FILE.npy or FILE.safetensors[:NAME]"},
     {"site", SG_OPTION_TEXT, "", 0, 0, NULL, "of a harvest (its first)"},
     {"rows", SG_OPTION_WHOLE, "1500", 4, 100000, NULL, "at most, drawn from all"},
     {"atoms", SG_OPTION_WHOLE, "512", 3, 8192, NULL, "at most: those with most energy, or the first"},
