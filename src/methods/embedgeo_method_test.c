@@ -54,7 +54,8 @@ static const sg_finding *finding(const sg_result *r, const char *id)
     for (int i = 0; i < sg_result_n_findings(r); i++)
         if (strcmp(sg_result_finding(r, i)->id, id) == 0)
             return sg_result_finding(r, i);
-    CHECK(!"there is such a finding");
+    print_error("no finding is called %s\n", id);
+    CHECK(false);
     return NULL;
 }
 
