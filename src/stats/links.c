@@ -173,7 +173,7 @@ sg_status sg_links_paths(double *distance, int32_t *before, const sg_links *link
     heap h = {malloc(sizeof *h.which * (size_t)n), malloc(sizeof *h.place * (size_t)n), distance, 0};
     const sg_status status = h.which && h.place ? SG_OK : no_memory(err, n);
     for (sg_dim i = 0; status == SG_OK && i < n; i++) {
-        distance[i] = INFINITY;
+        distance[i] = (double)INFINITY;
         h.place[i] = -1;
         if (before)
             before[i] = -1;

@@ -134,7 +134,7 @@ static sg_links *drawn_graph(double all[POINTS][POINTS], double scale)
     sg_dim n = 0;
     for (int i = 0; i < POINTS; i++)
         for (int j = 0; j < POINTS; j++)
-            all[i][j] = i == j ? 0 : INFINITY;
+            all[i][j] = i == j ? 0 : (double)INFINITY;
     while (n < 90) {
         const int a = (int)sg_rng_below(&r, POINTS - 2), b = (int)sg_rng_below(&r, POINTS - 2); /* two stay alone */
         const double w = scale > 0 ? scale * (1 + sg_rng_below(&r, 9)) : sg_rng_uniform(&r);
