@@ -2,15 +2,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "models/arch.h"
+#include "models/conv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
+
+static void check_layers(const sg_model *m)
+{
+    const sg_conv_net *net = m->encoder->conv;
+
+    SG_ASSERT(net->n_layers > 0 && m->info.n_layers > 0 && m->info.n_labels > 0 && m->info.image_side > 0);
+    for (int i = 0; i < net->n_layers; i++) {
+        const sg_conv_layer *l = &net->layers[i];
+        sg_dim count;
+        SG_ASSERT(l->channels > 0 && l->in_channels > 0 && l->side >= 0 && l->from < i);
+        SG_ASSERT(!__builtin_mul_overflow(l->channels, l->in_channels, &count) &&
+                  !__builtin_mul_overflow(count, SG_MAX(l->kernel * l->kernel, 1), &count));
+    }
+}
 
 static void check_sizes(const sg_model *m)
 {
     const sg_model_info *in = &m->info;
 
     SG_ASSERT(in->family && in->architecture);
+    if (m->encoder && m->encoder->conv) { /* so do those of its weights */
+        check_layers(m);
+        return;
+    }
     if (m->encoder) { /* whose weights are not told by roles */
         SG_ASSERT(in->d_model > 0 && in->n_layers > 0 && in->n_heads > 0 && in->d_head > 0 && in->n_context > 0);
         SG_ASSERT(in->n_vocab > 0 || in->image_side > 0);

@@ -5,6 +5,8 @@
 
 #include "check.h"
 
+static const char *const shipped = SG_SOURCE_DIR "/models/closure-shapes/model.safetensors";
+
 static void intervals_over_networks_are_students(void **state)
 {
     (void)state;
@@ -34,7 +36,7 @@ static void the_small_study_finds_what_its_page_says(void **state)
         bool holds; /* the claim alone, whatever its control does */
     } expected[] = {{"over-fresh", true},    {"rises", true}, {"over-fresh-centred", true},
                     {"rises-centred", true}, {"gap", true},   {"closes", false}};
-    SKIP_WITHOUT(SG_SOURCE_DIR "/models/closure-shapes/model.safetensors", "models/closure-shapes");
+    SKIP_WITHOUT(shipped, "models/closure-shapes");
     sg_study_opts opts = sg_study_defaults();
     sg_report *r;
     sg_error err;
@@ -53,7 +55,7 @@ static void it_stops_when_asked(void **state)
 {
     (void)state;
     static const volatile sig_atomic_t stop = 1;
-    SKIP_WITHOUT(SG_SOURCE_DIR "/models/closure-shapes/model.safetensors", "models/closure-shapes");
+    SKIP_WITHOUT(shipped, "models/closure-shapes");
     sg_study_opts opts = sg_study_defaults();
     sg_report *r;
     sg_error err;

@@ -272,7 +272,7 @@ static void the_method_says_it_of_every_layer(void **state)
 {
     (void)state;
     static const char *const model = SG_SOURCE_DIR "/models/closure-shapes";
-    SKIP_WITHOUT(SG_SOURCE_DIR "/models/closure-shapes/model.safetensors", "models/closure-shapes");
+    SKIP_WITHOUT(model, "models/closure-shapes");
     const sg_setting settings[] = {{"n", "14"}, {"draws", "2"}, {"resamples", "100"}};
     sg_method_ask ask = sg_method_ask_defaults();
     const sg_method *m = sg_method_find("closure", NULL);

@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "check.h"
 #include "folder.h"
+#include "models/conv.h"
 #include "sightglass/convnet.h"
 #include "sightglass/image.h"
 #include "sightglass/ops.h"
@@ -673,7 +674,7 @@ static void odd_configs_and_files_are_refused(void **state)
     } bad[] = {
         {"{\"architectures\": [\"ConvNetModel\"], \"image_size\": 8, \"num_labels\": 2, \"layers\": [{\"kind\": "
          "\"cnv\"}]}",
-         "\"cnv\""},
+         "layer's kind"},
         {"{\"architectures\": [\"ConvNetModel\"], \"image_size\": 8, \"num_labels\": 2}", "layers is not a list"},
         {"{\"architectures\": [\"ConvNetModel\"], \"image_size\": 8, \"num_labels\": 2, \"layers\": [{\"kind\": "
          "\"conv\"}]}",
@@ -695,6 +696,7 @@ static void odd_configs_and_files_are_refused(void **state)
     for (size_t i = 0; i < SG_COUNT_OF(bad); i++) {
         CHECK(sg_convnet_new(&m, bad[i].config, 0, &err) == SG_EFORMAT && m == NULL);
         CHECK_TEXT(err.text, bad[i].words);
+        CHECK(!strchr(err.text, '\n'));
     }
     write_mobilenet("convolutional_test.safetensors", tiny, 2, 3);
     sg_safetensors *f = open_file("convolutional_test.safetensors");
@@ -721,6 +723,33 @@ static void odd_configs_and_files_are_refused(void **state)
     remove("convolutional_test_2.safetensors");
 }
 
+/* Bytes of a good config changed at random: refused in a line, or sizes that fit. */
+static void changed_configs_are_refused_or_fit(void **state)
+{
+    (void)state;
+    static const char bytes[] = "{}[]:,\"0123456789-e \n";
+    sg_rng r = sg_rng_new(21, 0);
+    int n_good = 0;
+    for (int k = 0; k < 4000; k++) {
+        char text[sizeof small_config];
+        memcpy(text, small_config, sizeof text);
+        for (uint32_t n = 1 + sg_rng_below(&r, 2); n; n--)
+            text[sg_rng_below(&r, sizeof text - 1)] = bytes[sg_rng_below(&r, sizeof bytes - 1)];
+        sg_model m = {.arena = sg_arena_new(), .opts = sg_model_defaults()};
+        sg_error err = {SG_OK, ""};
+        if (sg_config_parse(&m, text, strlen(text), "changed", &err) != SG_OK) {
+            CHECK(err.text[0] && !strchr(err.text, '\n'));
+        } else if (m.encoder && m.encoder->conv) {
+            n_good++;
+            CHECK_OK(sg_conv_name_weights(&m, &err), &err);
+            for (int i = 0; i < m.encoder->n_weights; i++)
+                CHECK(sg_tensor_count(&m.encoder->weights[i].tensor) > 0);
+        }
+        sg_arena_free(m.arena);
+    }
+    CHECK(n_good > 100 && n_good < 3900);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -733,6 +762,7 @@ int main(void)
         cmocka_unit_test(edits_take_channels_for_heads),
         cmocka_unit_test(calibrated_layers_have_mean_0_and_variance_1),
         cmocka_unit_test(odd_configs_and_files_are_refused),
+        cmocka_unit_test(changed_configs_are_refused_or_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
