@@ -393,7 +393,7 @@ static void occlusion_and_curves_of_a_weighted_sum(void **state)
     for (int i = 0; i < S * S; i++) {
         weight[i] = (float)(i + 1);
         x[i] = i % 2 ? 1 : -1; /* mean 0, so that filling is clearing */
-        places[i] = weight[i];
+        places[i] = (double)weight[i];
     }
     const sg_tensor t = sg_tensor_of(SG_F32, 2, (sg_dim[]){1, S * S}, weight);
     sg_value *v = sg_input(b.g, "pixels", SG_F32, 4, (sg_dim[]){sg_extent(b.g, "images"), 1, S, S});
