@@ -585,7 +585,8 @@ static void a_picture_is_written_and_read_back(void **state)
     const sg_bitmap *const pictures[3] = {signs, plain, over};
     CHECK_OK(sg_bitmap_beside(&sheet, 3, pictures, 2, 1, &err), &err);
     CHECK(sheet->width == 15 && sheet->height == 15);
-    CHECK(sheet->rgb[(1 * 15 + 8) * 3] == 0); /* the second picture's corner */
+    CHECK(sheet->rgb[(1 * 15 + 8) * 3] == 0);       /* the second picture's corner */
+    CHECK(sheet->rgb[(1 * 15 + 7) * 3 + 2] == 255); /* the gap before it */
     CHECK_OK(sg_bitmap_save(sheet, "attribute_test.png", &err), &err);
     CHECK_OK(sg_bitmap_open(&back, "attribute_test.png", &err), &err);
     CHECK(back->width == 15 && memcmp(back->rgb, sheet->rgb, 15 * 15 * 3) == 0);
