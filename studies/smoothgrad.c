@@ -165,9 +165,11 @@ static sg_status run(smooth_study *s)
     for (int i = 0; i < SMOOTH_SEEDS; i++)
         SG_TRY(smooth_measure(s, i));
     snprintf(text, sizeof text,
-             "World shapes: 24 x 24 greys, 4 filled shapes on textures with 2 patches of others. Convolutions 16-32 "
-             "and a dense layer, "
-             "one network a seed, accuracy %.3f, %.3f, %.3f; maps of the true class's logit, |.|, on %d images each.",
+             "World shapes: 24 x 24 greys, 4 filled shapes on textures with 2 patches of others. %s, accuracy %.3f, "
+             "%.3f, %.3f; maps of the "
+             "true class's logit, |.|, on %d images of each seed.",
+             s->opts->full ? "Convolutions 16-32 and a dense layer, one network a seed"
+                           : sg_model_get_info(s->seeds[0].net)->path,
              s->seeds[0].accuracy, s->seeds[1].accuracy, s->seeds[2].accuracy, s->seeds[0].n);
     SG_TRY(sg_report_set_setup(s->report, text, s->err));
     SG_TRY(shape_ran_on(s->report, s->opts->exec, s->err));

@@ -187,13 +187,14 @@ static sg_status run(tcav_study *s)
         SG_TRY(tcav_measure(s, i));
     snprintf(text, sizeof text,
              "World shapes with captions that are random with probability 0, .3, 1; a network of convolutions 16-32 "
-             "for each and each seed. "
+             "for each%s. "
              "Concepts at %s: captions of a class on textures, shapes of a class without captions; random: textures. "
-             "%d repeats of sets of "
-             "%d that never overlap, %d images a class, hinge classifiers, Welch's t, Bonferroni over 8; %d random "
-             "concepts; %d networks "
-             "with fresh weights.",
-             s->site, s->n_repeats, s->set_size, s->n_class, s->n_random_tests, s->n_fresh);
+             "%d repeats of sets "
+             "of %d that never overlap, %d images a class, hinge classifiers, Welch's t, Bonferroni over 8; %d random "
+             "concepts; %d "
+             "networks with fresh weights.",
+             s->opts->full ? " and each seed" : ", models/captions-0, -30, -100, seeds being of examples", s->site,
+             s->n_repeats, s->set_size, s->n_class, s->n_random_tests, s->n_fresh);
     SG_TRY(sg_report_set_setup(s->report, text, s->err));
     SG_TRY(shape_ran_on(s->report, s->opts->exec, s->err));
     SG_TRY(claims(s));
@@ -205,10 +206,10 @@ sg_status sg_study_tcav(const sg_study_opts *opts, sg_report *report, sg_error *
     tcav_study s = {.opts = opts,
                     .report = report,
                     .err = err,
-                    .n_repeats = opts->full ? 50 : 20,
+                    .n_repeats = opts->full ? 50 : 30,
                     .set_size = opts->full ? 30 : 15,
                     .n_class = opts->full ? 101 : 41,
-                    .n_random_tests = opts->full ? 50 : 20,
+                    .n_random_tests = 50,
                     .n_fresh = opts->full ? 40 : 12,
                     .site = "pool2.pooled"};
     return run(&s);

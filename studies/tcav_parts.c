@@ -10,7 +10,7 @@
 
 const char *const tcav_wrong[TCAV_NETS] = {"0", "0.3", "1"};
 
-enum { SMALL_STEPS = 250, FULL_STEPS = 1500, FREE = 500, MAPS = 30 };
+enum { FULL_STEPS = 1500, FREE = 500, MAPS = 30 };
 
 /* A set of drawn images at a site of a network. */
 typedef struct rows {
@@ -249,12 +249,17 @@ static sg_status measure_net(tcav_study *s, tcav_seed *d, int which, const sg_mo
 sg_status tcav_measure(tcav_study *s, int i)
 {
     tcav_seed *d = &s->seeds[i];
+    sg_study_opts three = *s->opts; /* one model cannot stand for three */
+    three.model = NULL;
     d->seed = s->opts->seed + (uint64_t)i;
     for (int which = 0; which < TCAV_NETS; which++) {
+        static const char *const shipped[TCAV_NETS] = {"captions-0", "captions-30", "captions-100"};
         const sg_setting settings[2] = {{"captions", "written"}, {"wrong", tcav_wrong[which]}};
         sg_model *m;
-        SG_TRY(
-            shape_net(&m, s->opts, "training", 2, settings, s->opts->full ? FULL_STEPS : SMALL_STEPS, d->seed, s->err));
+        if (s->opts->full)
+            SG_TRY(shape_net(&m, s->opts, "training", 2, settings, FULL_STEPS, d->seed, s->err));
+        else /* those that ship; seeds are of examples */
+            SG_TRY(sg_study_model(&m, &three, shipped[which], s->err));
         sg_status status = measure_net(s, d, which, m);
         if (status == SG_OK && which == 0)
             status = untrained(s, d, m);

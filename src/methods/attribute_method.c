@@ -591,7 +591,7 @@ static sg_status run_map(sg_method_run *r, sg_error *err)
 
 static const sg_method_input map_inputs[] = {
     {"MODEL", SG_METHOD_MODEL, 1, 1, "any model: of images, of texts"},
-    {"INPUT", SG_METHOD_FILE, 0, 1, "a picture (PNG, JPEG), or FILE.npy with what --at is fed"}};
+    {"INPUT", SG_METHOD_FILE, 0, 1, "a picture (PNG, JPEG, BMP), or FILE.npy with what --at is fed"}};
 
 static const sg_option map_options[] = {
     {"kind", SG_OPTION_CHOICE, "smooth", 0, 0,

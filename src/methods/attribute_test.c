@@ -393,7 +393,7 @@ static void occlusion_and_curves_of_a_weighted_sum(void **state)
     for (int i = 0; i < S * S; i++) {
         weight[i] = (float)(i + 1);
         x[i] = i % 2 ? 1 : -1; /* mean 0, so that filling is clearing */
-        places[i] = weight[i];
+        places[i] = (double)weight[i];
     }
     const sg_tensor t = sg_tensor_of(SG_F32, 2, (sg_dim[]){1, S * S}, weight);
     sg_value *v = sg_input(b.g, "pixels", SG_F32, 4, (sg_dim[]){sg_extent(b.g, "images"), 1, S, S});
@@ -585,7 +585,8 @@ static void a_picture_is_written_and_read_back(void **state)
     const sg_bitmap *const pictures[3] = {signs, plain, over};
     CHECK_OK(sg_bitmap_beside(&sheet, 3, pictures, 2, 1, &err), &err);
     CHECK(sheet->width == 15 && sheet->height == 15);
-    CHECK(sheet->rgb[(1 * 15 + 8) * 3] == 0); /* the second picture's corner */
+    CHECK(sheet->rgb[(1 * 15 + 8) * 3] == 0);       /* the second picture's corner */
+    CHECK(sheet->rgb[(1 * 15 + 7) * 3 + 2] == 255); /* the gap before it */
     CHECK_OK(sg_bitmap_save(sheet, "attribute_test.png", &err), &err);
     CHECK_OK(sg_bitmap_open(&back, "attribute_test.png", &err), &err);
     CHECK(back->width == 15 && memcmp(back->rgb, sheet->rgb, 15 * 15 * 3) == 0);

@@ -111,7 +111,7 @@ static void mix(sg_dim *x, sg_dim n, sg_rng *r)
 static void hinge(fit *t, const float *gram, const sg_cav_opts *o, sg_rng *r)
 {
     const double typical = sqrt(1 / sqrt(o->alpha)), t0 = 1 / (typical * o->alpha);
-    double best = INFINITY, scale = 1, now = 0; /* a is kept divided by scale */
+    double best = (double)INFINITY, scale = 1, now = 0; /* a is kept divided by scale */
     int waited = 0;
     for (int epoch = 0; epoch < o->n_epochs && waited < PATIENCE; epoch++) {
         double loss = 0;
@@ -464,7 +464,7 @@ static sg_status all(work *w, sg_error *err)
     w->above = sg_arena_array(w->o->arena, (size_t)j->n_class, sizeof *w->above);
     if (!f->concepts || !f->random_scores || !f->cosines || !w->s || !w->above)
         return sg_fail(err, SG_ENOMEM, "tcav: out of memory for %lld images", (long long)j->n_class);
-    f->random_low = INFINITY;
+    f->random_low = (double)INFINITY;
     f->random_high = -(double)INFINITY;
     for (int k = 0; k < n; k++) {
         double *score = &f->random_scores[k];

@@ -69,7 +69,7 @@ static bool is_folder(const char *path)
 
 static bool is_picture(const char *name)
 {
-    static const char *const endings[] = {".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG"};
+    static const char *const endings[] = {".png", ".jpg", ".jpeg", ".bmp", ".PNG", ".JPG", ".JPEG", ".BMP"};
     const size_t n = strlen(name);
     for (size_t i = 0; i < SG_COUNT_OF(endings); i++)
         if (n > strlen(endings[i]) && strcmp(name + n - strlen(endings[i]), endings[i]) == 0)
@@ -129,7 +129,7 @@ static sg_status read_set(work *w, origin *o, const char *name, const char *path
     *o = (origin){.name = name, .texture = -1};
     SG_TRY(w->texts ? add_lines(w, o, path, err) : add_folder(w, o, path, deep, err));
     return o->n > 0 ? SG_OK
-                    : sg_fail(err, SG_EARG, "%s: no %s in it", path, w->texts ? "lines" : "pictures (PNG, JPEG)");
+                    : sg_fail(err, SG_EARG, "%s: no %s in it", path, w->texts ? "lines" : "pictures (PNG, JPEG, BMP)");
 }
 
 static const char *last_part(const char *path)
