@@ -416,7 +416,10 @@ static sg_status look(owned_lens *l, const sg_model *m, sg_lre_reader *r, const 
     sg_status status = fetches && got && s && o && wanted ? SG_OK : sg_fail(err, SG_ENOMEM, "lre: out of memory");
     for (int layer = 0; layer < n_layers && status == SG_OK; layer++) {
         char name[48];
-        snprintf(name, sizeof name, "blocks.%d.hook_resid_post", layer);
+        if (layer)
+            snprintf(name, sizeof name, "blocks.%d.hook_resid_post", layer - 1);
+        else
+            snprintf(name, sizeof name, "blocks.0.hook_resid_pre");
         status = sg_glass_find(glass, name, &fetches[layer], err);
         if (status == SG_OK && sg_value_dim(fetches[layer], -1) != d)
             status = sg_fail(err, SG_ESHAPE, "lre: the map reads %" PRId64 " numbers, %s has %" PRId64, d, name,
@@ -449,7 +452,7 @@ sg_status sg_lre_lens_new(sg_lre_lens **out, const sg_model *m, sg_lre_reader *r
                           double beta, const int32_t *tokens, sg_dim n_tokens, int32_t token, sg_exec_opts exec,
                           sg_error *err)
 {
-    const int n_layers = (int)sg_model_get_info(m)->n_layers;
+    const int n_layers = (int)sg_model_get_info(m)->n_layers + 1;
     owned_lens *l = calloc(1, sizeof *l);
     *out = NULL;
     if (!l)
