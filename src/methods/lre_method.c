@@ -155,8 +155,8 @@ static sg_status add_rate(work *w, const char *id, const char *where, const char
                           .control_value = beside.value,
                           .control_low = beside.low,
                           .control_high = beside.high,
-                          .least = -INFINITY,
-                          .most = INFINITY};
+                          .least = -(double)INFINITY,
+                          .most = (double)INFINITY};
     return value.n ? sg_result_add(sg_method_result(w->r), &f, err) : SG_OK;
 }
 

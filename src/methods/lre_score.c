@@ -33,7 +33,7 @@ static sg_status rate(sg_lre_rate *out, const double *right, sg_dim n, uint64_t 
     sg_bootstrap_opts opts = sg_bootstrap_defaults();
     sg_interval i;
     double sum = 0;
-    *out = (sg_lre_rate){NAN, NAN, NAN, n};
+    *out = (sg_lre_rate){(double)NAN, (double)NAN, (double)NAN, n};
     if (n < 1)
         return SG_OK;
     opts.seed = seed;
@@ -138,7 +138,7 @@ sg_status sg_lre_score_of(sg_lre_score *out, sg_lre_reader *r, const sg_lre *lre
         if (status == SG_OK && made)
             status = judge(out, (sg_lre_reading)how, top, d, part, right, err);
         else
-            out->faithful[how] = out->faithful_all[how] = (sg_lre_rate){NAN, NAN, NAN, 0};
+            out->faithful[how] = out->faithful_all[how] = (sg_lre_rate){(double)NAN, (double)NAN, (double)NAN, 0};
     }
     free(o);
     free(top);
@@ -333,7 +333,7 @@ static sg_status run_causes(sg_lre_effect *out, causes *c, const sg_model *m, in
     choose_pairs(c, part, n_most);
     out->n = c->n;
     for (int how = 0; how < SG_N_LRE_CAUSES; how++)
-        out->changed[how] = (sg_lre_rate){NAN, NAN, NAN, 0};
+        out->changed[how] = (sg_lre_rate){(double)NAN, (double)NAN, (double)NAN, 0};
     if (!c->n)
         return SG_OK;
     SG_TRY(open_causes(c, m, err));
