@@ -114,11 +114,10 @@ static sg_status claims(const relations_parts *p)
 
 static sg_status run(relations_parts *p)
 {
-    static const int small[] = {SG_KB_COLOUR, SG_KB_CHIEF};
     char text[512];
-    p->n_rows = p->opts->full ? SG_KB_N_RELATIONS : 2;
+    p->n_rows = p->opts->full ? SG_KB_N_RELATIONS : SG_KB_MOTTO; /* small: all of A, one of B */
     for (int i = 0; i < p->n_rows; i++)
-        p->rows[i].relation = p->opts->full ? i : small[i];
+        p->rows[i].relation = i;
     for (int k = 0; k < K; k++)
         SG_TRY(relations_measure(p, k));
     snprintf(text, sizeof text,

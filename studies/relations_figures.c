@@ -143,9 +143,11 @@ sg_status relations_figures(relations_parts *p)
                    "Below 1 the model "
                    "has read the subject before.",
                    "changed by a copy", COPIED));
-    SG_TRY(by_site(p, "at-last", "The same map from the last token's state",
-                   "No place of the paper's: behind block 0 the subject has been brought to the last token. Looked at "
-                   "after a first run.",
-                   "faithful", AT_LAST));
+    if (p->opts->full)
+        SG_TRY(
+            by_site(p, "at-last", "The same map from the last token's state",
+                    "No place of the paper's: behind block 0 the subject has been brought to the last token. Looked at "
+                    "after a first run.",
+                    "faithful", AT_LAST));
     return by_beta(p);
 }

@@ -422,7 +422,37 @@ def smoothgrad(copies=50, batch=10):
     return run, numbers
 
 
+def lre_jacobian(n, at):
+    """The last token's state behind the last block by the state at `at` behind block 9. The blocks below run once; then rows by
+    batched backward passes through one forward pass (vmap), as torch.autograd.functional.jacobian(vectorize=True) does it."""
+    model = gpt("gpt2").eval().requires_grad_(False)
+    ids = tokens(1, n, model.n_vocab)
+    rows = torch.eye(768)
+    last = []
+
+    def run():
+        with torch.no_grad():
+            x = model.wte(ids) + model.wpe(torch.arange(n))
+            for block in model.blocks[:10]:
+                x = block(x)
+        s = x[0, at].clone().requires_grad_()
+        y = torch.cat((x[:, :at], s[None, None], x[:, at + 1 :]), 1)
+        for block in model.blocks[10:]:
+            y = block(y)
+        o = y[0, -1]
+        parts = [
+            torch.autograd.grad(o, s, part, retain_graph=True, is_grads_batched=True)[0] for part in rows.split(LRE_ROWS)
+        ]
+        last[:] = [torch.cat(parts)]
+
+    return run, lambda: (last[0] / last[0].abs().max()).reshape(-1)
+
+
+LRE_ROWS = 64  # at once
+
 ROWS = {
+    "lre_jacobian": lambda: lre_jacobian(24, 20),
+    "lre_jacobian_4": lambda: lre_jacobian(4, 0),
     "smoothgrad": smoothgrad,
     "harvest": harvest,
     "gpt2_prefill_f32": lambda: prefill(False),

@@ -206,8 +206,9 @@ sg_status sg_lre_causes(sg_lre_effect *out, const sg_model *m, sg_lre_reader *r,
 
 /* ---- the attribute lens ---- */
 
-/* W and b applied to what every block writes at every token: top, and rank of `token` (-1: none), [n_layers,n_tokens].
- */
+/* W and b applied at every token to what enters the first block, and to what each block writes: top, and rank of
+ * `token` (-1: none), [n_layers,n_tokens], one layer more than the model has blocks; and what is read there without
+ * them, as the logit lens has it. */
 typedef struct sg_lre_lens {
     int n_layers;
     sg_dim n_tokens;

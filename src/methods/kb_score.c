@@ -80,7 +80,7 @@ sg_status sg_kb_score_of(sg_kb_score *out, const sg_model *m, const sg_kb *kb, s
         sg_kb_recall *to = &out->recall[r];
         answers a;
         sg_kb_ask ask = {.relation = r, .phrase = -1};
-        *to = (sg_kb_recall){NAN, NAN, NAN, NAN, NAN};
+        *to = (sg_kb_recall){(double)NAN, (double)NAN, (double)NAN, (double)NAN, (double)NAN};
         SG_TRY(ask_all(&a, m, kb, ask, n, opts, err));
         to->alone = a.truth;
         ask.n_shots = SHOTS;
@@ -146,15 +146,15 @@ static sg_status run(sg_method_run *r, sg_error *err)
                                   .where = sg_kb_relation_name(k),
                                   .text = texts[i],
                                   .value = x,
-                                  .low = NAN,
-                                  .high = NAN,
+                                  .low = (double)NAN,
+                                  .high = (double)NAN,
                                   .n = is.n,
                                   .control = "the same network with fresh weights",
                                   .control_value = number_of(&beside.recall[k], i),
-                                  .control_low = NAN,
-                                  .control_high = NAN,
-                                  .least = -INFINITY,
-                                  .most = INFINITY};
+                                  .control_low = (double)NAN,
+                                  .control_high = (double)NAN,
+                                  .least = -(double)INFINITY,
+                                  .most = (double)INFINITY};
             if (!isnan(x))
                 SG_TRY(sg_result_add(sg_method_result(r), &f, err));
         }

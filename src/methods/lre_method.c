@@ -155,8 +155,8 @@ static sg_status add_rate(work *w, const char *id, const char *where, const char
                           .control_value = beside.value,
                           .control_low = beside.low,
                           .control_high = beside.high,
-                          .least = -INFINITY,
-                          .most = INFINITY};
+                          .least = -(double)INFINITY,
+                          .most = (double)INFINITY};
     return value.n ? sg_result_add(sg_method_result(w->r), &f, err) : SG_OK;
 }
 
@@ -375,18 +375,22 @@ static sg_status estimate(work *w, sg_error *err)
     if (status == SG_OK)
         status = sg_jacobian_new(&j, w->m, how, err);
     if (status == SG_OK) {
-        for (int k = 0; k < 2 && status == SG_OK; k++) /* the first one plans */
+        sg_jacobian_cost first = {0};
+        for (int k = 0; k < 2 && status == SG_OK; k++) { /* the first one plans */
+            first = sg_jacobian_get_cost(j);
             status = sg_jacobian_run(j, p->at[0].tokens, p->at[0].n, p->at[0].subject, p->at[0].n - 1, &result, err);
+        }
         const sg_jacobian_cost c = sg_jacobian_get_cost(j);
         const double batches = ceil((double)sg_jacobian_target_width(j) / (double)how.batch);
         sg_jacobian_free(j);
         static const char *const columns[] = {"prompts", "tokens", "rows each", "positions of a row", "MB", "s in all"};
-        const sg_cell cells[6] = {{NULL, w->opts.n},
-                                  {NULL, (double)p->at[0].n},
-                                  {NULL, batches * (double)how.batch},
-                                  {NULL, (double)(p->at[0].n - p->at[0].subject)},
-                                  {NULL, (double)c.bytes / 1e6},
-                                  {NULL, w->opts.n * (c.seconds_below / 2 + batches * c.seconds / 2)}};
+        const sg_cell cells[6] = {
+            {NULL, w->opts.n},
+            {NULL, (double)p->at[0].n},
+            {NULL, batches * (double)how.batch},
+            {NULL, (double)(p->at[0].n - p->at[0].subject)},
+            {NULL, (double)c.bytes / 1e6},
+            {NULL, w->opts.n * (c.seconds_below - first.seconds_below + batches * (c.seconds - first.seconds))}};
         const sg_result_table t = {.id = "estimate",
                                    .title = "What the Jacobians take, from two batches of one prompt",
                                    .n_columns = 6,
@@ -528,7 +532,7 @@ static sg_status lens_table(lens_work *w, const char *id, const char *title, con
         return sg_fail(err, SG_ENOMEM, "lre: out of memory");
     columns[0] = "token";
     for (int k = 0; k < n_layers; k++)
-        if (!(columns[k + 1] = sg_arena_printf(w->arena, "block %d", k)))
+        if (!(columns[k + 1] = k ? sg_arena_printf(w->arena, "block %d", k - 1) : "embedding"))
             return sg_fail(err, SG_ENOMEM, "lre: out of memory");
     for (int t = 0; t < n_tokens; t++) {
         cells[t * n_columns].text = token_text(w, w->ids.ids[t]);
@@ -568,7 +572,7 @@ static sg_status look(lens_work *w, sg_error *err)
     SG_TRY(sg_lre_reader_new(&w->reader, w->m, w->lre->target, sg_method_exec(w->r), err));
     SG_TRY(sg_lre_lens_new(&w->lens, w->m, w->reader, w->lre, 0, beta, w->ids.ids, w->ids.n, wanted,
                            sg_method_exec(w->r), err));
-    SG_TRY(lens_table(w, "lens", "What the map reads off what each block writes", w->lens->top, false,
+    SG_TRY(lens_table(w, "lens", "What the map reads off the embedding and what each block writes", w->lens->top, false,
                       "the next table: the same states read without the map", err));
     SG_TRY(lens_table(w, "plain", "The same states as they are, the logit lens", w->lens->plain, false,
                       "the table before", err));

@@ -33,7 +33,7 @@ static sg_status rate(sg_lre_rate *out, const double *right, sg_dim n, uint64_t 
     sg_bootstrap_opts opts = sg_bootstrap_defaults();
     sg_interval i;
     double sum = 0;
-    *out = (sg_lre_rate){NAN, NAN, NAN, n};
+    *out = (sg_lre_rate){(double)NAN, (double)NAN, (double)NAN, n};
     if (n < 1)
         return SG_OK;
     opts.seed = seed;
@@ -138,7 +138,7 @@ sg_status sg_lre_score_of(sg_lre_score *out, sg_lre_reader *r, const sg_lre *lre
         if (status == SG_OK && made)
             status = judge(out, (sg_lre_reading)how, top, d, part, right, err);
         else
-            out->faithful[how] = out->faithful_all[how] = (sg_lre_rate){NAN, NAN, NAN, 0};
+            out->faithful[how] = out->faithful_all[how] = (sg_lre_rate){(double)NAN, (double)NAN, (double)NAN, 0};
     }
     free(o);
     free(top);
@@ -333,7 +333,7 @@ static sg_status run_causes(sg_lre_effect *out, causes *c, const sg_model *m, in
     choose_pairs(c, part, n_most);
     out->n = c->n;
     for (int how = 0; how < SG_N_LRE_CAUSES; how++)
-        out->changed[how] = (sg_lre_rate){NAN, NAN, NAN, 0};
+        out->changed[how] = (sg_lre_rate){(double)NAN, (double)NAN, (double)NAN, 0};
     if (!c->n)
         return SG_OK;
     SG_TRY(open_causes(c, m, err));
@@ -416,7 +416,10 @@ static sg_status look(owned_lens *l, const sg_model *m, sg_lre_reader *r, const 
     sg_status status = fetches && got && s && o && wanted ? SG_OK : sg_fail(err, SG_ENOMEM, "lre: out of memory");
     for (int layer = 0; layer < n_layers && status == SG_OK; layer++) {
         char name[48];
-        snprintf(name, sizeof name, "blocks.%d.hook_resid_post", layer);
+        if (layer)
+            snprintf(name, sizeof name, "blocks.%d.hook_resid_post", layer - 1);
+        else
+            snprintf(name, sizeof name, "blocks.0.hook_resid_pre");
         status = sg_glass_find(glass, name, &fetches[layer], err);
         if (status == SG_OK && sg_value_dim(fetches[layer], -1) != d)
             status = sg_fail(err, SG_ESHAPE, "lre: the map reads %" PRId64 " numbers, %s has %" PRId64, d, name,
@@ -449,7 +452,7 @@ sg_status sg_lre_lens_new(sg_lre_lens **out, const sg_model *m, sg_lre_reader *r
                           double beta, const int32_t *tokens, sg_dim n_tokens, int32_t token, sg_exec_opts exec,
                           sg_error *err)
 {
-    const int n_layers = (int)sg_model_get_info(m)->n_layers;
+    const int n_layers = (int)sg_model_get_info(m)->n_layers + 1;
     owned_lens *l = calloc(1, sizeof *l);
     *out = NULL;
     if (!l)

@@ -251,7 +251,8 @@ static void what_is_known_is_what_the_model_says(void **state)
     sg_lre_lens *lens;
     const sg_prompt *p = &d->tests->at[0];
     CHECK_OK(sg_lre_lens_new(&lens, m, r, lre, 0, 1, p->tokens, p->n, top[0], sg_exec_defaults(), &err), &err);
-    CHECK(lens->n_tokens == p->n && lens->top[p->subject] == top[0] && lens->rank[p->subject] == 0);
+    CHECK(lens->n_tokens == p->n && lens->n_layers == (int)sg_model_get_info(m)->n_layers + 1);
+    CHECK(lens->top[p->n + p->subject] == top[0] && lens->rank[p->n + p->subject] == 0); /* behind block 0 */
     sg_lre_lens_free(lens);
     sg_lre_inverse *v;
     sg_lre_effect effect;
