@@ -146,7 +146,7 @@ static sg_status other_claims(const iti_parts *s, const iti_seed *of)
 static sg_status run(iti_parts *s)
 {
     iti_seed of[K];
-    char text[640], note[512] = "", both[1280];
+    char text[640];
     for (int k = 0; k < K; k++) {
         if (s->opts->progress) {
             const sg_study_progress at = {"seeds", (double)k / K, 0, (double)NAN};
@@ -166,11 +166,8 @@ static sg_status run(iti_parts *s)
     SG_TRY(sg_report_set_machine(s->report, sg_exec_name(&s->opts->exec), s->opts->exec.n_threads, s->err));
     SG_TRY(effect_claims(s, of));
     SG_TRY(other_claims(s, of));
-    SG_TRY(iti_figures(s, of));
-    if (s->opts->full)
-        SG_TRY(iti_text(s, note));
-    snprintf(both, sizeof both, "%s%s", text, note);
-    return sg_report_set_setup(s->report, both, s->err);
+    SG_TRY(sg_report_set_setup(s->report, text, s->err));
+    return iti_figures(s, of);
 }
 
 sg_status sg_study_inference_time_intervention(const sg_study_opts *opts, sg_report *report, sg_error *err)
@@ -178,7 +175,7 @@ sg_status sg_study_inference_time_intervention(const sg_study_opts *opts, sg_rep
     iti_parts s = {.opts = opts, .report = report, .err = err, .n_fit = 300};
     s.n_choose = 40, s.n_test = 60, s.n_draws = 2, s.n_other = 16;
     if (opts->full)
-        s.n_choose = 150, s.n_test = 300, s.n_draws = 6, s.n_other = 32;
+        s.n_choose = 100, s.n_test = 200, s.n_draws = 4, s.n_other = 32;
     for (int k = 0; k < K; k++)
         s.seeds[k] = 1000 * opts->seed + (uint64_t)k;
     SG_TRY(sg_study_model(&s.model, opts, "kb4", err));

@@ -63,13 +63,6 @@ sg_status iti_measure(const iti_parts *s, int seed, iti_seed *out) SG_MUST_CHECK
 double iti_gain(const iti_seed *s, iti_arm arm, int strength);
 double iti_cost(const iti_seed *s, iti_arm arm, int strength); /* loss over that of strength 0, less 1 */
 
-/* ---- iti_text.c: real text ---- */
-
-/* A small language model trained on one half of movie-review phrases, steered towards positive ones; what it writes is
- * judged by a bag-of-words classifier trained on the other half. Adds its claims and figure. Where the phrases are not
- * here nothing is added, and `note` says so; else it gets a sentence for the set-up. */
-sg_status iti_text(const iti_parts *s, char note[512]) SG_MUST_CHECK;
-
 sg_status iti_figures(const iti_parts *s, const iti_seed *of) SG_MUST_CHECK;
 
 #endif
