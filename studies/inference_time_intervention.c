@@ -155,7 +155,7 @@ static sg_status run(iti_parts *s)
         SG_TRY(iti_measure(s, k, &of[k]));
     }
     snprintf(text, sizeof text,
-             "%s. Heads ranked on %d questions, asked in a register with its answer (two folds, a probe for each "
+             "%s. Heads ranked on %d questions, asked in a register, at their last token (two folds, a probe for each "
              "head); four of them "
              "pushed along the mean shift at every position, by 0 to 30 deviations. Strength chosen on %d other "
              "questions without "

@@ -8,8 +8,8 @@
 
 #include "sightglass/rng.h"
 
-/* The specification's, and two below them, added after a first look: four heads of 16 are much of this model. */
-const double iti_strength[ITI_STRENGTHS] = {0, .5, 1, 2, 5, 10, 15, 20, 30};
+/* The specification's, and four below them, added after first runs: four heads of 16 are much of this model. */
+const double iti_strength[ITI_STRENGTHS] = {0, .1, .25, .5, 1, 2, 5, 10, 15, 20, 30};
 
 /* ---- data ---- */
 

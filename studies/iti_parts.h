@@ -6,7 +6,7 @@
 #include "sightglass/steer.h"
 #include "study.h"
 
-enum { ITI_SEEDS = 3, ITI_STRENGTHS = 9, ITI_HEADS = 4, ITI_MOST_HEADS = 64 };
+enum { ITI_SEEDS = 3, ITI_STRENGTHS = 11, ITI_HEADS = 4, ITI_MOST_HEADS = 64 };
 extern const double iti_strength[ITI_STRENGTHS]; /* 0 to 30 */
 
 /* The interventions that are compared, all of one length in each head. */
