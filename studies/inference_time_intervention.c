@@ -17,6 +17,10 @@ enum { K = ITI_SEEDS, LAST = ITI_STRENGTHS - 1 };
 
 #define SPEC   "Li, Patel et al. 2023, on a model of registers; criterion of this project, set before the run"
 #define LOOKED "choice of this project, set after a first look at one seed"
+/* A first full run read at the end of question and answer, as the paper does: heads told the kinds by .98 and pushing
+ * them did nothing. */
+#define SITE                                                                                                           \
+    "Li, Patel et al. 2023; criterion set before the run, read at the question's last token after a first full run"
 
 static sg_status claim(const iti_parts *s, const char *id, const char *text, const char *source,
                        const sg_paper_value *paper, sg_measure measured, sg_control control)
@@ -71,7 +75,7 @@ static sg_status effect_claims(const iti_parts *s, const iti_seed *of)
         equal_heads[k] = affordable(&of[k], ITI_RANDOM_HEADS) - affordable(&of[k], ITI_RANDOM);
     }
     SG_TRY(claim(s, "truth", "Pushed along what four of its heads hold, the model gives the true answer more often.",
-                 SPEC, &alpaca,
+                 SITE, &alpaca,
                  (sg_measure){"rise of P(true answer) at the strength that other questions chose", K, gain, .2, 1},
                  (sg_control){"a random direction as long in the same heads", {"the same", K, random, -.05, .05}}));
     SG_TRY(claim(s, "cost", "It costs little elsewhere.", SPEC, NULL,
@@ -94,12 +98,16 @@ static sg_status effect_claims(const iti_parts *s, const iti_seed *of)
 static sg_status other_claims(const iti_parts *s, const iti_seed *of)
 {
     static const sg_paper_value llama = {.833, SG_STANDING_FROM_MEMORY};
-    double found[K], shuffled[K], step[K], step_p[K], fall[K], fall_random[K], baked[K], moved[K];
+    double answered[K], found_there[K], asked[K], found[K], shuffled[K], step[K], step_p[K], fall[K], fall_random[K],
+        baked[K], moved[K];
     for (int k = 0; k < K; k++) {
         const sg_steer_point *p = of[k].test[ITI_RANKED], *q = of[k].test[ITI_RANDOM];
         double peak = 0;
         for (int i = 0; i < ITI_STRENGTHS; i++)
             peak = fmax(peak, p[i].probability);
+        answered[k] = of[k].answered;
+        found_there[k] = of[k].answered_found;
+        asked[k] = iti_gain(&of[k], ITI_RANKED, of[k].best);
         found[k] = of[k].accuracy;
         shuffled[k] = of[k].shuffled;
         step[k] = least_step(&of[k], true);
@@ -109,8 +117,17 @@ static sg_status other_claims(const iti_parts *s, const iti_seed *of)
         baked[k] = of[k].baked;
         moved[k] = of[k].moved;
     }
-    SG_TRY(claim(s, "found", "Some heads tell true answers from mythical ones, on questions that did not rank them.",
-                 SPEC, &llama, (sg_measure){"accuracy of the four best ranked heads' probes, mean", K, found, .7, 1},
+    SG_TRY(claim(
+        s, "answered", "Also read at the last token of question and answer, as in the paper.", SPEC, NULL,
+        (sg_measure){"most that P(true answer) rises by while loss rises by less than a tenth", K, answered, .2, 1},
+        (sg_control){"read at the question's last token",
+                     {"rise at the strength that other questions chose", K, asked, .2, 1}}));
+    SG_TRY(claim(s, "readable", "There, too, some heads tell the kinds apart.", SPEC, &llama,
+                 (sg_measure){"accuracy of the four best ranked heads' probes, mean", K, found_there, .7, 1},
+                 (sg_control){"shuffled kinds, at the question", {"the same", K, shuffled, .25, .75}}));
+    SG_TRY(claim(s, "found",
+                 "Some heads know whether the truth or the myth is asked for, on questions that did not rank them.",
+                 SPEC, NULL, (sg_measure){"accuracy of the four best ranked heads' probes, mean", K, found, .7, 1},
                  (sg_control){"fitted to shuffled kinds", {"the same", K, shuffled, .25, .75}}));
     SG_TRY(claim(s, "rises", "The further it is pushed, the more it costs.", SPEC, NULL,
                  (sg_measure){"least rise of loss from one strength to the next, nats", K, step, 1e-9, HUGE_VAL},
@@ -138,7 +155,7 @@ static sg_status run(iti_parts *s)
         SG_TRY(iti_measure(s, k, &of[k]));
     }
     snprintf(text, sizeof text,
-             "%s. Heads ranked on %d questions, asked in a register with its answer (two folds, a probe for each "
+             "%s. Heads ranked on %d questions, asked in a register, at their last token (two folds, a probe for each "
              "head); four of them "
              "pushed along the mean shift at every position, by 0 to 30 deviations. Strength chosen on %d other "
              "questions without "
@@ -146,10 +163,10 @@ static sg_status run(iti_parts *s)
              "directions and heads.",
              s->path, s->n_fit, s->n_choose, (long long)s->n_other, iti_strength[of[0].best], iti_strength[of[1].best],
              iti_strength[of[2].best], s->n_test, s->n_draws);
-    SG_TRY(sg_report_set_setup(s->report, text, s->err));
     SG_TRY(sg_report_set_machine(s->report, sg_exec_name(&s->opts->exec), s->opts->exec.n_threads, s->err));
     SG_TRY(effect_claims(s, of));
     SG_TRY(other_claims(s, of));
+    SG_TRY(sg_report_set_setup(s->report, text, s->err));
     return iti_figures(s, of);
 }
 
@@ -158,7 +175,7 @@ sg_status sg_study_inference_time_intervention(const sg_study_opts *opts, sg_rep
     iti_parts s = {.opts = opts, .report = report, .err = err, .n_fit = 300};
     s.n_choose = 40, s.n_test = 60, s.n_draws = 2, s.n_other = 16;
     if (opts->full)
-        s.n_choose = 150, s.n_test = 300, s.n_draws = 6, s.n_other = 32;
+        s.n_choose = 100, s.n_test = 200, s.n_draws = 4, s.n_other = 32;
     for (int k = 0; k < K; k++)
         s.seeds[k] = 1000 * opts->seed + (uint64_t)k;
     SG_TRY(sg_study_model(&s.model, opts, "kb4", err));

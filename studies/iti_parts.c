@@ -8,15 +8,15 @@
 
 #include "sightglass/rng.h"
 
-/* The specification's, and two below them, added after a first look: four heads of 16 are much of this model. */
-const double iti_strength[ITI_STRENGTHS] = {0, .5, 1, 2, 5, 10, 15, 20, 30};
+/* The specification's, and four below them, added after first runs: four heads of 16 are much of this model. */
+const double iti_strength[ITI_STRENGTHS] = {0, .1, .25, .5, 1, 2, 5, 10, 15, 20, 30};
 
 /* ---- data ---- */
 
 /* n questions from place `first` of the seed's order of all of them: a group each, its true and its mythical answer, in
  * a text whose first words announce the register, or do not. */
 static sg_status questions(const iti_parts *s, const sg_kb *kb, uint64_t seed, int first, int n, bool announced,
-                           sg_steer_data **out)
+                           bool answered, sg_steer_data **out)
 {
     const int all = SG_KB_CHIEF * kb->n_entities * SG_KB_N_QUESTIONS;
     int *order = malloc((size_t)all * sizeof *order);
@@ -47,7 +47,7 @@ static sg_status questions(const iti_parts *s, const sg_kb *kb, uint64_t seed, i
             memcpy(tokens[2 * i + k], p.tokens, (size_t)p.n * sizeof(int32_t));
             tokens[2 * i + k][p.n] = k ? p.myth : p.truth;
             texts[2 * i + k] = (sg_steer_text){.tokens = tokens[2 * i + k],
-                                               .n = p.n + 1,
+                                               .n = p.n + answered,
                                                .shared = announced ? 1 : p.n,
                                                .group = i,
                                                .positive = k == 0};
@@ -77,10 +77,8 @@ static sg_status statements(const iti_parts *s, uint64_t seed, sg_sample **sampl
 typedef struct work {
     const iti_parts *s;
     uint64_t seed;
-    sg_headrank *heads; /* as ranked */
-    float *theta;       /* of the mean shift, and its sigma: what every arm is as long as */
-    double *sigma;
-    const sg_steer_data *fit, *choose, *test;
+    iti_arms_of a;
+    const sg_steer_data *choose, *test;
     const sg_tensor *other, *other_choose;
 } work;
 
@@ -96,7 +94,36 @@ static void random_unit(float *out, sg_dim n, uint64_t seed, int stream)
         out[k] = (float)((double)out[k] / sqrt(square));
 }
 
-static sg_status arm_list(work *w, iti_arm arm, int draw, sg_edit_list **out)
+sg_status iti_arms_open(iti_arms_of *a)
+{
+    const iti_parts *s = a->s;
+    sg_headrank_opts opts = sg_headrank_defaults();
+    opts.exec = s->opts->exec;
+    opts.cancel = s->opts->cancel;
+    opts.seed = a->seed;
+    SG_TRY(sg_headrank_new(&a->heads, a->model, a->fit, opts, s->err));
+    const int n = a->heads->n_layers * a->heads->n_heads;
+    const size_t width = (size_t)(n * a->heads->d_head);
+    if (n > ITI_MOST_HEADS || n < 2 * ITI_HEADS)
+        return sg_fail(s->err, SG_EARG, "the study wants %d to %d heads in all; this model has %d", 2 * ITI_HEADS,
+                       ITI_MOST_HEADS, n);
+    a->theta = malloc(width * sizeof *a->theta);
+    a->sigma = malloc((size_t)n * sizeof *a->sigma);
+    if (!a->theta || !a->sigma)
+        return sg_fail(s->err, SG_ENOMEM, "heads: out of memory");
+    memcpy(a->theta, a->heads->theta, width * sizeof *a->theta);
+    memcpy(a->sigma, a->heads->sigma, (size_t)n * sizeof *a->sigma);
+    return SG_OK;
+}
+
+void iti_arms_close(iti_arms_of *a)
+{
+    free(a->theta);
+    free(a->sigma);
+    sg_headrank_free(a->heads);
+}
+
+sg_status iti_arm_list(iti_arms_of *w, iti_arm arm, int draw, sg_edit_list **out)
 {
     const iti_parts *s = w->s;
     sg_headrank *h = w->heads;
@@ -110,14 +137,14 @@ static sg_status arm_list(work *w, iti_arm arm, int draw, sg_edit_list **out)
     sg_status status = SG_OK;
     memcpy(h->theta, w->theta, (size_t)(n * h->d_head) * sizeof *h->theta);
     if (arm == ITI_PROBE)
-        status = sg_headrank_redirect(h, s->model, w->fit, SG_STEER_PROBE, seed, s->opts->exec, s->err);
+        status = sg_headrank_redirect(h, w->model, w->fit, SG_STEER_PROBE, seed, s->opts->exec, s->err);
     if (arm == ITI_RANDOM)
         for (int i = 0; i < n; i++)
             random_unit(h->theta + i * h->d_head, h->d_head, seed, i);
     if (arm == ITI_SHUFFLED) {
         status = sg_steer_shuffled(&shuffled, w->fit, seed, s->err);
         if (status == SG_OK)
-            status = sg_headrank_redirect(h, s->model, shuffled, SG_STEER_MEAN, seed, s->opts->exec, s->err);
+            status = sg_headrank_redirect(h, w->model, shuffled, SG_STEER_MEAN, seed, s->opts->exec, s->err);
         sg_steer_data_free(shuffled);
     }
     for (sg_dim i = 0; both && draw % 2 && i < n * h->d_head; i++)
@@ -169,7 +196,7 @@ static sg_status measure_arm(work *w, iti_arm arm, iti_seed *out)
     for (int k = 0; k < draws; k++) {
         sg_steer_point test[ITI_STRENGTHS], chosen[ITI_STRENGTHS];
         sg_edit_list *list = NULL;
-        sg_status status = arm_list(w, arm, k, &list);
+        sg_status status = iti_arm_list(&w->a, arm, k, &list);
         if (status == SG_OK)
             status = measure_on(w, list, w->test, w->other, test);
         if (status == SG_OK && arm == ITI_RANKED) /* only its strength is chosen */
@@ -219,7 +246,7 @@ static sg_status bake(work *w, iti_seed *out)
     sg_model *baked = NULL;
     float *logits[3] = {NULL};
     sg_dim n = 0;
-    sg_status status = arm_list(w, ITI_RANKED, 0, &list);
+    sg_status status = iti_arm_list(&w->a, ITI_RANKED, 0, &list);
     for (int i = 0; status == SG_OK && i < sg_edit_list_count(list); i++)
         sg_edit_list_at(list, i)->strength = iti_strength[out->best ? out->best : 1];
     if (status == SG_OK)
@@ -261,7 +288,7 @@ double iti_cost(const iti_seed *s, iti_arm arm, int strength)
 
 static sg_status all_arms(work *w, iti_seed *out)
 {
-    sg_headrank *h = w->heads;
+    const sg_headrank *h = w->a.heads;
     const int n = h->n_layers * h->n_heads;
     for (int i = 0; i < n; i++) {
         out->map[i] = h->elsewhere[i];
@@ -283,6 +310,32 @@ static sg_status all_arms(work *w, iti_seed *out)
     return bake(w, out);
 }
 
+/* The specification's place to read: the last token of question and answer. Its strength may be the best of all: it is
+ * to be shown that none does anything. */
+static sg_status read_at_answers(work *w, const sg_kb *kb, iti_seed *out)
+{
+    const iti_parts *s = w->s;
+    sg_steer_data *fit = NULL;
+    sg_edit_list *list = NULL;
+    sg_steer_point p[ITI_STRENGTHS];
+    SG_TRY(questions(s, kb, w->seed, 0, s->n_fit, true, true, &fit));
+    iti_arms_of a = {.s = s, .model = s->model, .fit = fit, .seed = w->seed};
+    sg_status status = iti_arms_open(&a);
+    if (status == SG_OK)
+        status = iti_arm_list(&a, ITI_RANKED, 0, &list);
+    if (status == SG_OK)
+        status = measure_on(w, list, w->test, w->other, p);
+    for (int i = 0; status == SG_OK && i < ITI_STRENGTHS; i++)
+        if (p[i].loss < 1.1 * p[0].loss)
+            out->answered = fmax(out->answered, p[i].probability - p[0].probability);
+    for (int i = 0; status == SG_OK && i < ITI_HEADS; i++)
+        out->answered_found += a.heads->elsewhere[a.heads->order[i]] / ITI_HEADS;
+    sg_edit_list_free(list);
+    iti_arms_close(&a);
+    sg_steer_data_free(fit);
+    return status;
+}
+
 sg_status iti_measure(const iti_parts *s, int i, iti_seed *out)
 {
     sg_kb kb;
@@ -292,36 +345,22 @@ sg_status iti_measure(const iti_parts *s, int i, iti_seed *out)
     work w = {.s = s, .seed = s->seeds[i]};
     *out = (iti_seed){.best = 0};
     SG_TRY(sg_kb_of(&kb, 0, NULL, s->err));
-    sg_headrank_opts opts = sg_headrank_defaults();
-    opts.exec = s->opts->exec;
-    opts.cancel = s->opts->cancel;
-    opts.seed = w.seed;
-    sg_status status = questions(s, &kb, w.seed, 0, s->n_fit, true, &fit);
+    sg_status status = questions(s, &kb, w.seed, 0, s->n_fit, true, false, &fit);
     if (status == SG_OK)
-        status = questions(s, &kb, w.seed, s->n_fit, s->n_choose, false, &choose);
+        status = questions(s, &kb, w.seed, s->n_fit, s->n_choose, false, true, &choose);
     if (status == SG_OK)
-        status = questions(s, &kb, w.seed, s->n_fit + s->n_choose, s->n_test, false, &test);
+        status = questions(s, &kb, w.seed, s->n_fit + s->n_choose, s->n_test, false, true, &test);
     for (int k = 0; k < 2 && status == SG_OK; k++)
         status = statements(s, 2 * w.seed + (uint64_t)k, &sample[k], &other[k]);
+    w.a = (iti_arms_of){.s = s, .model = s->model, .fit = fit, .seed = w.seed};
+    w.choose = choose, w.test = test, w.other = &other[0], w.other_choose = &other[1];
     if (status == SG_OK)
-        status = sg_headrank_new(&w.heads, s->model, fit, opts, s->err);
-    if (status == SG_OK) {
-        const int n = w.heads->n_layers * w.heads->n_heads;
-        w.fit = fit, w.choose = choose, w.test = test, w.other = &other[0], w.other_choose = &other[1];
-        w.theta = malloc((size_t)(n * w.heads->d_head) * sizeof *w.theta);
-        w.sigma = malloc((size_t)n * sizeof *w.sigma);
-        if (!w.theta || !w.sigma || n > ITI_MOST_HEADS || n < 2 * ITI_HEADS)
-            status = sg_fail(s->err, SG_EARG, "the study wants %d to %d heads in all; this model has %d", 2 * ITI_HEADS,
-                             ITI_MOST_HEADS, n);
-        if (status == SG_OK) {
-            memcpy(w.theta, w.heads->theta, (size_t)(n * w.heads->d_head) * sizeof *w.theta);
-            memcpy(w.sigma, w.heads->sigma, (size_t)n * sizeof *w.sigma);
-            status = all_arms(&w, out);
-        }
-    }
-    free(w.theta);
-    free(w.sigma);
-    sg_headrank_free(w.heads);
+        status = iti_arms_open(&w.a);
+    if (status == SG_OK)
+        status = all_arms(&w, out);
+    if (status == SG_OK)
+        status = read_at_answers(&w, &kb, out);
+    iti_arms_close(&w.a);
     sg_sample_free(sample[0]);
     sg_sample_free(sample[1]);
     sg_steer_data_free(fit);
@@ -357,16 +396,13 @@ sg_status iti_figures(const iti_parts *s, const iti_seed *of)
         trade[a] = (sg_series){arm_names[a], ITI_STRENGTHS, loss[a], p[a]};
     }
     const sg_panel maps[] = {
-        {.title = "true from mythical answers",
-         .n_rows = (int)in->n_layers,
-         .n_columns = (int)in->n_heads,
-         .cells = map},
+        {.title = "careful from mythical", .n_rows = (int)in->n_layers, .n_columns = (int)in->n_heads, .cells = map},
         {.title = "shuffled kinds", .n_rows = (int)in->n_layers, .n_columns = (int)in->n_heads, .cells = shuffled}};
     SG_TRY(sg_report_add_figure(
         s->report,
         &(sg_figure){
             .id = "heads",
-            .title = "Which heads tell true answers from mythical ones",
+            .title = "Which heads know whether the truth or the myth is asked for",
             .caption =
                 "Accuracy of a probe of each head's output, on questions that it was neither fitted to nor ranked by; "
                 "mean of three seeds.",
