@@ -255,6 +255,7 @@ static void exchanges_move_attention(void **state)
         changed = fmax(changed, fabs((double)edited[i] - (double)plain[i]));
     }
     CHECK(changed > 1e-2);
+    sg_qk_swap_free(none);
     CHECK_STATUS(sg_qk_swap_new(&none, qk, GROUPS, &bases[1], T, of_group, 1, T, &err), SG_EARG);
     sg_qk_swap_free(swap);
     sg_qk_swap_free(again);
