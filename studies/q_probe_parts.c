@@ -133,11 +133,10 @@ static void strings_free(strings *s)
     *s = (strings){.n = 0};
 }
 
-static sg_status strings_new(strings *s, const qp_parts *p)
+static sg_status strings_new(strings *s, const qp_parts *p, const sg_model *m, int n_fit, int n_judge)
 {
-    const size_t n = (size_t)(p->n_prompts[0] + p->n_prompts[1]) * (size_t)p->k;
-    *s = (strings){
-        .n = (sg_dim)n, .n_fit = (sg_dim)p->n_prompts[0] * p->k, .width = sg_model_get_info(p->model)->d_model};
+    const size_t n = (size_t)(n_fit + n_judge) * (size_t)p->k;
+    *s = (strings){.n = (sg_dim)n, .n_fit = (sg_dim)n_fit * p->k, .width = sg_model_get_info(m)->d_model};
     s->x = malloc(n * (size_t)s->width * sizeof *s->x);
     s->reward = calloc(4 * n, sizeof *s->reward);
     s->group = malloc(n * sizeof *s->group);
@@ -273,12 +272,72 @@ sg_status qp_model(qp_parts *p)
 {
     for (int i = 0; i < QP_SEEDS; i++) {
         strings s;
-        SG_TRY(strings_new(&s, p));
+        SG_TRY(strings_new(&s, p, p->model, p->n_prompts[0], p->n_prompts[1]));
         sg_status status = sample_all(p, &s, p->seeds[i], i);
         if (status == SG_OK)
             status = look(p, &p->picks[i], &s, p->seeds[i]);
         strings_free(&s);
         SG_TRY(status);
+    }
+    return SG_OK;
+}
+
+/* ---- part C: sums modulo 13, a b = c and whether c is right; c is right in half of what the model was trained on ----
+ */
+
+enum { P = 13, PAIRS = P * P, PAIRS_FIT = 120, EQUALS = P };
+
+static sg_status sample_sums(const qp_parts *p, strings *s, uint64_t seed)
+{
+    int pairs[PAIRS];
+    sg_rng r = sg_rng_new(seed, 300);
+    sg_batch *b;
+    sg_exec_opts exec = p->opts->exec;
+    exec.n_threads = 1;
+    for (int i = 0; i < PAIRS; i++) { /* some to fit on, the others to judge on */
+        const int at = (int)sg_rng_below(&r, (uint32_t)i + 1);
+        pairs[i] = i;
+        pairs[i] = pairs[at];
+        pairs[at] = i;
+    }
+    SG_TRY(sg_qprobe_batch(&b, p->adder, SG_BATCH_ROWS, exec, p->err));
+    sg_status status = SG_OK;
+    for (int i = 0; i < PAIRS && status == SG_OK; i++) {
+        const int32_t prompt[3] = {pairs[i] / P, pairs[i] % P, EQUALS};
+        sg_qprobe_samples got;
+        sg_generate_opts opts = sg_generate_defaults();
+        opts.most = 1;
+        opts.sample.temperature = 1;
+        opts.seed = seed;
+        opts.stream = (uint32_t)(i * p->k);
+        status = asked_to_stop(p);
+        if (status == SG_OK)
+            status = sg_qprobe_sample(&got, b, prompt, 3, p->k, &opts, p->err);
+        for (int j = 0; j < p->k && status == SG_OK; j++) {
+            const sg_dim at = (sg_dim)i * p->k + j;
+            memcpy(s->x + at * s->width, got.embeddings + j * s->width, (size_t)s->width * sizeof *s->x);
+            s->group[at] = i;
+            s->length[at] = (double)got.lengths[j];
+            s->reward[at] = got.texts[j].n_tokens == 1 && got.texts[j].tokens[0].id == (prompt[0] + prompt[1]) % P;
+        }
+        if (status == SG_OK)
+            sg_qprobe_samples_free(&got);
+    }
+    sg_batch_free(b);
+    return status;
+}
+
+sg_status qp_sums(qp_parts *p)
+{
+    for (int i = 0; i < QP_SEEDS; i++) {
+        strings s;
+        SG_TRY(strings_new(&s, p, p->adder, PAIRS_FIT, PAIRS - PAIRS_FIT));
+        sg_status status = sample_sums(p, &s, p->seeds[i]);
+        if (status == SG_OK)
+            status = look(p, &p->sums[i], &s, p->seeds[i]);
+        strings_free(&s);
+        SG_TRY(status);
+        tell(p, "sums", (double)(i + 1) / QP_SEEDS);
     }
     return SG_OK;
 }
@@ -320,33 +379,34 @@ static sg_status reward_figure(const qp_parts *p)
 {
     static const char *const names[5] = {"picked, beta 0", "picked, beta .1", "shuffled rewards, beta 0", "any of them",
                                          "best of k (bound)"};
-    double k[QP_KS], y[5][QP_KS] = {{0}};
-    sg_series series[5];
+    double k[QP_KS], y[2][5][QP_KS] = {{{0}}};
+    sg_series series[2][5];
     for (int i = 0; i < QP_KS; i++) {
         k[i] = 1 << i;
-        for (int s = 0; s < QP_SEEDS; s++) {
-            const qp_picks *c = &p->picks[s];
+        for (int s = 0; s < 2 * QP_SEEDS; s++) {
+            const qp_picks *c = s < QP_SEEDS ? &p->picks[s] : &p->sums[s - QP_SEEDS];
             const double of[5] = {c->own[i].picked, c->soft[i].picked, c->shuffled[i].picked, c->own[i].random,
                                   c->own[i].oracle};
             for (int j = 0; j < 5; j++)
-                y[j][i] += of[j] / QP_SEEDS;
+                y[s / QP_SEEDS][j][i] += of[j] / QP_SEEDS;
         }
     }
-    for (int j = 0; j < 5; j++)
-        series[j] = (sg_series){names[j], QP_KS, k, y[j]};
-    const sg_panel panel = {.n_series = 5, .series = series};
+    for (int j = 0; j < 10; j++)
+        series[j / 5][j % 5] = (sg_series){names[j % 5], QP_KS, k, y[j / 5][j % 5]};
+    const sg_panel panels[2] = {{.title = "brackets", .n_series = 5, .series = series[0]},
+                                {.title = "sums", .n_series = 5, .series = series[1]}};
     return sg_report_add_figure(
         p->report,
-        &(sg_figure){
-            .id = "reward",
-            .title = "Balanced strings among the picks",
-            .kind = SG_FIGURE_LINES,
-            .caption =
-                "On prompts held out, mean of three seeds. The best of k is by the true reward: a bound, no method.",
-            .x = {.label = "k", .log = true},
-            .y = {.label = "share balanced"},
-            .n_panels = 1,
-            .panels = &panel},
+        &(sg_figure){.id = "reward",
+                     .title = "Balanced strings and right sums among the picks",
+                     .kind = SG_FIGURE_LINES,
+                     .caption =
+                         "On prompts held out, mean of three seeds. The best of k is by the true reward: a bound, "
+                         "no method.",
+                     .x = {.label = "k", .log = true},
+                     .y = {.label = "share right", .low = 0, .high = 1.02},
+                     .n_panels = 2,
+                     .panels = panels},
         p->err);
 }
 

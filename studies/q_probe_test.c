@@ -53,6 +53,14 @@ static void strings_are_sampled_and_rewarded(void **state)
             CHECK(c->own[i].picked <= c->own[i].oracle && c->own[i].n_sets == 4 * (32 >> i));
     }
     sg_model_close(p.model);
+    /* Sums: half of them are right, and k = 1 is any. */
+    CHECK_OK(sg_study_model(&p.adder, &opts, "sums", &err), &err);
+    CHECK_OK(qp_sums(&p), &err);
+    for (int s = 0; s < QP_SEEDS; s++) {
+        CHECK(p.sums[s].base > .3 && p.sums[s].base < .7);
+        CHECK_NEAR(p.sums[s].own[0].picked, p.sums[s].own[0].random, 1e-12, 0);
+    }
+    sg_model_close(p.adder);
 }
 
 int main(void)

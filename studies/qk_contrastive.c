@@ -1,13 +1,21 @@
 /* Decomposing query-key interactions with contrastive covariances (Lee, Belinkov, Viegas, Wattenberg, 2026).
  *
  * Question  Why does a head look at a token: in which subspaces do its queries meet its keys, and on what?
+ *
  * Claim     The contrast of a factor has as many directions as the factor has latents and then nothing; it is far
- * larger than that of shuffled pairs, is what the weights say in closed form, and the keys' parts in those directions
- * carry the attention. Measure   Singular values of D_z; D_z beside (B W_Q')'(A W_K') by standard errors; the attention
- * that goes along when two keys exchange their parts in a subspace, by edits at hook_k; the share of centred scores
- * explained. Control   Pairs shuffled; pairs in which the other factor goes along; an untrained head; random subspaces
- * of equal rank. Run       sightglass study run qk-contrastive [--small|--full] Expect    Accuracy .97; ranks 3 and 5,
- * 5 and 7 (untrained: 3 and 5, 5 and 6); all of z1 + z2 moves .8 or more, random < .2. */
+ *           larger than that of shuffled pairs, is what the weights say in closed form, and the keys' parts in those
+ *           directions carry the attention.
+ *
+ * Measure   Singular values of D_z; D_z beside (B W_Q')'(A W_K') by standard errors; the attention that goes along when
+ *           two keys exchange their parts in a subspace, by edits at hook_k; the share of centred scores explained.
+ *
+ * Control   Pairs shuffled; pairs in which the other factor goes along; an untrained head; random subspaces of equal
+ *           rank.
+ *
+ * Run       sightglass study run qk-contrastive [--small|--full]
+ *
+ * Expect    Accuracy .97; ranks 3 and 5, 5 and 7 (untrained: 3 and 5, 5 and 6); all of z1 + z2 moves .8 or more, random
+ *           < .2. */
 #include "qk_contrastive_parts.h"
 
 #include <math.h>

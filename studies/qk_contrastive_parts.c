@@ -179,7 +179,6 @@ static void free_case(qk_case *c)
         sg_qk_factor_free(c->fresh[f]);
     }
     free(c->meeting);
-    free(c->joint);
     *c = (qk_case){.meeting = NULL};
 }
 

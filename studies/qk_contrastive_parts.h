@@ -39,7 +39,6 @@ typedef struct qk_case {
     double number[QK_NUMBERS][2];
     sg_qk_factor *factor[2], *fresh[2];
     double *meeting; /* G */
-    double *joint;   /* points in the plane of z1; NULL: not drawn */
 } qk_case;
 
 typedef struct qk_parts {

@@ -142,7 +142,7 @@ static void lens_text(const request *r, const sg_model *m, const sg_lens *lens, 
         else
             printf("%-9s", "the end");
         for (sg_dim t = 0; t < lens->n; t++) {
-            const sg_guess *best = lens->places[row * lens->n + t].top;
+            const sg_lens_guess *best = lens->places[row * lens->n + t].top;
             print_cell(m, best->token, best->p, WIDTH - 1, &c);
         }
         printf("\n");
@@ -165,7 +165,7 @@ static void lens_text(const request *r, const sg_model *m, const sg_lens *lens, 
 
 /* ---- the attribution ---- */
 
-static const char *part_name(char buf[48], const sg_written *w)
+static const char *part_name(char buf[48], const sg_attributed *w)
 {
     switch (w->kind) {
     case SG_WROTE_EMBED:
@@ -188,7 +188,7 @@ static const char *part_name(char buf[48], const sg_written *w)
     return buf;
 }
 
-static json_t *json_written(const sg_written *w)
+static json_t *json_written(const sg_attributed *w)
 {
     char name[48];
     return json_pack("{s:s, s:i, s:I, s:f, s:o}", "name", part_name(name, w), "layer", w->layer, "index",
@@ -211,7 +211,8 @@ static int attribution_json(const request *r, const sg_model *m, const sg_attrib
 
 static int by_magnitude(const void *x, const void *y)
 {
-    const double a = fabs((*(const sg_written *const *)x)->value), b = fabs((*(const sg_written *const *)y)->value);
+    const double a = fabs((*(const sg_attributed *const *)x)->value),
+                 b = fabs((*(const sg_attributed *const *)y)->value);
     return a < b ? 1 : a > b ? -1 : 0;
 }
 
@@ -228,7 +229,7 @@ static int attribution_text(const request *r, const sg_model *m, const sg_attrib
     const cli_paint c = cli_colours();
     const sg_tokenizer *t = sg_model_tokenizer(m);
     char name[64], other[64];
-    const sg_written **sorted = malloc((size_t)a->n * sizeof *sorted);
+    const sg_attributed **sorted = malloc((size_t)a->n * sizeof *sorted);
     if (!sorted) {
         fprintf(stderr, "sightglass: out of memory\n");
         return EXIT_FAILED;

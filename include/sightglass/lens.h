@@ -35,26 +35,26 @@ typedef struct sg_lens_opts {
 } sg_lens_opts;
 sg_lens_opts sg_lens_defaults(void);
 
-typedef struct sg_guess {
+typedef struct sg_lens_guess {
     int32_t token;
     double p;
-} sg_guess;
+} sg_lens_guess;
 
 typedef struct sg_lens_place {
-    const sg_guess *top; /* [top], the likeliest first */
-    double p;            /* of the token that is followed */
-    sg_dim rank;         /* of it; 0: the likeliest */
-    double entropy;      /* of the whole distribution, nats */
-    double kl;           /* of the model's own distribution from this one, nats */
+    const sg_lens_guess *top; /* [top], the likeliest first */
+    double p;                 /* of the token that is followed */
+    sg_dim rank;              /* of it; 0: the likeliest */
+    double entropy;           /* of the whole distribution, nats */
+    double kl;                /* of the model's own distribution from this one, nats */
 } sg_lens_place;
 
 typedef struct sg_lens {
     int n_rows; /* layers + 1: what enters each block, then what leaves the last */
     int top;
-    sg_dim first, n;       /* positions first to first + n - 1 */
-    int32_t *token;        /* [n] that is followed */
-    sg_lens_place *places; /* [n_rows,n] */
-    sg_guess *guesses;     /* [n_rows,n,top] */
+    sg_dim first, n;        /* positions first to first + n - 1 */
+    int32_t *token;         /* [n] that is followed */
+    sg_lens_place *places;  /* [n_rows,n] */
+    sg_lens_guess *guesses; /* [n_rows,n,top] */
 } sg_lens;
 
 /* One row of tokens. SG_EARG: none, too many, outside the vocabulary; SG_ENOTFOUND: a model without a residual stream.
@@ -85,13 +85,13 @@ typedef enum sg_writer_kind {
     SG_WROTE_NEURON,
 } sg_writer_kind;
 
-typedef struct sg_written {
+typedef struct sg_attributed {
     sg_writer_kind kind;
     int layer;         /* -1: outside the blocks */
     sg_dim index;      /* head or neuron; -1 */
     double value;      /* logits */
     double activation; /* of a neuron; NaN */
-} sg_written;
+} sg_attributed;
 
 typedef struct sg_attribution {
     sg_dim position;
@@ -99,10 +99,10 @@ typedef struct sg_attribution {
     double logit;    /* of token, less versus */
     double constant; /* of that what an empty stream gives: biases of the final norm and the unembedding */
     int n;           /* embed, position, then by layer: heads, the rest of attention, MLP */
-    sg_written *parts;
+    sg_attributed *parts;
     double unexplained; /* logit - constant - sum of parts: rounding, where the model is a sum */
     int n_neurons;
-    sg_written *neurons; /* the greatest first, by magnitude; they are parts of their MLP's */
+    sg_attributed *neurons; /* the greatest first, by magnitude; they are parts of their MLP's */
 } sg_attribution;
 
 /* The final norm divides by what the whole stream measures; that divisor is held fixed, as is usual, so that the norm

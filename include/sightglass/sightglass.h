@@ -24,6 +24,7 @@
 #include "sightglass/features.h"
 #include "sightglass/gan.h"
 #include "sightglass/geometry.h"
+#include "sightglass/generate.h"
 #include "sightglass/gguf.h"
 #include "sightglass/graph.h"
 #include "sightglass/harvest.h"

@@ -140,13 +140,13 @@ static sg_status layer_values(asking *q, int layer, sg_value *direction, sg_valu
 
 static void add(sg_attribution *a, sg_writer_kind kind, int layer, sg_dim index, double value)
 {
-    a->parts[a->n++] = (sg_written){kind, layer, index, value, nan("")};
+    a->parts[a->n++] = (sg_attributed){kind, layer, index, value, nan("")};
     a->unexplained -= value;
 }
 
 static int by_magnitude(const void *x, const void *y)
 {
-    const sg_written *a = x, *b = y;
+    const sg_attributed *a = x, *b = y;
     const double p = fabs(a->value), q = fabs(b->value);
     if (p != q)
         return p < q ? 1 : -1;
@@ -154,7 +154,7 @@ static int by_magnitude(const void *x, const void *y)
 }
 
 /* Keeps a neuron if it is among the greatest so far; the list is sorted at the end. */
-static void offer(sg_attribution *a, int most, const sg_written *w)
+static void offer(sg_attribution *a, int most, const sg_attributed *w)
 {
     if (a->n_neurons < most) {
         a->neurons[a->n_neurons++] = *w;
@@ -188,8 +188,8 @@ static void take(asking *q, const sg_tensor *got, int n_outside, const bool *has
         add(a, SG_WROTE_ATTENTION, l, -1, rest);
         add(a, SG_WROTE_MLP, l, -1, sg_tensor_get(&of[MLP], 0));
         for (sg_dim i = 0; i < width && neurons > 0; i++) {
-            const sg_written w = {SG_WROTE_NEURON, l, i, sg_tensor_get(&of[NEURONS], i),
-                                  sg_tensor_get(&of[ACTIVATIONS], i)};
+            const sg_attributed w = {SG_WROTE_NEURON, l, i, sg_tensor_get(&of[NEURONS], i),
+                                     sg_tensor_get(&of[ACTIVATIONS], i)};
             offer(a, neurons, &w);
         }
     }

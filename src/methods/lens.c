@@ -99,7 +99,7 @@ static void read_place(const reading *r, int row, sg_dim t, const double *logp)
     sg_lens *lens = r->lens;
     const sg_dim n = r->n_vocab;
     sg_lens_place *p = &lens->places[row * lens->n + t];
-    sg_guess *top = lens->guesses + (row * lens->n + t) * lens->top;
+    sg_lens_guess *top = lens->guesses + (row * lens->n + t) * lens->top;
     const double *final = r->final + t * n;
     int k = 0;
     for (sg_dim i = 0; i < n; i++) { /* an insertion into a short list; of equals the first stays before */
@@ -109,7 +109,7 @@ static void read_place(const reading *r, int row, sg_dim t, const double *logp)
         int at = k - 1;
         for (; at > 0 && logp[i] > top[at - 1].p; at--)
             top[at] = top[at - 1];
-        top[at] = (sg_guess){(int32_t)i, logp[i]};
+        top[at] = (sg_lens_guess){(int32_t)i, logp[i]};
     }
     const double followed = logp[lens->token[t]];
     sg_dim rank = 0;
@@ -209,7 +209,7 @@ sg_status sg_lens_view(sg_lens **out, const sg_model *m, sg_dim n, const int32_t
                             .n = (sg_dim)kept,
                             .token = calloc(kept, sizeof(int32_t)),
                             .places = calloc(places, sizeof(sg_lens_place)),
-                            .guesses = calloc(places * (size_t)opts.top, sizeof(sg_guess))};
+                            .guesses = calloc(places * (size_t)opts.top, sizeof(sg_lens_guess))};
     sg_status status = r.lens && r.streams && r.final && r.lens->token && r.lens->places && r.lens->guesses
                            ? SG_OK
                            : sg_fail(err, SG_ENOMEM, "lens: out of memory for %zu places", places);

@@ -218,7 +218,7 @@ static void parts_are_what_they_wrote(subject *s, int32_t versus)
         by_hand[1] += direction[i] * (double)attention[at * d + i];
     }
     for (int i = 0; i < a->n; i++) {
-        const sg_written *w = &a->parts[i];
+        const sg_attributed *w = &a->parts[i];
         found[0] += w->layer == last && w->kind == SG_WROTE_MLP ? w->value : 0;
         found[1] += w->layer == last && (w->kind == SG_WROTE_HEAD || w->kind == SG_WROTE_ATTENTION) ? w->value : 0;
         heads += w->layer == last && w->kind == SG_WROTE_HEAD;
@@ -234,7 +234,7 @@ static void parts_are_what_they_wrote(subject *s, int32_t versus)
     float *post = fetch(s, name, &n);
     int seen = 0;
     for (int i = 0; i < a->n_neurons && seen < 5; i++) {
-        const sg_written *w = &a->neurons[i];
+        const sg_attributed *w = &a->neurons[i];
         CHECK(i == 0 || fabs(w->value) <= fabs(a->neurons[i - 1].value));
         if (w->layer != last)
             continue;

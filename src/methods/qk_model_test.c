@@ -2,6 +2,8 @@
  * exchanges do to attention what they are to do. */
 #include "base/base.h"
 #include "check.h"
+#include "folder.h"
+#include "sightglass/method.h"
 #include "sightglass/ops.h"
 #include "sightglass/qk.h"
 #include "sightglass/rng.h"
@@ -253,6 +255,7 @@ static void exchanges_move_attention(void **state)
         changed = fmax(changed, fabs((double)edited[i] - (double)plain[i]));
     }
     CHECK(changed > 1e-2);
+    sg_qk_swap_free(none);
     CHECK_STATUS(sg_qk_swap_new(&none, qk, GROUPS, &bases[1], T, of_group, 1, T, &err), SG_EARG);
     sg_qk_swap_free(swap);
     sg_qk_swap_free(again);
@@ -326,6 +329,51 @@ static void families_without_rotation_and_with_norms_are_told_apart(void **state
     sg_model_close(qwen);
 }
 
+/* The command on a model of stories: where a name comes again, a head of its second layer looks at the same name by two
+ * directions of eight. Every number has its control; what cannot be is said. */
+static void the_command_finds_a_head_that_looks_at_the_same_name(void **state)
+{
+    (void)state;
+    char path[1024];
+    sg_result *r;
+    sg_error err;
+    sg_method_ask ask = sg_method_ask_defaults();
+    const char *input = sg_test_shared(path, "models/stories260K");
+    SKIP_WITHOUT(input, "shared/models/stories260K");
+    sg_setting settings[] = {{"head", "2.4"},
+                             {"pairs", SG_SOURCE_DIR "/examples/qk-pairs.jsonl"},
+                             {"factor", "same,first"},
+                             {"centred", "yes"},
+                             {"draws", "2"}};
+    ask.n_inputs = 1;
+    ask.inputs = &input;
+    ask.n_settings = 5;
+    ask.settings = settings;
+    ask.out = "qk_artefact";
+    ask.exec.n_threads = 1;
+    CHECK_OK(sg_method_do(&r, sg_method_find("qk", NULL), &ask, &err), &err);
+    CHECK(sg_result_n_findings(r) == 4 + 8 + 2);
+    for (int i = 0; i < sg_result_n_findings(r); i++) {
+        const sg_finding *f = sg_result_finding(r, i);
+        if (strcmp(f->where, "same") == 0 && strcmp(f->id, "sigma") == 0)
+            CHECK(f->value > 10 * f->control_value);
+        if (strcmp(f->where, "same") == 0 && strcmp(f->id, "rank") == 0)
+            CHECK(f->value == 2);
+        if (strcmp(f->where, "same, keys exchanged in its subspace") == 0 && strcmp(f->id, "moved-scores") == 0)
+            CHECK(f->value > .7 && f->value > f->control_value);
+    }
+    sg_result_free(r);
+    CHECK(access("qk_artefact/qk.safetensors", R_OK) == 0 && access("qk_artefact/manifest.json", R_OK) == 0);
+    sg_test_remove_all("qk_artefact");
+    ask.out = NULL;
+    settings[2].value = "sama";
+    CHECK_STATUS(sg_method_do(&r, sg_method_find("qk", NULL), &ask, &err), SG_ENOTFOUND);
+    CHECK_TEXT(err.text, "the nearest is same");
+    settings[0].value = "two";
+    CHECK_STATUS(sg_method_do(&r, sg_method_find("qk", NULL), &ask, &err), SG_EARG);
+    CHECK_TEXT(err.text, "LAYER.HEAD");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,6 +383,7 @@ int main(void)
         cmocka_unit_test(exchanges_move_attention),
         cmocka_unit_test(all_of_the_space_explains_all),
         cmocka_unit_test(families_without_rotation_and_with_norms_are_told_apart),
+        cmocka_unit_test(the_command_finds_a_head_that_looks_at_the_same_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -395,7 +395,7 @@ static sg_status best_of_groups(fitting *f, double *out, sg_error *err)
 
 static sg_status train(fitting *f, sg_train *t, sg_error *err)
 {
-    double best = -HUGE_VAL, now = NAN;
+    double best = -HUGE_VAL, now = (double)NAN;
     for (int epoch = 1; epoch <= f->opts->n_epochs; epoch++) {
         SG_TRY(sg_train_run(t, f->n_steps, err));
         if (f->n_held)

@@ -100,6 +100,16 @@ static sg_status encode(const sg_model *m, const char *prompt, sg_tokens *ids, s
     return sg_tokenizer_encode(sg_model_tokenizer(m), prompt, sg_encode_defaults(), ids, err);
 }
 
+/* After each run of the model, so that a long completion can be stopped too. */
+static sg_status stopped(void *run, int first, int n_rows, sg_dim time, sg_error *err)
+{
+    const volatile sig_atomic_t *cancel = sg_method_cancel(run);
+    (void)first;
+    (void)n_rows;
+    (void)time;
+    return cancel && *cancel ? sg_fail(err, SG_ECANCELLED, "q-probe: stopped") : SG_OK;
+}
+
 static sg_status sample(work *w, sg_dim p, sg_error *err)
 {
     sg_tokens ids = {0};
@@ -123,7 +133,6 @@ static sg_status sample(work *w, sg_dim p, sg_error *err)
 
 static sg_status sample_all(work *w, sg_error *err)
 {
-    const volatile sig_atomic_t *cancel = sg_method_cancel(w->r);
     w->n = w->n_prompts * w->k;
     w->width = sg_model_get_info(w->m)->d_model;
     w->x = malloc((size_t)(w->n * w->width) * sizeof *w->x);
@@ -136,9 +145,8 @@ static sg_status sample_all(work *w, sg_error *err)
     w->q = w->shuffled + w->n;
     w->q_shuffled = w->q + w->n;
     SG_TRY(sg_qprobe_batch(&w->batch, w->m, w->k, sg_method_exec(w->r), err));
+    sg_batch_watch(w->batch, stopped, w->r);
     for (sg_dim p = 0; p < w->n_prompts; p++) {
-        if (cancel && *cancel)
-            return sg_fail(err, SG_ECANCELLED, "stopped at prompt %" PRId64 " of %" PRId64, p, w->n_prompts);
         SG_TRY(sample(w, p, err));
         sg_method_progress(w->r, .8 * (double)(p + 1) / (double)w->n_prompts, "samples");
     }
@@ -434,6 +442,7 @@ static sg_status pick(work *w, sg_error *err)
         return sg_fail(err, SG_ESHAPE, "%s reads %" PRId64 " numbers, the model has %" PRId64,
                        sg_method_input_at(w->r, 1), sg_qprobe_width(w->probe), sg_model_get_info(w->m)->d_model);
     SG_TRY(sg_qprobe_batch(&w->batch, w->m, w->k, sg_method_exec(w->r), err));
+    sg_batch_watch(w->batch, stopped, w->r);
     w->arena = sg_arena_new();
     double *q = w->arena ? sg_arena_array(w->arena, (size_t)w->k, sizeof *q) : NULL, mean = 0;
     if (!q)

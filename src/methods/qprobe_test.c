@@ -3,6 +3,7 @@
 
 #include "base/base.h"
 #include "check.h"
+#include "sightglass/method.h"
 #include "sightglass/ops.h"
 
 enum { N = 12 };
@@ -468,6 +469,58 @@ static void completions_share_their_prompt_and_are_those_of_plain_sampling(void 
     sg_model_close(m);
 }
 
+/* fit, then pick, on a model of stories: more animals than by chance, and among the candidates the one that was picked.
+ */
+static void the_commands_fit_and_pick(void **state)
+{
+    (void)state;
+    char path[1024];
+    sg_result *r;
+    sg_error err;
+    sg_method_ask ask = sg_method_ask_defaults();
+    const char *inputs[3] = {sg_test_shared(path, "models/stories260K"), "qprobe_animals.probe",
+                             "In the forest, Tim heard a sound."};
+    SKIP_WITHOUT(inputs[0], "shared/models/stories260K");
+    sg_setting settings[] = {{"prompts", SG_SOURCE_DIR "/examples/qprobe-prompts.jsonl"},
+                             {"reward", "words:" SG_SOURCE_DIR "/examples/animals.txt"},
+                             {"k", "32"},
+                             {"tokens", "6"},
+                             {"lr", "0.001"}};
+    ask.n_inputs = 1;
+    ask.inputs = inputs;
+    ask.n_settings = 5;
+    ask.settings = settings;
+    ask.out = inputs[1];
+    ask.exec.n_threads = 1;
+    CHECK_OK(sg_method_do(&r, sg_method_find("qprobe", "fit"), &ask, &err), &err);
+    const sg_finding *reward_of = sg_result_finding(r, 0);
+    CHECK(strcmp(reward_of->id, "reward") == 0 && reward_of->value > 3 * reward_of->control_value);
+    CHECK(sg_result_n_tables(r) == 1 && sg_result_get_table(r, 0)->n_rows == 6);
+    sg_result_free(r);
+    static const volatile sig_atomic_t stop = 1;
+    ask.cancel = &stop;
+    CHECK_STATUS(sg_method_do(&r, sg_method_find("qprobe", "fit"), &ask, &err), SG_ECANCELLED);
+    ask.cancel = NULL;
+    settings[1].value = "poems";
+    CHECK_STATUS(sg_method_do(&r, sg_method_find("qprobe", "fit"), &ask, &err), SG_EARG);
+    const sg_setting how[] = {{"k", "5"}, {"tokens", "6"}, {"beta", "0"}};
+    ask.n_inputs = 3;
+    ask.n_settings = 3;
+    ask.settings = how;
+    ask.out = NULL;
+    CHECK_OK(sg_method_do(&r, sg_method_find("qprobe", "pick"), &ask, &err), &err);
+    const sg_result_table *t = sg_result_get_table(r, 0);
+    double best = -HUGE_VAL;
+    CHECK(t->n_rows == 5 && t->n_columns == 6);
+    for (int i = 0; i < 5; i++)
+        best = fmax(best, t->cells[i * 6 + 1].number);
+    for (int i = 0; i < 5; i++)
+        CHECK((strcmp(t->cells[i * 6].text, ">") == 0) == (t->cells[i * 6 + 2].number == 1));
+    CHECK_NEAR(sg_result_finding(r, 0)->value, best, 0, 0);
+    sg_result_free(r);
+    unlink(inputs[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -482,6 +535,7 @@ int main(void)
         cmocka_unit_test(judging_is_exact_at_the_ends),
         cmocka_unit_test(a_probe_is_kept_in_a_file_and_in_a_graph),
         cmocka_unit_test(completions_share_their_prompt_and_are_those_of_plain_sampling),
+        cmocka_unit_test(the_commands_fit_and_pick),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
