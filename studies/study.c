@@ -40,6 +40,21 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+const char *sg_study_differs(const char *study, const char *claim)
+{
+    static const struct {
+        const char *study, *claim, *why;
+    } list[] = {
+#define SG_DIFFERS(study, claim, why) {study, claim, why},
+#include "differs.def"
+#undef SG_DIFFERS
+    };
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        if (strcmp(list[i].study, study) == 0 && strcmp(list[i].claim, claim) == 0)
+            return list[i].why;
+    return NULL;
+}
+
 sg_status sg_study_run(sg_report **out, const sg_study *study, const sg_study_opts *opts, sg_error *err)
 {
     const sg_report_info info = {.study = study->name,

@@ -47,6 +47,9 @@ int sg_study_count(void);
 const sg_study *sg_study_at(int i);
 const sg_study *sg_study_find(const char *name); /* by name or stem; NULL if there is none */
 
+/* Why a claim that holds in the full run does not in the small one (differs.def); NULL: it is not known to. */
+const char *sg_study_differs(const char *study, const char *claim);
+
 /* Runs, times, writes the files that opts name, and leaves the report to the caller. That a claim does not hold is no
  * failure: sg_report_holds says it. */
 sg_status sg_study_run(sg_report **out, const sg_study *study, const sg_study_opts *opts, sg_error *err) SG_MUST_CHECK;

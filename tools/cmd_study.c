@@ -16,7 +16,7 @@ static const char help[] =
     "Asks one paper's question again and reports each claim beside its control.\n"
     "The exit status is 0 only if every claim and every control holds; with --all, if none fails but those that the "
     "full\n"
-    "report which comes with the program says not to reproduce either.\n\n"
+    "report which comes with the program says not to reproduce either, or that are known to at --small (with the reason).\n\n"
     "  --small       seconds (the default)\n"
     "  --full        what the documentation quotes\n"
     "  --seed N      of everything that is drawn (0)\n"

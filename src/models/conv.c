@@ -302,11 +302,11 @@ sg_status sg_conv_open(sg_model *m, const char *path, bool *found, sg_error *err
     }
     if (!*found) {
         m->encoder = NULL;
-        return sg_fail(
-            err, SG_EUNSUPPORTED,
-            "%s: weights without a config.json are read of mobilenet_v2 and resnet_cifar, and these are named "
-            "otherwise",
-            path);
+        const char *slash = strrchr(path, '/');
+        return sg_fail(err, SG_EUNSUPPORTED,
+                       "%.*sconfig.json: No such file; weights alone are read of mobilenet_v2 and resnet_cifar, and "
+                       "those in %s are named otherwise",
+                       slash ? (int)(slash - path) + 1 : 0, path, path);
     }
     m->info.bos = -1;
     SG_TRY(sg_conv_sizes(m, path, err));
