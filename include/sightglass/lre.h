@@ -53,7 +53,7 @@ typedef struct sg_lre_states {
     const float *p;      /* [n]: probability of the right one */
 } sg_lre_states;
 /* sites and target of opts; n_sites 0 and target NULL: neither is kept. */
-sg_status sg_lre_states_new(sg_lre_states **out, const sg_model *m, int n, const sg_prompt *prompts, bool keep_o,
+sg_status sg_lre_states_new(sg_lre_states **out, const sg_model *m, int n, const sg_fact_prompt *prompts, bool keep_o,
                             sg_lre_opts opts, sg_error *err) SG_MUST_CHECK;
 void sg_lre_states_free(sg_lre_states *s); /* NULL is fine, here and below */
 

@@ -47,18 +47,18 @@ sg_status sg_relation_tokens(int32_t *tokens, int *n_colliding, const sg_relatio
                              sg_error *err) SG_MUST_CHECK;
 
 /* A text as tokens, which ends where the object is to come. */
-typedef struct sg_prompt {
+typedef struct sg_fact_prompt {
     const int32_t *tokens;
     sg_dim n, subject; /* place of the subject's last token */
     int32_t object;    /* the token that is right */
-} sg_prompt;
+} sg_fact_prompt;
 
 typedef struct sg_prompts {
     int n;
-    const sg_prompt *at;
+    const sg_fact_prompt *at;
 } sg_prompts;
-sg_status sg_prompts_new(sg_prompts **out, sg_error *err) SG_MUST_CHECK;                    /* empty */
-sg_status sg_prompts_add(sg_prompts *p, const sg_prompt *one, sg_error *err) SG_MUST_CHECK; /* tokens are copied */
+sg_status sg_prompts_new(sg_prompts **out, sg_error *err) SG_MUST_CHECK;                         /* empty */
+sg_status sg_prompts_add(sg_prompts *p, const sg_fact_prompt *one, sg_error *err) SG_MUST_CHECK; /* tokens are copied */
 void sg_prompts_place(sg_prompts *p, int i, sg_dim subject); /* another place in the subject's */
 void sg_prompts_free(sg_prompts *p);                         /* NULL is fine */
 

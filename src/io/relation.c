@@ -197,7 +197,7 @@ sg_status sg_relation_tokens(int32_t *tokens, int *n_colliding, const sg_relatio
 
 typedef struct list {
     sg_prompts face;
-    sg_prompt *at;
+    sg_fact_prompt *at;
     int capacity;
     sg_arena *arena; /* of tokens */
 } list;
@@ -216,11 +216,11 @@ sg_status sg_prompts_new(sg_prompts **out, sg_error *err)
     return SG_OK;
 }
 
-sg_status sg_prompts_add(sg_prompts *p, const sg_prompt *one, sg_error *err)
+sg_status sg_prompts_add(sg_prompts *p, const sg_fact_prompt *one, sg_error *err)
 {
     list *l = (list *)p;
     if (p->n == l->capacity) {
-        sg_prompt *more = realloc(l->at, (size_t)(2 * l->capacity + 16) * sizeof *more);
+        sg_fact_prompt *more = realloc(l->at, (size_t)(2 * l->capacity + 16) * sizeof *more);
         if (!more)
             return sg_fail(err, SG_ENOMEM, "out of memory for %d prompts", p->n + 1);
         l->capacity = 2 * l->capacity + 16;
@@ -305,7 +305,7 @@ sg_status sg_relation_prompt(sg_prompts *to, const sg_relation *r, const sg_toke
         sg_str_printf(&text, " %s\n", r->samples[shots[i]].object);
     }
     const size_t end = put_sentence(&text, r->templates[template_index], r->samples[sample].subject);
-    sg_prompt p = {.subject = -1};
+    sg_fact_prompt p = {.subject = -1};
     sg_status status = text.failed ? sg_fail(err, SG_ENOMEM, "%s: out of memory", r->name) : SG_OK;
     if (status == SG_OK)
         status = sg_tokenizer_encode(t, text.text, sg_encode_defaults(), &ids, err);

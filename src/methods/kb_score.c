@@ -46,9 +46,9 @@ static sg_status ask_all(answers *out, const sg_model *m, const sg_kb *kb, sg_kb
         if (ask.question && ask.how != SG_KB_NEUTRAL)
             ask.phrase = k % SG_KB_N_PHRASES;
         sg_kb_prompt_of(&one, kb, &ask);
-        status = sg_prompts_add(p[0], &(sg_prompt){one.tokens, one.n, one.subject, one.truth}, err);
+        status = sg_prompts_add(p[0], &(sg_fact_prompt){one.tokens, one.n, one.subject, one.truth}, err);
         if (status == SG_OK)
-            status = sg_prompts_add(p[1], &(sg_prompt){one.tokens, one.n, one.subject, one.myth}, err);
+            status = sg_prompts_add(p[1], &(sg_fact_prompt){one.tokens, one.n, one.subject, one.myth}, err);
     }
     for (int i = 0; i < (ask.question ? 2 : 1) && status == SG_OK; i++)
         status = sg_lre_states_new(&s[i], m, p[i]->n, p[i]->at, false, how, err);

@@ -30,7 +30,8 @@ static sg_status from_kb(void *self, sg_prompts *to, int n_shots, const int *sho
     const sg_kb_ask ask = {
         .relation = r->which, .entity = sample, .form = r->form, .phrase = -1, .n_shots = n_shots, .shots = shots};
     sg_kb_prompt_of(&p, &r->kb, &ask);
-    return sg_prompts_add(to, &(sg_prompt){p.tokens, p.n, r->at == SG_LRE_AT_LAST ? p.n - 1 : p.subject, p.truth}, err);
+    return sg_prompts_add(to, &(sg_fact_prompt){p.tokens, p.n, r->at == SG_LRE_AT_LAST ? p.n - 1 : p.subject, p.truth},
+                          err);
 }
 
 static sg_status open_kb(owned *r, const char *name, const sg_model *m, sg_error *err)

@@ -287,7 +287,7 @@ static sg_status run_pairs(causes *c, sg_dim first, sg_dim n, sg_error *err)
     memset(c->value, 0, (size_t)(c->batch * c->time * c->d) * sizeof *c->value);
     for (sg_dim r = 0; r < c->batch; r++) { /* the last batch is filled up with its first pair */
         const sg_dim k = r < n ? first + r : first;
-        const sg_prompt *p = &c->data->tests->at[c->from[k]];
+        const sg_fact_prompt *p = &c->data->tests->at[c->from[k]];
         rows[r] = p->tokens;
         lengths[r] = p->n;
         memcpy(c->value + (r * c->time + p->subject) * c->d, c->delta + k * c->d, (size_t)c->d * sizeof *c->value);

@@ -90,8 +90,8 @@ static void take(float *to, const sg_tensor *from, sg_dim row, sg_dim place, sg_
         to[i] = (float)sg_tensor_get(from, at + i);
 }
 
-static sg_status run_states(owned_states *st, look *l, int n, const sg_prompt *prompts, bool keep_o, sg_lre_opts opts,
-                            sg_error *err)
+static sg_status run_states(owned_states *st, look *l, int n, const sg_fact_prompt *prompts, bool keep_o,
+                            sg_lre_opts opts, sg_error *err)
 {
     for (int first = 0; first < n; first += (int)opts.batch) {
         const int count = (int)SG_MIN((sg_dim)(n - first), opts.batch);
@@ -104,7 +104,7 @@ static sg_status run_states(owned_states *st, look *l, int n, const sg_prompt *p
         const sg_rows rows = {.n_rows = count, .tokens = l->rows, .lengths = l->lengths};
         SG_TRY(sg_glass_run(l->glass, &rows, 0, NULL, l->n_fetches, l->fetches, l->out, err));
         for (int i = 0; i < count; i++) {
-            const sg_prompt *p = &prompts[first + i];
+            const sg_fact_prompt *p = &prompts[first + i];
             const sg_dim time = l->out[0].dims[1], vocab = l->out[1].dims[2], last = i * time + p->n - 1;
             st->top[first + i] = (int32_t)sg_tensor_get(&l->out[0], last);
             st->p[first + i] = p->object >= 0 && p->object < vocab
@@ -119,7 +119,7 @@ static sg_status run_states(owned_states *st, look *l, int n, const sg_prompt *p
     return SG_OK;
 }
 
-sg_status sg_lre_states_new(sg_lre_states **out, const sg_model *m, int n, const sg_prompt *prompts, bool keep_o,
+sg_status sg_lre_states_new(sg_lre_states **out, const sg_model *m, int n, const sg_fact_prompt *prompts, bool keep_o,
                             sg_lre_opts opts, sg_error *err)
 {
     *out = NULL;

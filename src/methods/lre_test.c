@@ -48,7 +48,7 @@ static sg_prompts *make_prompts(int first, int n)
     CHECK_OK(sg_prompts_new(&p, &err), &err);
     for (int i = 0; i < n; i++) {
         const int32_t tokens[N_TOKENS] = {4, 9, 10 + first + i, 3, 7, 5};
-        CHECK_OK(sg_prompts_add(p, &(sg_prompt){tokens, N_TOKENS, SUBJECT, 1}, &err), &err);
+        CHECK_OK(sg_prompts_add(p, &(sg_fact_prompt){tokens, N_TOKENS, SUBJECT, 1}, &err), &err);
     }
     return p;
 }
@@ -179,7 +179,7 @@ static sg_status planted_prompt(void *self, sg_prompts *to, int n_shots, const i
     }
     tokens[n++] = 10 + sample;
     tokens[n++] = 3;
-    return sg_prompts_add(to, &(sg_prompt){tokens, n, n - 2, object[sample]}, err);
+    return sg_prompts_add(to, &(sg_fact_prompt){tokens, n, n - 2, object[sample]}, err);
 }
 
 /* Objects are whatever a random model says behind one prompt, so some are known and some are not; the counts are
@@ -203,7 +203,7 @@ static void what_is_known_is_what_the_model_says(void **state)
     opts.batch = 5;
     for (int i = 0; i < SAMPLES; i++) { /* half of them as the model has it without shots */
         const int32_t tokens[2] = {10 + i, 3};
-        const sg_prompt p = {tokens, 2, 0, 0};
+        const sg_fact_prompt p = {tokens, 2, 0, 0};
         sg_lre_states *one;
         CHECK_OK(sg_lre_states_new(&one, m, 1, &p, false, opts, &err), &err);
         object[i] = one->top[0];
@@ -215,7 +215,7 @@ static void what_is_known_is_what_the_model_says(void **state)
     CHECK(d->train->n == 3 && d->n_tests == 12 && d->tests->n == 12);
     int known = 0;
     for (int i = 0; i < d->n_tests; i++) {
-        const sg_prompt *p = &d->tests->at[i];
+        const sg_fact_prompt *p = &d->tests->at[i];
         CHECK(p->n == 2 * 2 + 2 && p->tokens[p->subject] == 10 + d->test_samples[i]);
         for (int k = 0; k < 3; k++)
             CHECK(d->train_samples[k] != d->test_samples[i]);
@@ -249,7 +249,7 @@ static void what_is_known_is_what_the_model_says(void **state)
     CHECK_OK(sg_lre_apply(o, lre, 0, 1, 12, d->states->s[0], &err), &err);
     CHECK_OK(sg_lre_read(r, 12, o, top, NULL, NULL, &err), &err);
     sg_lre_lens *lens;
-    const sg_prompt *p = &d->tests->at[0];
+    const sg_fact_prompt *p = &d->tests->at[0];
     CHECK_OK(sg_lre_lens_new(&lens, m, r, lre, 0, 1, p->tokens, p->n, top[0], sg_exec_defaults(), &err), &err);
     CHECK(lens->n_tokens == p->n && lens->n_layers == (int)sg_model_get_info(m)->n_layers + 1);
     CHECK(lens->top[p->n + p->subject] == top[0] && lens->rank[p->n + p->subject] == 0); /* behind block 0 */
