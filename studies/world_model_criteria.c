@@ -7,7 +7,7 @@
  * (worldmodel.h) after three quarters of the blocks; tau .05. Control   For each claim the same difference in a case
  * where it is to come out the other way. Run       sightglass study run world-model-criteria [--small|--full] [--model
  * DIR] Expect    6x6: .80 at the site, .50 untrained, .47 embedding (a pilot). The four verdicts, 3 of 3 seeds. The
- *           specification's second model, kb4, does not exist yet and is left out. */
+ *           specification's second model, kb4, came later and is not asked here. */
 #include <math.h>
 #include <stdio.h>
 

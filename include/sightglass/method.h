@@ -74,6 +74,8 @@ typedef struct sg_method_ask {
     void (*progress)(void *context, double done, const char *part); /* NULL: nobody is told; done in [0,1] */
     void *context;
     const volatile sig_atomic_t *cancel; /* NULL; not 0 ends it with SG_ECANCELLED, what was written is kept */
+    bool from_afar; /* false; a request asks: no commands are run, and no files read but those of inputs and path
+                       options */
 } sg_method_ask;
 sg_method_ask sg_method_ask_defaults(void);
 
@@ -93,6 +95,7 @@ bool sg_method_given(const sg_method_run *r, const char *option); /* by the user
 /* "0,2,5.5": *out by malloc. */
 sg_status sg_method_numbers(const sg_method_run *r, const char *option, double **out, int *n,
                             sg_error *err) SG_MUST_CHECK;
+bool sg_method_from_afar(const sg_method_run *r); /* see sg_method_ask */
 uint64_t sg_method_seed(const sg_method_run *r);
 const char *sg_method_out(const sg_method_run *r); /* NULL: no artefact is wanted */
 sg_exec_opts sg_method_exec(const sg_method_run *r);

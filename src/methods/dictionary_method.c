@@ -533,7 +533,7 @@ static const sg_option report_options[] = {
     {"site", SG_OPTION_TEXT, "", 0, 0, NULL, "of a harvest that has several; else the dictionary's own"},
     {"text", SG_OPTION_TEXT, "", 0, 0, NULL, "what the model reads: texts or tokens"},
     {"sequences", SG_OPTION_WHOLE, "32", 1, 1 << 16, NULL, "of that, of up to 256 tokens"},
-    {"directions", SG_OPTION_TEXT, "", 0, 0, NULL,
+    {"directions", SG_OPTION_PATH, "", 0, 0, NULL,
      "FILE.npy [n,width], a classifier's directions: is there an atom near each? (plausibility)"},
 };
 

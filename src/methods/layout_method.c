@@ -318,7 +318,7 @@ static sg_status run(sg_method_run *r, sg_error *err)
 }
 
 static const sg_method_input inputs[] = {
-    {"POINTS", SG_METHOD_TEXT, 1, 1,
+    {"POINTS", SG_METHOD_FILE, 1, 1,
      "rows in a file (.npy, [N,D]), a harvest's folder, or a model, for its embeddings"}};
 static const sg_option options[] = {
     {"kind", SG_OPTION_CHOICE, "tsne", 0, 0, "pca|tsne|umap", "how: largest variance, or who is near whom"},

@@ -600,7 +600,7 @@ static sg_status run_lens(sg_method_run *r, sg_error *err)
 static const sg_method_input lens_inputs[] = {{"MODEL", SG_METHOD_MODEL, 1, 1, "the model of which the map was fitted"},
                                               {"TEXT", SG_METHOD_TEXT, 1, 1, "what is looked at"}};
 static const sg_option lens_options[] = {
-    {"lre", SG_OPTION_TEXT, "", 0, 0, NULL, "the map, a file that lre fit wrote"},
+    {"lre", SG_OPTION_PATH, "", 0, 0, NULL, "the map, a file that lre fit wrote"},
     {"object", SG_OPTION_TEXT, "", 0, 0, NULL, "a word whose rank is told"},
     {"beta", SG_OPTION_REAL, "0", -1e6, 1e6, NULL, "the factor before W (that of the file)"},
 };

@@ -234,6 +234,11 @@ sg_status sg_method_numbers(const sg_method_run *r, const char *option, double *
     return SG_OK;
 }
 
+bool sg_method_from_afar(const sg_method_run *r)
+{
+    return r->ask->from_afar;
+}
+
 uint64_t sg_method_seed(const sg_method_run *r)
 {
     return r->ask->seed;

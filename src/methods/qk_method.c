@@ -480,7 +480,7 @@ static sg_status run(sg_method_run *r, sg_error *err)
 static const sg_method_input inputs[] = {{"MODEL", SG_METHOD_MODEL, 1, 1, "a decoder"}};
 static const sg_option options[] = {
     {"head", SG_OPTION_TEXT, "", 0, 0, NULL, "LAYER.HEAD, from 0"},
-    {"pairs", SG_OPTION_TEXT, "", 0, 0, NULL, "file of JSON lines { text, query, keys }; see docs/methods/qk.md"},
+    {"pairs", SG_OPTION_PATH, "", 0, 0, NULL, "file of JSON lines { text, query, keys }; see docs/methods/qk.md"},
     {"factor", SG_OPTION_TEXT, "", 0, 0, NULL,
      "names of factors with commas between, in the order in which shares are taken; else the first"},
     {"place", SG_OPTION_CHOICE, "plain", 0, 0, "plain|turned",

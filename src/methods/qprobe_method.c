@@ -362,6 +362,9 @@ static sg_status fit(work *w, sg_error *err)
     const char *path = sg_method_text(w->r, "prompts"), *reward = sg_method_text(w->r, "reward");
     if (!path || !reward)
         return sg_fail(err, SG_EARG, "--%s is missing", path ? "reward WHAT" : "prompts FILE");
+    if (sg_method_from_afar(w->r) && (strncmp(reward, "command:", 8) == 0 || strncmp(reward, "words:", 6) == 0))
+        return sg_fail(err, SG_EARG, "--reward %.40s: a request runs no commands and names no files of the machine",
+                       reward);
     w->k = (int)sg_method_number(w->r, "k");
     w->opts = how(w->r);
     SG_TRY(sg_reward_open(&w->reward, reward, err));
@@ -487,7 +490,7 @@ static sg_status run_pick(sg_method_run *r, sg_error *err)
 
 static const sg_method_input fit_inputs[] = {{"MODEL", SG_METHOD_MODEL, 1, 1, "a model that goes on with a text"}};
 static const sg_option fit_options[] = {
-    {"prompts", SG_OPTION_TEXT, "", 0, 0, NULL, "file of JSON lines, or of text"},
+    {"prompts", SG_OPTION_PATH, "", 0, 0, NULL, "file of JSON lines, or of text"},
     {"field", SG_OPTION_TEXT, "prompt", 0, 0, NULL, "of the JSON lines that is the prompt"},
     {"reward", SG_OPTION_TEXT, "", 0, 0, NULL, "regex:PATTERN, words:FILE, arithmetic, brackets or command:COMMAND"},
     {"k", SG_OPTION_WHOLE, "50", 2, MOST_K, NULL, "completions of each prompt"},

@@ -300,7 +300,7 @@ static const sg_method_input sweep_inputs[] = {
 
 static const sg_option sweep_options[] = {
     {"strengths", SG_OPTION_TEXT, "0,0.5,1,2,4,8", 0, 0, NULL, "each times the edits' own; several with commas"},
-    {"text", SG_OPTION_TEXT, "", 0, 0, NULL, "a file of other text, on which cost is measured"},
+    {"text", SG_OPTION_PATH, "", 0, 0, NULL, "a file of other text, on which cost is measured"},
     {"rows", SG_OPTION_WHOLE, "16", 1, 100000, NULL, "pieces of other text"},
     {"time", SG_OPTION_WHOLE, "64", 2, 100000, NULL, "tokens of each"},
     {"draws", SG_OPTION_WHOLE, "3", 1, 100, NULL, "random directions"},

@@ -167,6 +167,7 @@ static sg_status read_spec(serve_method_ask *a, serve *s, const json_t *spec, sg
         return sg_fail(err, SG_ENOTFOUND, "no method is called \"%.40s%s%.40s\"", name ? name : "", action ? " " : "",
                        action ? action : "");
     a->ask = sg_method_ask_defaults();
+    a->ask.from_afar = true;
     a->ask.seed = seed > 0 ? (uint64_t)seed : 0;
     if (out && !is_plain(out))
         return sg_fail(err, SG_EARG, "out is \"%.80s\", wanted a name of letters, digits, '.', '_' and '-'", out);

@@ -149,6 +149,24 @@ static void what_one_job_left_another_reads(void **state)
     sg_server_free(s);
 }
 
+static void requests_run_no_commands(void **state)
+{
+    (void)state;
+    char id[64], next[64], body[400];
+    sg_server *s = open_server();
+    serve_answer a = run(s, "/api/v1/jobs", "{\"kind\": \"points\", \"spec\": {}}", "done", id);
+    serve_answer_free(&a);
+    snprintf(body, sizeof body,
+             "{\"action\": \"fit\", \"inputs\": [\"othello6\"], \"settings\": {\"prompts\": \"job:%s/points.npy\", "
+             "\"reward\": \"command:touch %s/ran\"}}",
+             id, folder);
+    a = run(s, "/api/v1/methods/qprobe", body, "failed", next);
+    CHECK_TEXT(json_string_value(json_object_get(a.json, "error")), "runs no commands");
+    serve_answer_free(&a);
+    CHECK(sg_server_stop(s, 5));
+    sg_server_free(s);
+}
+
 static void requests_name_no_files_of_the_machine(void **state)
 {
     (void)state;
@@ -201,6 +219,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(methods_are_listed_with_their_options, begin, finish),
         cmocka_unit_test_setup_teardown(a_method_runs_as_a_job_on_a_model_that_the_server_knows, begin, finish),
         cmocka_unit_test_setup_teardown(what_one_job_left_another_reads, begin, finish),
+        cmocka_unit_test_setup_teardown(requests_run_no_commands, begin, finish),
         cmocka_unit_test_setup_teardown(requests_name_no_files_of_the_machine, begin, finish),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
