@@ -211,7 +211,10 @@ static void draw_cell(FILE *to, const sg_figure *f, sg_range range, double value
     fprintf(to, "class=\"%s\" fill-opacity=\"%.2f\"><title>%s</title></rect>", value < 0 ? "n" : "p", place,
             sg_number_text(value, text));
     if (side >= 30) {
-        snprintf(text, sizeof text, "%.2f", fabs(value) < 0.005 ? 0 : value); /* no -0.00 */
+        if (isnan(value))
+            snprintf(text, sizeof text, "–");
+        else
+            snprintf(text, sizeof text, "%.2f", fabs(value) < 0.005 ? 0 : value); /* no -0.00 */
         put_text(to, x + (side - 1) / 2, y + side / 2 + 4, place > 0.55 ? "m w" : "m", text);
     }
 }
