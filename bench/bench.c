@@ -195,9 +195,10 @@ static sg_status compare(bench *b, bench_peer *peer, const bench_row *row, void 
     /* Where both round to bf16 they do so at different places: said, not judged. */
     const bool judged = row->peak != BENCH_BF16;
     printf("%-20s  %lld numbers of both sides differ by %.1e at most\n", row->name, (long long)n, difference);
-    if (judged && !(difference <= CLOSE_ENOUGH))
+    const double most = row->apart > 0 ? row->apart : CLOSE_ENOUGH;
+    if (judged && !(difference <= most))
         return sg_fail(err, SG_ENUMERIC, "%s: the two sides differ by %g, at most %g was wanted", row->name, difference,
-                       CLOSE_ENOUGH);
+                       most);
     return SG_OK;
 }
 

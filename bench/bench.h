@@ -37,6 +37,7 @@ struct bench_row {
     sg_session *(*session)(void *self); /* to trace; NULL: there is none */
     /* Numbers that both sides should have, after two runs: n of them, borrowed. NULL: not compared. */
     const float *(*numbers)(void *self, sg_dim *n);
+    double apart; /* how far they may be apart; 0: by 1e-3 */
 };
 
 /* Every file of rows, as rows.def lists them. */
