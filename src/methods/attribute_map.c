@@ -44,7 +44,7 @@ sg_attribute_opts sg_attribute_defaults(void)
 /* Few enough rows that what they hold stays near the processor, and enough to keep it busy. */
 static sg_dim rows_at_once(const sg_attribute_opts *opts, sg_dim n)
 {
-    return opts->batch > 0 ? opts->batch : n > 16384 ? 2 : 25;
+    return opts->batch > 0 ? opts->batch : n > 16384 ? 5 : 25;
 }
 
 static sg_status repeat(sg_attribute_work *w, sg_error *err)
