@@ -606,8 +606,8 @@ double sg_gguf_number(const sg_gguf_value *v, uint64_t i)
 bool sg_gguf_whole(const sg_gguf *g, const char *key, int64_t *out)
 {
     sg_gguf_value v;
-    return sg_gguf_lookup(g, key, &v) &&
-           whole_of(&v, v.type == SG_GGUF_TEXT || v.type == SG_GGUF_ARRAY ? SG_GGUF_BOOL : v.type, 0, out);
+    return sg_gguf_lookup(g, key, &v) && v.type != SG_GGUF_TEXT && v.type != SG_GGUF_ARRAY &&
+           whole_of(&v, v.type, 0, out); /* an empty array has not a byte */
 }
 
 bool sg_gguf_real(const sg_gguf *g, const char *key, double *out)
