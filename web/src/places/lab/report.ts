@@ -10,7 +10,7 @@ export interface Claim extends Measured {
     id: string;
     text: string;
     source: string;
-    paper_value: number | null;
+    paper_value: { value: number; standing: string } | null;
     seeds?: number[];
     control: Measured & { text: string };
 }
