@@ -33,6 +33,10 @@ typedef struct sg_finding {
     bool judged;        /* false: least and most are not looked at */
 } sg_finding;
 
+/* One that nothing is asked of, without intervals: texts are borrowed. */
+sg_finding sg_finding_of(const char *id, const char *text, double value, int64_t n, const char *control,
+                         double control_value);
+
 typedef struct sg_cell {
     const char *text; /* NULL: the number */
     double number;

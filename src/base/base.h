@@ -113,6 +113,8 @@ sg_status sg_writer_begin(sg_writer **out, const char *path, sg_error *err) SG_M
 FILE *sg_writer_stream(sg_writer *w);
 sg_status sg_writer_commit(sg_writer *w, sg_error *err) SG_MUST_CHECK; /* frees w either way */
 void sg_writer_abort(sg_writer *w);                                    /* frees w; NULL is fine */
+/* Commits what was written with SG_OK, else aborts and returns the status that it failed with. */
+sg_status sg_writer_end(sg_writer *w, sg_status written, sg_error *err) SG_MUST_CHECK;
 /* Whether a file could be written there, asked before work whose result it is to hold. NULL: nothing is asked. */
 sg_status sg_writer_check(const char *path, sg_error *err) SG_MUST_CHECK;
 /* Removes from a folder what writers left there whose process has ended, as by SIGKILL. */

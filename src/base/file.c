@@ -236,6 +236,14 @@ void sg_writer_abort(sg_writer *w)
     writer_free(w);
 }
 
+sg_status sg_writer_end(sg_writer *w, sg_status written, sg_error *err)
+{
+    if (written == SG_OK)
+        return sg_writer_commit(w, err);
+    sg_writer_abort(w);
+    return written;
+}
+
 sg_status sg_writer_check(const char *path, sg_error *err)
 {
     sg_writer *w = NULL;

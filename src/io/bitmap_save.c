@@ -78,12 +78,7 @@ sg_status sg_bitmap_save(const sg_bitmap *b, const char *path, sg_error *err)
 {
     sg_writer *w;
     SG_TRY(sg_writer_begin(&w, path, err));
-    const sg_status status = write_png(b, sg_writer_stream(w), path, err);
-    if (status != SG_OK) {
-        sg_writer_abort(w);
-        return status;
-    }
-    return sg_writer_commit(w, err);
+    return sg_writer_end(w, write_png(b, sg_writer_stream(w), path, err), err);
 }
 
 sg_status sg_bitmap_beside(sg_bitmap **out, int n, const sg_bitmap *const *pictures, int columns, int gap,

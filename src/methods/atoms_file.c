@@ -1,5 +1,6 @@
 #include "methods/atoms_file.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -44,9 +45,24 @@ void sg_atoms_file_close(sg_atoms_file *f)
     *f = (sg_atoms_file){.dict = NULL};
 }
 
-sg_status sg_atoms_file_encode(float *codes, const sg_atoms_file *f, const sg_tensor *rows, sg_error *err)
+sg_status sg_atoms_file_codes(sg_tensor *codes, sg_rows_file *acts, const sg_atoms_file *f, sg_method_run *r,
+                              sg_arena *arena, sg_error *err)
 {
+    char path[1024];
+    const char *from = sg_method_text(r, "acts"), *name = sg_method_manifest(r)->method;
+    SG_TRY(sg_method_data(r, sg_rows_file_path(from, path), err));
+    SG_TRY(sg_rows_file_read(acts, from, sg_method_text(r, "site"), (sg_dim)sg_method_number(r, "rows"),
+                             sg_method_seed(r), err));
+    const sg_dim n = acts->rows.dims[0], m = f->atoms.dims[0];
+    if (acts->rows.dims[1] != f->atoms.dims[1])
+        return sg_fail(err, SG_ESHAPE, "%s: rows of %" PRId64 " numbers, but atoms of %" PRId64, name,
+                       acts->rows.dims[1], f->atoms.dims[1]);
+    float *all = sg_arena_array(arena, (size_t)n * (size_t)m, sizeof *all);
+    if (!all)
+        return sg_fail(err, SG_ENOMEM, "%s: out of memory for codes of %" PRId64 " rows", name, n);
     if (!f->dict)
         return sg_fail(err, SG_EARG, "atoms alone say no codes: a dictionary's folder is wanted beside activations");
-    return sg_dict_encode(codes, f->dict, rows, err);
+    SG_TRY(sg_dict_encode(all, f->dict, &acts->rows, err));
+    *codes = sg_tensor_of(SG_F32, 2, (sg_dim[]){n, m}, all);
+    return SG_OK;
 }

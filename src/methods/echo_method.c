@@ -29,24 +29,6 @@ static void progress(void *context, double done)
     sg_method_progress(((work *)context)->r, done, "pairings");
 }
 
-static sg_status encode(work *w, const char *acts)
-{
-    char path[1024];
-    SG_TRY(sg_method_data(w->r, sg_rows_file_path(acts, path), w->err));
-    SG_TRY(sg_rows_file_read(&w->acts, acts, sg_method_text(w->r, "site"), (sg_dim)sg_method_number(w->r, "rows"),
-                             sg_method_seed(w->r), w->err));
-    const sg_dim n = w->acts.rows.dims[0], m = w->dict.atoms.dims[0];
-    if (w->acts.rows.dims[1] != w->dict.atoms.dims[1])
-        return sg_fail(w->err, SG_ESHAPE, "echo: rows of %" PRId64 " numbers, but atoms of %" PRId64,
-                       w->acts.rows.dims[1], w->dict.atoms.dims[1]);
-    float *codes = sg_arena_array(w->arena, (size_t)n * (size_t)m, sizeof *codes);
-    if (!codes)
-        return sg_fail(w->err, SG_ENOMEM, "echo: out of memory for codes of %" PRId64 " rows", n);
-    SG_TRY(sg_atoms_file_encode(codes, &w->dict, &w->acts.rows, w->err));
-    w->codes = sg_tensor_of(SG_F32, 2, (sg_dim[]){n, m}, codes);
-    return SG_OK;
-}
-
 /* --split N: the first N atoms are one side. */
 static sg_status split(work *w)
 {
@@ -129,13 +111,13 @@ static sg_status nulls_figure(work *w)
 static sg_status all(work *w)
 {
     sg_echo_opts o = sg_echo_defaults();
-    const char *acts = sg_method_text(w->r, "acts"), *out = sg_method_out(w->r);
+    const char *out = sg_method_out(w->r);
     char path[1024];
     SG_TRY(sg_writer_check(out, w->err));
     SG_TRY(sg_method_data(w->r, sg_rows_file_path(sg_method_input_at(w->r, 0), path), w->err));
     SG_TRY(sg_atoms_file_open(&w->dict, sg_method_input_at(w->r, 0), w->err));
-    if (acts)
-        SG_TRY(encode(w, acts));
+    if (sg_method_text(w->r, "acts"))
+        SG_TRY(sg_atoms_file_codes(&w->codes, &w->acts, &w->dict, w->r, w->arena, w->err));
     SG_TRY(split(w));
     o.n_nulls = (int)sg_method_number(w->r, "nulls");
     o.n_restarts = (int)sg_method_number(w->r, "restarts");

@@ -143,23 +143,6 @@ static sg_status permuted(sg_geo_alike *mean, const compared *c, sg_dim first, s
     return status;
 }
 
-static sg_finding number(const char *id, const char *text, double value, sg_dim n, const char *control,
-                         double control_value)
-{
-    return (sg_finding){.id = id,
-                        .text = text,
-                        .value = value,
-                        .low = (double)NAN,
-                        .high = (double)NAN,
-                        .n = n,
-                        .control = control,
-                        .control_value = control_value,
-                        .control_low = (double)NAN,
-                        .control_high = (double)NAN,
-                        .least = -(double)INFINITY,
-                        .most = (double)INFINITY};
-}
-
 static sg_status globally(compared *c)
 {
     sg_result *result = sg_method_result(c->run);
@@ -167,12 +150,13 @@ static sg_status globally(compared *c)
     static const char permuted_text[] = "tokens permuted, mean of 5";
     SG_TRY(sg_geo_pearson(&found, &c->table[0]->table, &c->table[1]->table, c->ids[0], c->ids[1], c->n, c->err));
     SG_TRY(permuted(&null, c, 0, c->n));
-    const sg_finding f[] = {
-        number("cosines", "correlation of the cosines of all pairs of tokens", found.r, c->n, permuted_text, null.r),
-        number("cosines-centred", "the same with the mean embedding taken off", found.centred, c->n, permuted_text,
-               null.centred),
-        number("orientation", "share of the second's variance that the first has, turned and scaled", found.turned,
-               c->n, permuted_text, null.turned)};
+    const sg_finding f[] = {sg_finding_of("cosines", "correlation of the cosines of all pairs of tokens", found.r, c->n,
+                                          permuted_text, null.r),
+                            sg_finding_of("cosines-centred", "the same with the mean embedding taken off",
+                                          found.centred, c->n, permuted_text, null.centred),
+                            sg_finding_of("orientation",
+                                          "share of the second's variance that the first has, turned and scaled",
+                                          found.turned, c->n, permuted_text, null.turned)};
     for (size_t i = 0; i < SG_COUNT_OF(f); i++)
         SG_TRY(sg_result_add(result, &f[i], c->err));
     /* Rare tokens stay where they were drawn: what all tokens show may be how often they come. */
@@ -240,8 +224,9 @@ static sg_status locally(compared *c)
     SG_TRY(sg_neighbours_random(&c->random, c->n, k, sg_method_seed(c->run), c->err));
     SG_TRY(mean_lle(&found, c, c->near[0], 0, c->near[1], 1));
     SG_TRY(mean_lle(&null, c, c->near[0], 0, c->random, 1));
-    const sg_finding f = number("lle", "mean cosine of rows of locally linear weights over the k nearest by cosine",
-                                found, c->n, "as many random tokens reconstruct in the second", null);
+    const sg_finding f =
+        sg_finding_of("lle", "mean cosine of rows of locally linear weights over the k nearest by cosine", found, c->n,
+                      "as many random tokens reconstruct in the second", null);
     return sg_result_add(result, &f, c->err);
 }
 
@@ -283,8 +268,8 @@ static sg_status local_dimensions(compared *c)
         null += one / N_PERMUTED;
     }
     if (status == SG_OK) {
-        const sg_finding f = number("local-dimension", "rank correlation of tokens' local dimensions", found, n,
-                                    "tokens permuted, mean of 5", null);
+        const sg_finding f = sg_finding_of("local-dimension", "rank correlation of tokens' local dimensions", found, n,
+                                           "tokens permuted, mean of 5", null);
         status = sg_result_add(sg_method_result(c->run), &f, c->err);
     }
     if (status == SG_OK)
@@ -543,8 +528,8 @@ static sg_status localdim_result(points *p, const int32_t *dim, const int32_t *n
         mean[1] += (double)null[i] / (double)n;
     }
     if (status == SG_OK) {
-        const sg_finding f = number("local-dimension", "mean local dimension of tokens", mean[0], n,
-                                    "each component dealt out anew over the tokens", mean[1]);
+        const sg_finding f = sg_finding_of("local-dimension", "mean local dimension of tokens", mean[0], n,
+                                           "each component dealt out anew over the tokens", mean[1]);
         status = sg_result_add(sg_method_result(p->run), &f, p->err);
     }
     if (status == SG_OK)
@@ -647,9 +632,9 @@ static sg_status dimension(points *p, sg_tensor *shuffled)
     SG_TRY(estimate(&null, p, shuffled));
     static const char control[] = "each component dealt out anew over the rows";
     const sg_finding f[] = {
-        number("two-nn", "dimension by the two nearest neighbours", found.two_nn, found.n, control, null.two_nn),
-        number("likelihood", "dimension by maximum likelihood over k neighbours", found.likely, found.n, control,
-               null.likely)};
+        sg_finding_of("two-nn", "dimension by the two nearest neighbours", found.two_nn, found.n, control, null.two_nn),
+        sg_finding_of("likelihood", "dimension by maximum likelihood over k neighbours", found.likely, found.n, control,
+                      null.likely)};
     for (size_t i = 0; i < SG_COUNT_OF(f); i++)
         SG_TRY(sg_result_add(sg_method_result(p->run), &f[i], p->err));
     if (found.n < p->x.dims[0])
@@ -733,8 +718,8 @@ static sg_status energy(points *p, sg_links **links)
     SG_TRY(read_links(links, path, p->x.dims[0], p->err));
     SG_TRY(sg_dirichlet_energy(&found, &p->x, *links, opts, p->err));
     sg_finding f =
-        number("energy", "mean squared distance over links, over that of all pairs: 1 is no structure", found.ratio,
-               found.n_links, "rows change places: mean and 95 % of the permutations", found.null);
+        sg_finding_of("energy", "mean squared distance over links, over that of all pairs: 1 is no structure",
+                      found.ratio, found.n_links, "rows change places: mean and 95 % of the permutations", found.null);
     f.control_low = found.null_low;
     f.control_high = found.null_high;
     SG_TRY(sg_result_add(sg_method_result(p->run), &f, p->err));

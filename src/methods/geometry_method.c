@@ -30,20 +30,6 @@ static void progress(void *context, double done)
     sg_method_progress(((work *)context)->r, .8 * done, "dictionaries");
 }
 
-static sg_finding finding(const char *id, const char *text, double value, sg_dim n, const char *control, double other)
-{
-    return (sg_finding){.id = id,
-                        .text = text,
-                        .value = value,
-                        .low = (double)NAN,
-                        .high = (double)NAN,
-                        .n = n,
-                        .control = control,
-                        .control_value = other,
-                        .control_low = (double)NAN,
-                        .control_high = (double)NAN};
-}
-
 /* ---- the dictionary ---- */
 
 static sg_status number_table(work *w)
@@ -120,20 +106,6 @@ static sg_status figures(work *w)
 
 /* ---- with activations ---- */
 
-static sg_status encode(work *w)
-{
-    const sg_dim n = w->acts.rows.dims[0], m = w->dict.atoms.dims[0];
-    if (w->acts.rows.dims[1] != w->dict.atoms.dims[1])
-        return sg_fail(w->err, SG_ESHAPE, "geometry: rows of %" PRId64 " numbers, but atoms of %" PRId64,
-                       w->acts.rows.dims[1], w->dict.atoms.dims[1]);
-    float *codes = sg_arena_array(w->arena, (size_t)n * (size_t)m, sizeof *codes);
-    if (!codes)
-        return sg_fail(w->err, SG_ENOMEM, "geometry: out of memory for codes of %" PRId64 " rows", n);
-    SG_TRY(sg_atoms_file_encode(codes, &w->dict, &w->acts.rows, w->err));
-    w->codes = sg_tensor_of(SG_F32, 2, (sg_dim[]){n, m}, codes);
-    return SG_OK;
-}
-
 static sg_status blocks(work *w)
 {
     const sg_dim m = w->g->n_atoms, n = w->codes.dims[0], all = w->codes.dims[1];
@@ -148,7 +120,7 @@ static sg_status blocks(work *w)
     SG_TRY(sg_blocks_weight(&k, &z, w->err));
     sg_blocks *b;
     SG_TRY(sg_blocks_new(&b, &k, 4 * m, SHUFFLES, sg_method_seed(w->r), w->err));
-    sg_finding f = finding(
+    sg_finding f = sg_finding_of(
         "modularity", "of blocks of atoms that fire together, in the graph of the strongest pairs, four for each atom",
         b->modularity, b->n_links, "graphs in which each atom has as many links, mean of 20", b->null_mean);
     f.control_high = b->null_high;
@@ -177,7 +149,7 @@ static sg_status ways(work *w, const sg_tensor *all, const char *id, const char 
     if (own.n_points < 1 || other.n_points < 1)
         return sg_result_note(sg_method_result(w->r), "Too few pairs of rows are connected for ways against chords.");
     const sg_finding f =
-        finding(id, text, own.nearer, own.n_points, "a normal cloud of equal mean and covariance", other.nearer);
+        sg_finding_of(id, text, own.nearer, own.n_points, "a normal cloud of equal mean and covariance", other.nearer);
     return sg_result_add(sg_method_result(w->r), &f, w->err);
 }
 
@@ -196,8 +168,8 @@ static sg_status position(work *w)
     SG_TRY(sg_position_targets(&targets, w->acts.position, w->err));
     SG_TRY(sg_position_remove(&p, &rows, &targets, n * 3 / 4, w->err));
     const sg_finding f =
-        finding("position", "R^2 of a linear probe for three functions of the position, on rows held out", p.before,
-                n / 4, "the same behind the removal of the directions that vary with them", p.after);
+        sg_finding_of("position", "R^2 of a linear probe for three functions of the position, on rows held out",
+                      p.before, n / 4, "the same behind the removal of the directions that vary with them", p.after);
     SG_TRY(sg_result_add(sg_method_result(w->r), &f, w->err));
     SG_TRY(sg_result_note(sg_method_result(w->r),
                           "%" PRId64 " directions vary with position and were taken out for nearer-without-position.",
@@ -208,17 +180,13 @@ static sg_status position(work *w)
 static sg_status all(work *w)
 {
     sg_dict_geometry_opts o = sg_dict_geometry_defaults();
-    const char *acts = sg_method_text(w->r, "acts"), *out = sg_method_out(w->r);
+    const char *out = sg_method_out(w->r);
     char path[1024];
     SG_TRY(sg_writer_check(out, w->err));
     SG_TRY(sg_method_data(w->r, sg_rows_file_path(sg_method_input_at(w->r, 0), path), w->err));
     SG_TRY(sg_atoms_file_open(&w->dict, sg_method_input_at(w->r, 0), w->err));
-    if (acts) {
-        SG_TRY(sg_method_data(w->r, sg_rows_file_path(acts, path), w->err));
-        SG_TRY(sg_rows_file_read(&w->acts, acts, sg_method_text(w->r, "site"), (sg_dim)sg_method_number(w->r, "rows"),
-                                 sg_method_seed(w->r), w->err));
-        SG_TRY(encode(w));
-    }
+    if (sg_method_text(w->r, "acts"))
+        SG_TRY(sg_atoms_file_codes(&w->codes, &w->acts, &w->dict, w->r, w->arena, w->err));
     o.most = (sg_dim)sg_method_number(w->r, "atoms");
     o.n_steps = (int)sg_method_number(w->r, "steps");
     o.seed = sg_method_seed(w->r);
@@ -227,9 +195,9 @@ static sg_status all(work *w)
     o.progress = progress;
     o.context = w;
     SG_TRY(sg_dict_geometry_new(&w->g, &w->dict.atoms, w->codes.data ? &w->codes : NULL, o, w->err));
-    const sg_finding f =
-        finding("coherence", "greatest |cosine| of two atoms", w->g->of[SG_DICT_GEOMETRY_OWN].coherence, w->g->n_atoms,
-                "a dictionary of normal numbers of equal shape", w->g->of[SG_DICT_GEOMETRY_GAUSSIAN].coherence);
+    const sg_finding f = sg_finding_of(
+        "coherence", "greatest |cosine| of two atoms", w->g->of[SG_DICT_GEOMETRY_OWN].coherence, w->g->n_atoms,
+        "a dictionary of normal numbers of equal shape", w->g->of[SG_DICT_GEOMETRY_GAUSSIAN].coherence);
     SG_TRY(sg_result_add(sg_method_result(w->r), &f, w->err));
     SG_TRY(sg_result_note(sg_method_result(w->r),
                           "%" PRId64 " atoms of width %" PRId64 " were looked at; %" PRId64

@@ -198,21 +198,11 @@ static sg_status judge(job *j, sg_layout_kind kind)
          null.continuity},
         {"neighbours-kept", "share of the k nearest that are among the k nearest in the picture", found.kept,
          null.kept}};
-    for (size_t i = 0; i < SG_COUNT_OF(rows); i++)
-        SG_TRY(sg_result_add(sg_method_result(j->run),
-                             &(sg_finding){.id = rows[i].id,
-                                           .text = rows[i].text,
-                                           .value = rows[i].value,
-                                           .low = (double)NAN,
-                                           .high = (double)NAN,
-                                           .n = found.n,
-                                           .control = "the points of the picture change places",
-                                           .control_value = rows[i].control,
-                                           .control_low = (double)NAN,
-                                           .control_high = (double)NAN,
-                                           .least = -(double)INFINITY,
-                                           .most = (double)INFINITY},
-                             j->err));
+    for (size_t i = 0; i < SG_COUNT_OF(rows); i++) {
+        const sg_finding f = sg_finding_of(rows[i].id, rows[i].text, rows[i].value, found.n,
+                                           "the points of the picture change places", rows[i].control);
+        SG_TRY(sg_result_add(sg_method_result(j->run), &f, j->err));
+    }
     return sg_result_note(sg_method_result(j->run), "Judged by %lld neighbours of each point.", (long long)how.k);
 }
 

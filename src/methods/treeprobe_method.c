@@ -96,21 +96,11 @@ static sg_status tell(const job *j, const sg_treeprobe_score *found, const sg_tr
     } rows[] = {
         {"spearman", "correlation of distances with links, by length of sentence", found->spearman, null->spearman},
         {"attached", "share of the links that the minimum spanning tree has", found->attached, null->attached}};
-    for (size_t i = 0; i < SG_COUNT_OF(rows); i++)
-        SG_TRY(sg_result_add(sg_method_result(j->run),
-                             &(sg_finding){.id = rows[i].id,
-                                           .text = rows[i].text,
-                                           .value = rows[i].value,
-                                           .low = (double)NAN,
-                                           .high = (double)NAN,
-                                           .n = j->part[JUDGE].n_sentences,
-                                           .control = "fitted to trees of other sentences of that length",
-                                           .control_value = rows[i].control,
-                                           .control_low = (double)NAN,
-                                           .control_high = (double)NAN,
-                                           .least = -(double)INFINITY,
-                                           .most = (double)INFINITY},
-                             j->err));
+    for (size_t i = 0; i < SG_COUNT_OF(rows); i++) {
+        const sg_finding f = sg_finding_of(rows[i].id, rows[i].text, rows[i].value, j->part[JUDGE].n_sentences,
+                                           "fitted to trees of other sentences of that length", rows[i].control);
+        SG_TRY(sg_result_add(sg_method_result(j->run), &f, j->err));
+    }
     static const char *const columns[COLUMNS] = {"read by", "spearman", "attached"};
     const sg_cell cells[ROWS * COLUMNS] = {{"the probe", 0},
                                            {NULL, found->spearman},

@@ -3,6 +3,7 @@
  * result adds its rows in the order of the ids, on any number of threads. */
 #include <string.h>
 
+#include "ops/ids.h"
 #include "ops/iter.h"
 #include "ops/packed.h"
 
@@ -16,7 +17,7 @@ typedef struct job {
     bool by_column; /* scatter_add: threads share out columns of the table, not rows */
 } job;
 
-static sg_status check_ids(const sg_kernel_args *k, const sg_view *ids, sg_dim n_rows, sg_error *err)
+sg_status sg_check_ids(const sg_kernel_args *k, const sg_view *ids, sg_dim n_rows, sg_error *err)
 {
     const int32_t *id = ids->data;
     const sg_dim n = sg_view_count(ids);
@@ -74,7 +75,7 @@ static sg_status run_embed(const sg_kernel_args *k, sg_error *err)
     const sg_view *table = k->in[0], *ids = k->in[1];
     job j = {.ids = ids->data, .from = table->data, .to = k->out->data, .width = table->dims[1]};
 
-    SG_TRY(check_ids(k, ids, table->dims[0], err));
+    SG_TRY(sg_check_ids(k, ids, table->dims[0], err));
     j.row_bytes = (size_t)(j.width / sg_dtype_block(table->dtype)) * sg_dtype_block_bytes(table->dtype);
     j.from_type = table->dtype;
     j.to_type = k->out->dtype;
@@ -156,7 +157,7 @@ static sg_status run_scatter(const sg_kernel_args *k, sg_error *err)
     const sg_dim n_rows = k->out->dims[0], width = k->out->dims[1], n_ids = sg_view_count(ids);
     job j = {.ids = ids->data, .from = rows->data, .to = k->out->data, .n_ids = n_ids, .width = width};
 
-    SG_TRY(check_ids(k, ids, n_rows, err));
+    SG_TRY(sg_check_ids(k, ids, n_rows, err));
     memset(k->out->data, 0, (size_t)(n_rows * width) * sg_dtype_bytes(k->out->dtype));
     /* Rows by columns reads each row in parts, which pays only if the parts are cache lines. */
     j.by_column = width >= (sg_dim)16 * k->n_threads;

@@ -11,6 +11,7 @@
  * the order of the ids. */
 #include <string.h>
 
+#include "ops/ids.h"
 #include "ops/iter.h"
 
 #define LANES 16
@@ -22,18 +23,6 @@ typedef struct job {
     sg_dim n, k, width;
     const int32_t *first, *order; /* rows_outer: where each row's ids begin in `order`, [V+1] and [N*K] */
 } job;
-
-static sg_status check_ids(const sg_kernel_args *k, const sg_view *ids, sg_dim n_rows, sg_error *err)
-{
-    const int32_t *id = ids->data;
-    const sg_dim n = sg_view_count(ids);
-
-    for (sg_dim i = 0; i < n; i++)
-        if (id[i] < 0 || id[i] >= n_rows)
-            return sg_fail(err, SG_EARG, "%s: id %d (element %lld of the ids) is outside 0..%lld", k->op->name, id[i],
-                           (long long)i, (long long)n_rows - 1);
-    return SG_OK;
-}
 
 /* Inputs 0 and 2 of one float type; ids [...,K]. */
 static sg_status check_types(sg_infer *s, const sg_value *a, const sg_value *b, const sg_value *ids, sg_error *err)
@@ -93,7 +82,7 @@ static sg_status run_sum(const sg_kernel_args *k, sg_error *err)
     const sg_dim n_k = ids->dims[ids->n_dims - 1];
     job j = {.ids = ids->data, .table = table->data, .w = k->in[2]->data, .y = k->out->data, .k = n_k};
 
-    SG_TRY(check_ids(k, ids, table->dims[0], err));
+    SG_TRY(sg_check_ids(k, ids, table->dims[0], err));
     j.width = table->dims[1];
     if (j.width > 0)
         sg_split(sg_view_count(k->out) / j.width, (n_k + 1) * j.width, k->n_threads,
@@ -161,7 +150,7 @@ static sg_status run_dot(const sg_kernel_args *k, sg_error *err)
     const sg_dim n_k = ids->dims[ids->n_dims - 1];
     job j = {.ids = ids->data, .table = table->data, .x = k->in[2]->data, .y = k->out->data, .k = n_k};
 
-    SG_TRY(check_ids(k, ids, table->dims[0], err));
+    SG_TRY(sg_check_ids(k, ids, table->dims[0], err));
     j.width = table->dims[1];
     if (n_k > 0)
         sg_split(sg_view_count(ids) / n_k, n_k * (j.width + 1), k->n_threads,
@@ -235,7 +224,7 @@ static sg_status run_outer(const sg_kernel_args *k, sg_error *err)
     int32_t *first = k->scratch, *order = first + n_rows + 1;
     job j = {.ids = id, .w = k->in[0]->data, .x = k->in[2]->data, .y = k->out->data, .first = first, .order = order};
 
-    SG_TRY(check_ids(k, ids, n_rows, err));
+    SG_TRY(sg_check_ids(k, ids, n_rows, err));
     if (n > INT32_MAX)
         return sg_fail(err, SG_ESHAPE, "rows_outer: %lld ids do not fit i32", (long long)n);
     j.k = ids->dims[ids->n_dims - 1];

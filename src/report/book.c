@@ -365,7 +365,8 @@ static void claim(FILE *to, const json_t *c)
 static void contents(const sg_report_book *b, FILE *to)
 {
     char number[SG_NUMBER_TEXT];
-    fputs("<div class=\"scroll\"><table><tr><th class=\"t\">study</th><th>claims that hold</th><th>budget</th><th>seconds</th>"
+    fputs("<div class=\"scroll\"><table><tr><th class=\"t\">study</th><th>claims that "
+          "hold</th><th>budget</th><th>seconds</th>"
           "<th>commit</th></tr>\n",
           to);
     for (int i = 0; i < b->n; i++) {
@@ -436,10 +437,5 @@ sg_status sg_report_book_save_html(const sg_report_book *b, const char *path, sg
 {
     sg_writer *w;
     SG_TRY(sg_writer_begin(&w, path, err));
-    const sg_status status = sg_report_book_write_html(b, sg_writer_stream(w), err);
-    if (status != SG_OK) {
-        sg_writer_abort(w);
-        return status;
-    }
-    return sg_writer_commit(w, err);
+    return sg_writer_end(w, sg_report_book_write_html(b, sg_writer_stream(w), err), err);
 }

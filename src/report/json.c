@@ -180,12 +180,7 @@ static sg_status save(sg_status (*write)(const sg_report *, FILE *, sg_error *),
     sg_writer *w;
     SG_TRY(sg_report_check(r, err)); /* before there is a file */
     SG_TRY(sg_writer_begin(&w, path, err));
-    const sg_status status = write(r, sg_writer_stream(w), err);
-    if (status != SG_OK) {
-        sg_writer_abort(w);
-        return status;
-    }
-    return sg_writer_commit(w, err);
+    return sg_writer_end(w, write(r, sg_writer_stream(w), err), err);
 }
 
 sg_status sg_report_save_json(const sg_report *r, const char *path, sg_error *err)

@@ -188,6 +188,23 @@ const sg_finding *sg_result_finding(const sg_result *r, int i)
     return (const sg_finding *)r->findings.items + i;
 }
 
+sg_finding sg_finding_of(const char *id, const char *text, double value, int64_t n, const char *control,
+                         double control_value)
+{
+    return (sg_finding){.id = id,
+                        .text = text,
+                        .value = value,
+                        .low = (double)NAN,
+                        .high = (double)NAN,
+                        .n = n,
+                        .control = control,
+                        .control_value = control_value,
+                        .control_low = (double)NAN,
+                        .control_high = (double)NAN,
+                        .least = -(double)INFINITY,
+                        .most = (double)INFINITY};
+}
+
 bool sg_finding_holds(const sg_finding *f)
 {
     return !f->judged || (f->value >= f->least && f->value <= f->most);
@@ -546,12 +563,7 @@ static sg_status save(sg_status (*write)(const sg_result *, FILE *, sg_error *),
     sg_writer *w;
     SG_TRY(sg_result_check(r, err)); /* before there is a file */
     SG_TRY(sg_writer_begin(&w, path, err));
-    const sg_status status = write(r, sg_writer_stream(w), err);
-    if (status != SG_OK) {
-        sg_writer_abort(w);
-        return status;
-    }
-    return sg_writer_commit(w, err);
+    return sg_writer_end(w, write(r, sg_writer_stream(w), err), err);
 }
 
 sg_status sg_result_save_json(const sg_result *r, const char *path, sg_error *err)
