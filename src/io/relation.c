@@ -119,6 +119,10 @@ sg_status sg_relation_open(sg_relation **out, const char *path, sg_error *err)
     sg_file *file;
     *out = NULL;
     SG_TRY(sg_file_open(&file, path, err));
+    if (!sg_file_bytes(file)) {
+        sg_file_close(file);
+        return sg_fail(err, SG_EFORMAT, "%s: is empty, wanted a relation with its samples", path);
+    }
     json_t *root = json_loadb((const char *)sg_file_data(file), sg_file_bytes(file), JSON_REJECT_DUPLICATES, &at);
     sg_file_close(file);
     if (!root)

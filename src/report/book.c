@@ -138,6 +138,8 @@ void sg_report_book_free(sg_report_book *b)
 sg_status sg_report_book_add(sg_report_book *b, const char *name, const void *json, size_t bytes, sg_error *err)
 {
     json_error_t why;
+    if (!bytes)
+        return sg_fail(err, SG_EFORMAT, "%s: is empty, wanted the report of a study", name);
     json_t *record = json_loadb(json, bytes, 0, &why);
     if (!record)
         return sg_fail(err, SG_EFORMAT, "%s: line %d: %s", name, why.line, why.text);
